@@ -1,0 +1,1 @@
+"""Our implementations of the ports, one module per back-end."""

@@ -1,0 +1,20 @@
+"""The ledger in a SQLite file, shared by the processes of one host."""
+
+from __future__ import annotations
+
+from undrift.adapters.ledgers.sqlite.backfill import BackfillTables
+from undrift.adapters.ledgers.sqlite.clients import ClientTables
+from undrift.adapters.ledgers.sqlite.evidence import EvidenceTables
+from undrift.adapters.ledgers.sqlite.journal import JournalTables
+from undrift.adapters.ledgers.sqlite.migrations import MigrationTables
+from undrift.adapters.ledgers.sqlite.routes import RouteTables
+from undrift.adapters.ledgers.sqlite.sync import SyncTables
+
+
+class SqliteLedger(
+    RouteTables, ClientTables, JournalTables, BackfillTables, SyncTables, MigrationTables, EvidenceTables
+):
+    """`ports.ledger.Ledger` on one SQLite file; each base class keeps the tables of one concern."""
+
+
+__all__ = ["SqliteLedger"]

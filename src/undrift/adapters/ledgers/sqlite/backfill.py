@@ -1,0 +1,119 @@
+"""The pieces of a back-fill, and who works on them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from undrift.adapters.ledgers.sqlite.session import LEASED, PENDING, PUBLISHED, PUBLISHING, Session, first
+from undrift.adapters.sqlite import Durability
+from undrift.domain.checkpoint import Chunk
+from undrift.domain.client import ClientId
+from undrift.domain.migration import MigrationId, Phase, RunStatus
+from undrift.domain.record import DocumentId
+from undrift.domain.route import AliasName
+from undrift.errors import LeaseLost
+
+#: A worker may take or publish a piece only while its migration back-fills and is not paused.
+_WORKING = (
+    f"EXISTS (SELECT 1 FROM migration WHERE id = chunk.migration AND phase = '{Phase.BACKFILL.value}' "
+    f"AND run_status = '{RunStatus.RUNNING.value}')"
+)
+
+
+class BackfillTables(Session):
+    """Pieces are leased, published under a fence, and done; all of it may be lost to a power cut and is done again."""
+
+    def add_chunks(self, migration: MigrationId, chunks: Sequence[Chunk], *, complete: bool) -> None:
+        """Append pieces; adding one twice changes nothing."""
+        with self._write(Durability.NORMAL) as connection:
+            connection.executemany(
+                "INSERT INTO chunk (migration, number, lo, hi, count, state, fence, expires) VALUES (?, ?, ?, ?, ?, 0, 0, 0) "
+                "ON CONFLICT (migration, number) DO NOTHING",
+                [(migration, chunk.number, chunk.lo, chunk.hi, chunk.count) for chunk in chunks],
+            )
+            connection.execute(
+                "UPDATE migration SET planned = planned OR ?1, "
+                "total = (SELECT coalesce(sum(count), 0) FROM chunk WHERE migration = ?2) WHERE id = ?2",
+                (complete, migration),
+            )
+
+    def last_chunk(self, migration: MigrationId) -> Chunk | None:
+        """Return the piece with the highest number."""
+        rows = self._read(
+            "SELECT number, lo, hi, count, fence FROM chunk WHERE migration = ? ORDER BY number DESC LIMIT 1",
+            (migration,),
+        )
+        return _chunk(*rows[0]) if rows else None
+
+    def lease_chunk(
+        self, alias: AliasName, migration: MigrationId, *, owner: ClientId, lease_s: float, settle_s: float
+    ) -> Chunk | None:
+        """Take the next piece that nobody works on."""
+        now = self._time()
+        with self._write(Durability.NORMAL) as connection:
+            row = first(
+                connection,
+                "SELECT number, lo, hi, count, fence FROM chunk WHERE migration = ?1 AND state < 3 AND "
+                "(state = 0 OR (state = 1 AND expires < ?2) OR (state = 2 AND expires + ?3 < ?2)) AND "
+                f"{_WORKING} ORDER BY number LIMIT 1",
+                (migration, now, settle_s),
+            )
+            if row is None:
+                return None
+            connection.execute(
+                "UPDATE chunk SET state = ?, owner = ?, fence = fence + 1, expires = ? WHERE migration = ? AND number = ?",
+                (LEASED, owner, now + lease_s, migration, row[0]),
+            )
+        number, lo, hi, count, fence = row
+        return _chunk(number, lo, hi, count, fence + 1)
+
+    def publish(
+        self, alias: AliasName, chunk: Chunk, keys: Sequence[DocumentId], *, owner: ClientId, lease_s: float
+    ) -> list[DocumentId]:
+        """Begin to write a piece; from here, no dirty document in its range is carried over by anybody else."""
+        with self._write(Durability.NORMAL) as connection:
+            connection.execute(
+                "UPDATE chunk SET state = ?, expires = ? WHERE migration = (SELECT migration FROM alias WHERE name = ?) "
+                "AND number = ? AND fence = ? AND owner = ? AND state = ? AND " + _WORKING,
+                (PUBLISHING, self._time() + lease_s, alias, chunk.number, chunk.fence, owner, LEASED),
+            )
+            if not connection.changes():
+                raise LeaseLost(f"chunk {chunk.number} of {alias} is not this worker's any more")
+            touched = {
+                key
+                for (key,) in connection.execute(
+                    "SELECT key FROM dirty WHERE alias = ? AND key > ? AND key <= ?", (alias, chunk.lo, chunk.hi)
+                )
+            }
+        return [key for key in keys if key not in touched]
+
+    def published(self, alias: AliasName, chunk: Chunk, *, owner: ClientId) -> None:
+        """Record that a piece is in the follower."""
+        self._give_back(alias, chunk, owner, was=PUBLISHING, now=PUBLISHED)
+
+    def release_chunk(self, alias: AliasName, chunk: Chunk, *, owner: ClientId) -> None:
+        """Give back a piece of which nothing is written."""
+        self._give_back(alias, chunk, owner, was=LEASED, now=PENDING)
+
+    def chunk_progress(self, migration: MigrationId) -> tuple[int, int, int]:
+        """Return documents published, pieces published, and pieces in all."""
+        ((documents, done, pieces),) = self._read(
+            "SELECT coalesce(sum(iif(state = 3, count, 0)), 0), coalesce(sum(state = 3), 0), count(*) FROM chunk "
+            "WHERE migration = ?",
+            (migration,),
+        )
+        return documents, done, pieces
+
+    def _give_back(self, alias: AliasName, chunk: Chunk, owner: ClientId, *, was: int, now: int) -> None:
+        with self._write(Durability.NORMAL) as connection:
+            connection.execute(
+                "UPDATE chunk SET state = ? WHERE migration = (SELECT migration FROM alias WHERE name = ?) "
+                "AND number = ? AND fence = ? AND owner = ? AND state = ?",
+                (now, alias, chunk.number, chunk.fence, owner, was),
+            )
+            if not connection.changes():
+                raise LeaseLost(f"chunk {chunk.number} of {alias} is not this worker's any more")
+
+
+def _chunk(number: int, lo: str, hi: str, count: int, fence: int) -> Chunk:
+    return Chunk(number=number, lo=lo, hi=hi, count=count, fence=fence)

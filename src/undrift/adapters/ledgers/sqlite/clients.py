@@ -1,0 +1,91 @@
+"""Processes that use an alias, their leases, and what they have acknowledged."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from undrift.adapters.ledgers.sqlite.session import Session
+from undrift.adapters.sqlite import Durability
+from undrift.domain.client import ClientId, ClientInfo
+from undrift.domain.route import AliasName, Route
+from undrift.errors import UnknownAlias
+
+_INFO = (
+    "SELECT client.id, host, pid, role, version, ack.epoch, lease_expires - :now FROM ack JOIN client ON client.id = ack.client "
+    "WHERE ack.alias = :alias"
+)
+
+
+class ClientTables(Session):
+    """Leases. A row that is not there means: this client is not counted on, and may not write without asking."""
+
+    def register_client(self, id: ClientId, *, host: str, pid: int, role: str, version: str, lease_s: float) -> None:
+        """Begin or renew a lease."""
+        expires = self._time() + lease_s
+        with self._write(Durability.NORMAL) as connection:
+            connection.execute(
+                "INSERT INTO client (id, host, pid, role, version, lease_expires) VALUES (?, ?, ?, ?, ?, ?) "
+                "ON CONFLICT (id) DO UPDATE SET lease_expires = excluded.lease_expires",
+                (id, host, pid, role, version, expires),
+            )
+
+    def join(self, client: ClientId, alias: AliasName) -> Route | None:
+        """Use an alias from its present epoch on."""
+        with self._write(Durability.NORMAL) as connection:
+            try:
+                route, _ = self._route(alias)
+            except UnknownAlias:
+                return None
+            connection.execute(
+                "INSERT INTO ack (alias, client, epoch) VALUES (?, ?, ?) "
+                "ON CONFLICT (alias, client) DO UPDATE SET epoch = excluded.epoch",
+                (alias, client, route.epoch),
+            )
+        return route
+
+    def renew(self, client: ClientId, acknowledged: Mapping[AliasName, int], lease_s: float) -> bool:
+        """Prolong a lease and acknowledge epochs."""
+        expires = self._time() + lease_s
+        with self._write(Durability.NORMAL) as connection:
+            connection.execute("UPDATE client SET lease_expires = ? WHERE id = ?", (expires, client))
+            if not connection.changes():
+                return False
+            connection.execute(
+                "UPDATE ack SET epoch = max(epoch, given.value) FROM json_each(?) AS given "
+                "WHERE ack.client = ? AND ack.alias = given.key",
+                (json.dumps(acknowledged), client),
+            )
+        return True
+
+    def leave(self, client: ClientId) -> None:
+        """End a lease."""
+        with self._write(Durability.NORMAL) as connection:
+            connection.execute("DELETE FROM ack WHERE client = ?", (client,))
+            connection.execute("DELETE FROM client WHERE id = ?", (client,))
+
+    def clients(self, alias: AliasName) -> list[ClientInfo]:
+        """Return the clients of an alias, the oldest lease first."""
+        rows = self._read(_INFO + " ORDER BY lease_expires", {"alias": alias, "now": self._time()})
+        return [_info(*row) for row in rows]
+
+    def unacknowledged(self, alias: AliasName, epoch: int, settle_s: float) -> list[ClientInfo]:
+        """Return those who may still act on an older epoch, and forget those whose time is over."""
+        now = self._time()
+        with self._write(Durability.NORMAL) as connection:
+            # A client that is forgotten here finds its row gone, and has to join again before it may write.
+            gone = [
+                id for (id,) in connection.execute("SELECT id FROM client WHERE lease_expires + ? < ?", (settle_s, now))
+            ]
+            connection.executemany("DELETE FROM ack WHERE client = ?", [(id,) for id in gone])
+            connection.executemany("DELETE FROM client WHERE id = ?", [(id,) for id in gone])
+            rows = list(
+                connection.execute(_INFO + " AND ack.epoch < :epoch", {"alias": alias, "now": now, "epoch": epoch})
+            )
+        return [_info(*row) for row in rows]
+
+
+def _info(id: str, host: str, pid: int, role: str, version: str, epoch: int, left: float) -> ClientInfo:
+    return ClientInfo(
+        id=ClientId(id), host=host, pid=pid, role=role, version=version, acknowledged_epoch=epoch, lease_left_s=left
+    )

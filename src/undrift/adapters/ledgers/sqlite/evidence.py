@@ -1,0 +1,81 @@
+"""Verification, live settings, golden sets and the history."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from undrift.adapters.ledgers.sqlite.session import Session
+from undrift.adapters.sqlite import Durability
+from undrift.domain.event import Entered
+from undrift.domain.gate import VerificationReport
+from undrift.domain.route import AliasName
+
+
+class EvidenceTables(Session):
+    """What was found, what was set, and what happened."""
+
+    def save_verification(self, alias: AliasName, report: VerificationReport) -> None:
+        """Keep what a comparison found beside its migration."""
+        values = {**report.as_dict(), "max_sequence": report.max_sequence}
+        with self._write(Durability.FULL) as connection:
+            connection.execute(
+                "UPDATE migration SET verification = ? WHERE id = (SELECT migration FROM alias WHERE name = ?)",
+                (json.dumps(values), alias),
+            )
+
+    def verification(self, alias: AliasName) -> VerificationReport | None:
+        """Return the last comparison of the present migration."""
+        rows = self._read(
+            "SELECT verification FROM migration WHERE id = (SELECT migration FROM alias WHERE name = ?)", (alias,)
+        )
+        if not rows or not rows[0][0]:
+            return None
+        values = json.loads(rows[0][0])
+        values.pop("verdict")
+        values["finished"] = datetime.fromisoformat(values["finished"])
+        values["samples"] = tuple(values["samples"])
+        return VerificationReport(**values)
+
+    def tune(self, alias: AliasName, values: Mapping[str, str]) -> None:
+        """Set live settings."""
+        with self._write(Durability.FULL) as connection:
+            connection.executemany(
+                "INSERT INTO tuning (alias, key, value) VALUES (?, ?, ?) "
+                "ON CONFLICT (alias, key) DO UPDATE SET value = excluded.value",
+                [(alias, key, value) for key, value in values.items()],
+            )
+
+    def tuning(self, alias: AliasName) -> dict[str, str]:
+        """Return live settings."""
+        return dict(self._read("SELECT key, value FROM tuning WHERE alias = ? ORDER BY key", (alias,)))
+
+    def save_golden(self, name: str, content: Mapping[str, Any]) -> None:
+        """Keep a golden set."""
+        with self._write(Durability.FULL) as connection:
+            connection.execute(
+                "INSERT INTO golden (name, content) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET content = excluded.content",
+                (name, json.dumps(content)),
+            )
+
+    def golden(self, name: str) -> dict[str, Any] | None:
+        """Return a golden set."""
+        rows = self._read("SELECT content FROM golden WHERE name = ?", (name,))
+        return json.loads(rows[0][0]) if rows else None
+
+    def golden_names(self) -> list[str]:
+        """Return the names of the golden sets."""
+        return [name for (name,) in self._read("SELECT name FROM golden ORDER BY name")]
+
+    def history(self, alias: AliasName, *, limit: int = 100) -> list[Entered]:
+        """Return what happened to an alias, newest first."""
+        rows = self._read(
+            "SELECT at, who, action, epoch, detail FROM history WHERE alias = ? ORDER BY id DESC LIMIT ?",
+            (alias, limit),
+        )
+        return [
+            Entered(at=datetime.fromisoformat(at), who=who, action=action, epoch=epoch, detail=detail)
+            for at, who, action, epoch, detail in rows
+        ]

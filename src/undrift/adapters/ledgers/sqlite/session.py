@@ -1,0 +1,223 @@
+"""One SQLite file as a ledger: its schema, its time, and how it is read and written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import apsw
+
+from undrift.adapters.sqlite import Database, Durability, Owner, translating
+from undrift.domain.route import AliasName, Mode, Route, VectorField
+from undrift.domain.space import SpaceId
+from undrift.errors import LedgerUnusable, UnknownAlias
+from undrift.ports.runtime import Clock
+
+#: Grows with every change of the tables below.
+SCHEMA_VERSION = 1
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS ledger_meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS boot (id TEXT PRIMARY KEY, offset REAL NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS space (
+    id TEXT PRIMARY KEY, definition TEXT NOT NULL, model TEXT NOT NULL, probes BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS alias (
+    name TEXT PRIMARY KEY, serving TEXT NOT NULL, follower TEXT, mode TEXT NOT NULL, epoch INTEGER NOT NULL,
+    sequence INTEGER NOT NULL DEFAULT 0, hold_until REAL NOT NULL DEFAULT 0, migration TEXT,
+    model TEXT NOT NULL, mirror TEXT NOT NULL, needs_reconcile TEXT NOT NULL DEFAULT '') WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS client (
+    id TEXT PRIMARY KEY, host TEXT NOT NULL, pid INTEGER NOT NULL, role TEXT NOT NULL, version TEXT NOT NULL,
+    lease_expires REAL NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS ack (
+    alias TEXT NOT NULL, client TEXT NOT NULL, epoch INTEGER NOT NULL, PRIMARY KEY (alias, client)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS op (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, alias TEXT NOT NULL, client TEXT NOT NULL, epoch INTEGER NOT NULL,
+    field TEXT NOT NULL, deadline REAL NOT NULL, keys TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS op_by_alias ON op (alias, deadline);
+CREATE TABLE IF NOT EXISTS dirty (
+    alias TEXT NOT NULL, key TEXT NOT NULL, state INTEGER NOT NULL, source TEXT NOT NULL, seq INTEGER NOT NULL,
+    open INTEGER NOT NULL, since REAL NOT NULL, claim TEXT, claim_expires REAL NOT NULL DEFAULT 0,
+    attempts INTEGER NOT NULL DEFAULT 0, retry_at REAL NOT NULL DEFAULT 0, last_error TEXT NOT NULL DEFAULT '',
+    PRIMARY KEY (alias, key)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS dirty_now ON dirty (alias, since) WHERE state = 1;
+CREATE TABLE IF NOT EXISTS chunk (
+    migration TEXT NOT NULL, number INTEGER NOT NULL, lo TEXT NOT NULL, hi TEXT NOT NULL, count INTEGER NOT NULL,
+    state INTEGER NOT NULL, owner TEXT, fence INTEGER NOT NULL, expires REAL NOT NULL,
+    PRIMARY KEY (migration, number)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS chunk_todo ON chunk (migration, state, number) WHERE state < 3;
+CREATE TABLE IF NOT EXISTS quarantine (
+    alias TEXT NOT NULL, key TEXT NOT NULL, reason TEXT NOT NULL, detail TEXT NOT NULL, first_seen TEXT NOT NULL,
+    PRIMARY KEY (alias, key)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS migration (
+    id TEXT PRIMARY KEY, alias TEXT NOT NULL, source TEXT NOT NULL, target TEXT NOT NULL, target_model TEXT NOT NULL,
+    phase TEXT NOT NULL, run_status TEXT NOT NULL, reason TEXT NOT NULL, total INTEGER NOT NULL,
+    planned INTEGER NOT NULL, tokens INTEGER NOT NULL, budget_tokens INTEGER, budget_usd REAL, price REAL NOT NULL,
+    started TEXT NOT NULL, finished TEXT, coordinator TEXT, coordinator_expires REAL NOT NULL DEFAULT 0,
+    verification TEXT) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS tuning (
+    alias TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (alias, key)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS golden (name TEXT PRIMARY KEY, content TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS history (
+    id INTEGER PRIMARY KEY, at TEXT NOT NULL, alias TEXT NOT NULL, who TEXT NOT NULL, action TEXT NOT NULL,
+    epoch INTEGER NOT NULL, detail TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS history_by_alias ON history (alias, id);
+"""
+
+#: States of a dirty row: a clean one still means that the document was touched.
+CLEAN, DIRTY = 0, 1
+#: States of a chunk.
+PENDING, LEASED, PUBLISHING, PUBLISHED = 0, 1, 2, 3
+
+
+class Session:
+    """How every part of the ledger reads and writes the file."""
+
+    def __init__(self, database: Database, clock: Clock, *, boot_id: str = "") -> None:
+        """Use a file as a ledger.
+
+        Args:
+            database: the file; shared with a store in the same file, so that both can be in one transaction.
+            clock: the source of time.
+            boot_id: names this start of the machine; leases are counted from it, whatever the wall clock does.
+        """
+        self.database = database
+        self._clock = clock
+        self._boot_id = boot_id
+        self._offset: float | None = None
+        database.also_prepare(_prepare)
+
+    @property
+    def path(self) -> Path:
+        """The ledger's file."""
+        return self.database.path
+
+    def transaction_with(self, store: object) -> AbstractContextManager[None] | None:
+        """Return a common transaction when the store lives in the same file."""
+        if getattr(store, "database", None) is not self.database:
+            return None
+        return self._joint()
+
+    def close_ledger(self) -> None:
+        """Close the connections of this process."""
+        self.database.close()
+
+    @contextmanager
+    def _joint(self) -> Iterator[None]:
+        with translating(self.path, Owner.LEDGER), self.database.transaction(Durability.FULL):
+            yield
+
+    def _read(self, sql: str, values: Sequence[Any] | dict[str, Any] = ()) -> list[tuple[Any, ...]]:
+        with translating(self.path, Owner.LEDGER):
+            return self.database.read(sql, values)
+
+    @contextmanager
+    def _write(self, durability: Durability) -> Iterator[apsw.Connection]:
+        with translating(self.path, Owner.LEDGER), self.database.transaction(durability) as connection:
+            yield connection
+
+    @contextmanager
+    def _snapshot(self) -> Iterator[None]:
+        """Let several reads see the same moment."""
+        with translating(self.path, Owner.LEDGER):
+            connection = self.database.connection()
+            if connection.in_transaction:
+                yield
+                return
+            connection.execute("BEGIN")
+            try:
+                yield
+            finally:
+                connection.execute("COMMIT")
+
+    def _time(self) -> float:
+        """Return seconds that all processes agree on and that a jump of the wall clock does not change.
+
+        The suspend-aware clock of the machine starts anew at every boot, so each boot gets an offset, fixed by the first
+        process that asks.
+        """
+        if self._offset is None:
+            monotonic = self._clock.monotonic()
+            with self._write(Durability.FULL) as connection:
+                connection.execute(
+                    "INSERT INTO boot (id, offset) VALUES (?, max(?, (SELECT coalesce(max(offset), 0) FROM boot))) "
+                    "ON CONFLICT (id) DO NOTHING",
+                    (self._boot_id, self._clock.now().timestamp() - monotonic),
+                )
+                ((self._offset,),) = rows(connection, "SELECT offset FROM boot WHERE id = ?", (self._boot_id,))
+        return self._clock.monotonic() + self._offset
+
+    def _wall(self) -> str:
+        return self._clock.now().isoformat()
+
+    def _route(self, name: AliasName) -> tuple[Route, int]:
+        """Return a route and the journal's sequence, within a transaction or outside one."""
+        rows = self._read(
+            "SELECT serving, follower, mode, epoch, hold_until, sequence FROM alias WHERE name = ?", (name,)
+        )
+        if not rows:
+            raise UnknownAlias(f"the ledger knows no alias {name}", hint=f"undrift alias create {name}")
+        serving, follower, mode, epoch, hold_until, sequence = rows[0]
+        held = hold_until and hold_until > self._time()
+        route = Route(
+            alias=name,
+            epoch=epoch,
+            mode=Mode.HOLD if held else Mode(mode),
+            serving=field_from(serving),
+            follower=field_from(follower) if follower else None,
+        )
+        return route, sequence
+
+    def _enter(
+        self, connection: apsw.Connection, *, alias: str, who: str, action: str, epoch: int, detail: str
+    ) -> None:
+        connection.execute(
+            "INSERT INTO history (at, alias, who, action, epoch, detail) VALUES (?, ?, ?, ?, ?, ?)",
+            (self._wall(), alias, who, action, epoch, detail),
+        )
+
+
+def rows(connection: apsw.Connection, sql: str, values: Sequence[Any] | dict[str, Any] = ()) -> list[tuple[Any, ...]]:
+    """Run a statement to its end and return its rows."""
+    return list(connection.execute(sql, values))
+
+
+def first(connection: apsw.Connection, sql: str, values: Sequence[Any] | dict[str, Any] = ()) -> tuple[Any, ...] | None:
+    """Run a statement to its end and return its first row."""
+    return next(iter(rows(connection, sql, values)), None)
+
+
+def field_text(field: VectorField) -> str:
+    """Return the stored form of a field."""
+    return json.dumps({"store": field.store, "collection": field.collection, "space": field.space})
+
+
+def field_from(text: str) -> VectorField:
+    """Read back a field."""
+    values = json.loads(text)
+    return VectorField(store=values["store"], collection=values["collection"], space=SpaceId(values["space"]))
+
+
+def _prepare(connection: apsw.Connection) -> None:
+    """Make the tables, or refuse a ledger that a newer version wrote."""
+    known = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'ledger_meta'").fetchone()
+    if known:
+        (version,) = connection.execute("SELECT value FROM ledger_meta WHERE key = 'schema_version'").fetchone() or (
+            "0",
+        )
+        if int(version) > SCHEMA_VERSION:
+            raise LedgerUnusable(
+                f"ledger {connection.filename} was written by a newer undrift",
+                f"its schema is {version}, this version knows {SCHEMA_VERSION}",
+                "pip install --upgrade undrift",
+            )
+        if int(version) == SCHEMA_VERSION:
+            return
+    with connection:
+        connection.execute(_SCHEMA)
+        connection.execute(
+            "INSERT INTO ledger_meta VALUES ('schema_version', ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+            (str(SCHEMA_VERSION),),
+        )

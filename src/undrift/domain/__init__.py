@@ -1,0 +1,1 @@
+"""Nouns, rules and plans: no I/O, no clock, no randomness."""

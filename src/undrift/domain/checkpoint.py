@@ -1,0 +1,94 @@
+"""Pieces of a back-fill, and how far it has come."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from undrift.domain.record import DocumentId
+from undrift.domain.route import FieldKey
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chunk:
+    """A range of ids that one worker carries over: every id with lo < id <= hi, in code point order.
+
+    Attributes:
+        number: its place in the back-fill.
+        lo: the id before the first; empty for the first chunk.
+        hi: the last id.
+        count: documents in it when it was laid out.
+        fence: grows with every lease, so that a worker that lost it is told.
+    """
+
+    number: int
+    lo: str
+    hi: str
+    count: int
+    fence: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """A dirty document that one worker is carrying to the other field.
+
+    Attributes:
+        key: the document's id.
+        source: the field that holds its truth.
+        sequence: the journal's number when it was claimed; it may be cleared only if this has not grown.
+        attempts: how often carrying it has failed.
+    """
+
+    key: DocumentId
+    source: FieldKey
+    sequence: int
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lag:
+    """How far the follower is behind.
+
+    Attributes:
+        dirty: documents still to be carried over.
+        foreign: those among them whose truth is not in the serving field; a write to them waits.
+        open: write operations that have begun and not ended.
+        oldest_s: age of the oldest dirty document in seconds; None when there is none.
+    """
+
+    dirty: int
+    foreign: int
+    open: int
+    oldest_s: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How much of a known total is done, and what that lets one say about the rest."""
+
+    total: int
+    done: int
+    rate_per_s: float | None
+
+    @property
+    def eta_s(self) -> float | None:
+        """Seconds left at the measured rate; None before 1 % is done, because any number would be a guess."""
+        if self.done >= self.total:
+            return 0.0
+        if not self.rate_per_s or self.done * 100 < self.total:
+            return None
+        return (self.total - self.done) / self.rate_per_s
+
+    def as_dict(self) -> dict[str, float | int | None]:
+        """Return the JSON form."""
+        return {"total": self.total, "done": self.done, "rate_per_s": self.rate_per_s, "eta_s": self.eta_s}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quarantined:
+    """A document that could not be carried over, and why."""
+
+    key: DocumentId
+    reason: str
+    detail: str
+    first_seen: datetime

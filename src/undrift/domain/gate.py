@@ -1,0 +1,116 @@
+"""Conditions that must hold before traffic moves, and what verification found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from typing import Any
+
+from undrift.errors import GateFailed
+
+#: Least cosine between a stored vector and a new one of the same text: providers are not bit-deterministic.
+MIN_COSINE = 0.999
+
+
+class Verdict(Enum):
+    """What is known about a condition; only `PASS` lets traffic move."""
+
+    #: It holds, and the evidence is fresh.
+    PASS = "pass"
+    #: It does not hold.
+    FAIL = "fail"
+    #: It held, but the evidence is too old.
+    STALE = "stale"
+    #: There is no evidence.
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """One condition with its verdict, the facts, and the command that mends it."""
+
+    name: str
+    verdict: Verdict
+    detail: str
+    hint: str = ""
+
+    def as_dict(self) -> dict[str, str]:
+        """Return the JSON form."""
+        return {"name": self.name, "verdict": self.verdict.value, "detail": self.detail, "hint": self.hint}
+
+
+def require(gates: Sequence[Gate], *, verb: str, alias: str) -> None:
+    """Pass when every gate passes.
+
+    Raises:
+        GateFailed: at least one does not; the detail lists all of them, the hint is the first one's.
+    """
+    closed = [gate for gate in gates if gate.verdict is not Verdict.PASS]
+    if closed:
+        raise GateFailed(
+            f"{verb} of {alias} is refused: {len(closed)} of {len(gates)} gates do not hold",
+            "\n".join(f"{gate.name} ({gate.verdict.value}): {gate.detail}" for gate in closed),
+            next((gate.hint for gate in closed if gate.hint), f"undrift status {alias}"),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerificationReport:
+    """What a comparison of both fields found; counts, and at most ten samples of each kind.
+
+    Attributes:
+        compared: documents looked at.
+        missing: in the serving field, not in the follower.
+        extra: in the follower, not in the serving field.
+        mismatched: in both, with another text hash, metadata, or a tag of a wrong space.
+        requeued: differed while they were being written, and were looked at again.
+        explained: missing because they are in quarantine.
+        unverifiable: without a tag, so that nothing can be said about them.
+        sampled: documents embedded again.
+        sample_min_cosine: the worst agreement between a new vector and the stored one; None without samples.
+        samples: the kinds and ids of the first differences.
+        max_sequence: the journal's number when the comparison began.
+        epoch: the route's number it speaks about.
+        finished: when it ended.
+    """
+
+    compared: int
+    missing: int
+    extra: int
+    mismatched: int
+    requeued: int
+    explained: int
+    unverifiable: int
+    sampled: int
+    sample_min_cosine: float | None
+    samples: tuple[dict[str, Any], ...]
+    max_sequence: int
+    epoch: int
+    finished: datetime
+
+    @property
+    def verdict(self) -> Verdict:
+        """PASS when both fields are equal and the sampled vectors are of the declared model."""
+        clean = not (self.missing or self.extra or self.mismatched)
+        faithful = self.sample_min_cosine is None or self.sample_min_cosine >= MIN_COSINE
+        return Verdict.PASS if clean and faithful else Verdict.FAIL
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {
+            "compared": self.compared,
+            "missing": self.missing,
+            "extra": self.extra,
+            "mismatched": self.mismatched,
+            "requeued": self.requeued,
+            "explained": self.explained,
+            "unverifiable": self.unverifiable,
+            "sampled": self.sampled,
+            "sample_min_cosine": self.sample_min_cosine,
+            "samples": list(self.samples),
+            "epoch": self.epoch,
+            "finished": self.finished.isoformat(),
+            "verdict": self.verdict.value,
+        }

@@ -1,0 +1,191 @@
+"""What will be done, as values that can be printed, tested and resumed before anything is touched.
+
+Every plan is computed from the state, and leaves out what the state shows to be done. A plan that was killed after any
+step is therefore resumed by computing it again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import assert_never
+
+from undrift.domain.migration import Migration, Phase
+from undrift.domain.route import FieldKey, Mode, Route, VectorField
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateField:
+    """Make an empty collection for the target; a collection that somebody else made is never taken."""
+
+    field: VectorField
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalWrites:
+    """Tell every client to journal its writes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AwaitClients:
+    """Wait until every client has acknowledged the route, or its lease and the fence horizon are over."""
+
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AwaitWorkers:
+    """Wait until no worker's write to the follower can be in flight any more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldWrites:
+    """Make writers wait, for at most this long."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drain:
+    """Carry dirty documents over until at most this many are left."""
+
+    at_most: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flip:
+    """Make the follower serve and the serving field follow: one compare-and-swap of the route."""
+
+    to: FieldKey
+    phase: Phase
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettleForeign:
+    """Carry over the documents whose truth is still in the field that served before; writes to them wait."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopJournal:
+    """Tell every client to write the serving field only; from here the other field falls behind."""
+
+    phase: Phase
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DropField:
+    """Delete a collection with everything in it."""
+
+    field: VectorField
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finish:
+    """Record that the migration is over."""
+
+    phase: Phase
+
+
+Step = (
+    CreateField
+    | JournalWrites
+    | AwaitClients
+    | AwaitWorkers
+    | HoldWrites
+    | Drain
+    | Flip
+    | SettleForeign
+    | StopJournal
+    | DropField
+    | Finish
+)
+Plan = tuple[Step, ...]
+
+
+def plan_start(route: Route, migration: Migration) -> Plan:
+    """Return the steps from a registered migration to the first read of its back-fill."""
+    if migration.phase is Phase.REGISTERED:
+        return (CreateField(field=migration.target), JournalWrites(), AwaitClients(epoch=route.epoch + 1))
+    if migration.phase is Phase.JOURNALING:
+        return (AwaitClients(epoch=route.epoch),)
+    return ()
+
+
+def plan_cutover(route: Route, migration: Migration, *, freeze_s: float | None) -> Plan:
+    """Return the steps that make the target serve; with `freeze_s`, writers wait while the last dirty ones are carried."""
+    return _plan_flip(route, migration.target, Phase.REVERSING, freeze_s=freeze_s, drain=True)
+
+
+def plan_rollback(route: Route, migration: Migration, *, drain: bool) -> Plan:
+    """Return the steps that make the source serve again; without `drain`, documents not yet carried back follow later."""
+    return _plan_flip(route, migration.source, Phase.ROLLED_BACK, freeze_s=None, drain=drain)
+
+
+def _plan_flip(route: Route, to: VectorField, phase: Phase, *, freeze_s: float | None, drain: bool) -> Plan:
+    if route.serving == to:
+        return (SettleForeign(),)
+    steps: list[Step] = []
+    if freeze_s is not None:
+        steps += [HoldWrites(seconds=freeze_s), Drain(at_most=0)]
+    elif drain:
+        steps.append(Drain(at_most=MAX_DIRTY_AT_CUTOVER))
+    return (*steps, Flip(to=to.key, phase=phase), SettleForeign())
+
+
+def plan_completion(route: Route, migration: Migration) -> Plan:
+    """Return the steps that let the source go; the last of them but one cannot be taken back."""
+    steps: list[Step] = []
+    if migration.phase is not Phase.RETIRING:
+        steps.append(StopJournal(phase=Phase.RETIRING))
+    epoch = route.epoch if route.mode is Mode.PASSIVE else route.epoch + 1
+    return (
+        *steps,
+        AwaitClients(epoch=epoch),
+        AwaitWorkers(),
+        DropField(field=migration.source),
+        Finish(phase=Phase.DONE),
+    )
+
+
+def plan_cancel(route: Route, migration: Migration, *, drop: bool) -> Plan:
+    """Return the steps that give a migration up; the target is kept unless it is to be dropped."""
+    steps: list[Step] = []
+    if migration.phase is not Phase.ABORTING:
+        steps.append(StopJournal(phase=Phase.ABORTING))
+    epoch = route.epoch if route.mode is Mode.PASSIVE and not steps else route.epoch + 1
+    steps += [AwaitClients(epoch=epoch), AwaitWorkers()]
+    if drop:
+        steps.append(DropField(field=migration.target))
+    return (*steps, Finish(phase=Phase.ABORTED))
+
+
+#: Dirty documents that a cutover may leave to be carried over afterwards; writes to them wait that long.
+MAX_DIRTY_AT_CUTOVER = 100
+
+
+def describe(step: Step) -> str:
+    """Say in a few words what a step will do."""
+    match step:
+        case CreateField(field=field):
+            return f"create {field.key} for vectors of {field.space}"
+        case JournalWrites():
+            return "journal every write"
+        case AwaitClients(epoch=epoch):
+            return f"wait until every client has acknowledged epoch {epoch}"
+        case AwaitWorkers():
+            return "wait until no worker writes any more"
+        case HoldWrites(seconds=seconds):
+            return f"make writers wait for at most {seconds:g} s"
+        case Drain(at_most=at_most):
+            return f"carry dirty documents over until at most {at_most} are left"
+        case Flip(to=to, phase=phase):
+            return f"make {to} serve ({phase.value})"
+        case SettleForeign():
+            return "carry over the documents whose truth is still in the other field"
+        case StopJournal(phase=phase):
+            return f"stop journaling writes ({phase.value})"
+        case DropField(field=field):
+            return f"drop {field.key} with everything in it"
+        case Finish(phase=phase):
+            return f"record that the migration is {phase.value}"
+        case _:
+            assert_never(step)

@@ -1,0 +1,155 @@
+"""What an application holds: one name for a collection, whatever model is behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from undrift.domain.record import Document, DocumentId, Hits, Metadata, Receipt, Vector, check_id, encode_metadata
+from undrift.domain.route import AliasName, Route, VectorField
+from undrift.domain.space import SpaceId
+from undrift.errors import BadArgument
+from undrift.flow.journal import Journal
+from undrift.flow.reader import Reader, require_space
+from undrift.flow.router import Router
+from undrift.flow.writer import Delete, DoorOf, MergeMetadata, Upsert, checked, checked_ids
+from undrift.ports.store import Filter, VectorStore
+
+#: Documents written to the store in one call.
+WRITE_BATCH = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForeignWrite:
+    """Where a program that keeps its own client has to write, and the number it puts into its tags."""
+
+    field: VectorField
+    sequence: int
+
+
+class Alias:
+    """The documents behind one name; safe from several threads.
+
+    Every call goes to the field that serves at that moment. While a migration runs, writes are journaled so that both
+    fields end up with them; no call of the application changes for that.
+    """
+
+    def __init__(
+        self,
+        name: AliasName,
+        *,
+        router: Router,
+        journal: Journal,
+        store_of: Callable[[VectorField], VectorStore],
+        door_of: DoorOf,
+        mirror: Callable[[Sequence[DocumentId]], None] | None = None,
+    ) -> None:
+        """Put the parts together; applications call `undrift.open(...).alias(name)` instead.
+
+        Args:
+            name: the alias.
+            router: this process's routes.
+            journal: carries writes out.
+            store_of: the store behind a field.
+            door_of: the model behind a space.
+            mirror: waits until the other field has documents, for `mirror = "inline"`.
+        """
+        self.name = name
+        self._router = router
+        self._journal = journal
+        self._store_of = store_of
+        self._door_of = door_of
+        self._mirror = mirror
+        self._reader = Reader(name, router=router, store_of=store_of, door_of=door_of)
+
+    def upsert(self, documents: Sequence[Document]) -> Receipt:
+        """Insert documents, replacing those with the same id whole.
+
+        More than 64 documents are written in several calls of the store; when one fails, those before it are written.
+
+        Raises:
+            BadDocument: one cannot be written, or an id comes twice; nothing was written.
+        """
+        checked(documents)
+        receipt = self._receipt()
+        for start in range(0, len(documents), WRITE_BATCH):
+            batch = documents[start : start + WRITE_BATCH]
+            receipt = self._write(Upsert(documents=batch, door_of=self._door_of))
+        return Receipt(
+            ids=tuple(DocumentId(document.id) for document in documents), epoch=receipt.epoch, space=receipt.space
+        )
+
+    def delete(self, ids: Sequence[str] | None = None, *, filter: Filter | None = None) -> Receipt:
+        """Remove documents by id, or those that match a filter now; unknown ids are no error."""
+        if (ids is None) == (filter is None):
+            raise BadArgument(
+                "delete takes ids or a filter, one of them", hint='delete(["7"]) or delete(filter={"lang": "en"})'
+            )
+        keys = self._reader.ids(filter) if filter is not None else checked_ids(ids or [])
+        if not keys:
+            return self._receipt()
+        receipt = self._receipt()
+        for start in range(0, len(keys), WRITE_BATCH):
+            receipt = self._write(Delete(keys=keys[start : start + WRITE_BATCH], filter=filter))
+        return Receipt(ids=tuple(keys), epoch=receipt.epoch, space=receipt.space)
+
+    def update_metadata(self, id: str, changes: Metadata) -> Receipt:
+        """Put keys into a document's metadata, leaving its other keys, its text and its vector; costs no embedding.
+
+        A document that is not there is not made.
+        """
+        encode_metadata(id, changes)
+        return self._write(MergeMetadata(keys=[check_id(id)], changes=dict(changes)))
+
+    def search(self, text: str, k: int = 10, filter: Filter | None = None) -> Hits:
+        """Return the k documents nearest to a text, of those that match the filter."""
+        return self._reader.search(text, k=k, filter=filter)
+
+    def search_vector(self, vector: Vector, *, space: SpaceId, k: int = 10, filter: Filter | None = None) -> Hits:
+        """Return the k documents nearest to a vector, float32 of shape (d,), of the space that the caller names."""
+        return self._reader.search_vector(vector, space=space, k=k, filter=filter)
+
+    def get(self, ids: Sequence[str]) -> list[Document]:
+        """Return the documents that exist, in the order asked for."""
+        return self._reader.get(checked_ids(ids))
+
+    def count(self, filter: Filter | None = None) -> int:
+        """Return how many documents there are, or match the filter."""
+        return self._reader.count(filter)
+
+    def scan(self, filter: Filter | None = None) -> Iterator[Document]:
+        """Yield every document, or those that match the filter, in the order of their ids."""
+        return self._reader.scan(filter)
+
+    def route(self) -> Route:
+        """Return what the alias means now, for programs that keep their own client of the store."""
+        return self._router.current(self.name)
+
+    def guard(self, space: SpaceId) -> None:
+        """Pass when vectors of this space may be written to, or searched in, what the alias serves.
+
+        Raises:
+            SpaceMismatch: they may not.
+        """
+        require_space(self.route(), space)
+
+    @contextmanager
+    def journal(self, ids: Sequence[str]) -> Iterator[ForeignWrite]:
+        """Bracket a write that the caller makes with a client of its own, so that it reaches both fields.
+
+        The block must write to `field`, only the given ids, and end before the deadline. A block that raises is taken
+        for one whose outcome is not known.
+        """
+        with self._journal.bracket(checked_ids(ids)) as (field, sequence):
+            yield ForeignWrite(field=field, sequence=sequence)
+
+    def _write(self, action: Upsert | Delete | MergeMetadata) -> Receipt:
+        receipt = self._journal.write(action)
+        if self._mirror is not None:
+            self._mirror(receipt.ids)
+        return receipt
+
+    def _receipt(self) -> Receipt:
+        route = self._router.current(self.name)
+        return Receipt(ids=(), epoch=route.epoch, space=route.serving.space)

@@ -1,0 +1,239 @@
+"""The way of one write: under a lease when nothing migrates, else inside a bracket of two ledger transactions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Generic, Protocol, TypeVar
+
+from undrift.domain.operation import Foreign, Held, Opened, Passive
+from undrift.domain.record import DocumentId, Receipt
+from undrift.domain.route import AliasName, Mode, Route, VectorField
+from undrift.domain.space import SpaceId
+from undrift.domain.timing import LEASE_SAFETY, Timing
+from undrift.errors import (
+    ControlUnavailable,
+    LedgerUnusable,
+    OutcomeUnknown,
+    RefusedError,
+    StoreRejected,
+    UsageError,
+    WriteTimeout,
+)
+from undrift.flow.router import Router
+from undrift.ports.ledger import Ledger
+from undrift.ports.runtime import Clock
+from undrift.ports.store import VectorStore
+from undrift.telemetry import Metric, count
+
+Prepared = TypeVar("Prepared")
+
+#: Waits between two looks at whether a write may begin, in seconds; the last one is repeated.
+_WAITS = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+#: The store said that it changed nothing: the operation is over, and known to be.
+_DEFINITE = (StoreRejected, UsageError, RefusedError)
+
+
+class WriteAction(Protocol, Generic[Prepared]):
+    """What a write does to the serving field, whichever that is when its turn comes."""
+
+    @property
+    def keys(self) -> Sequence[DocumentId]:
+        """The documents it touches, each once."""
+        ...
+
+    def prepare(self, space: SpaceId) -> Prepared:
+        """Compute what has to be known before the write begins, such as vectors of that space."""
+        ...
+
+    def send(self, store: VectorStore, field: VectorField, prepared: Prepared, sequence: int) -> None:
+        """Change the field, in one call of the store."""
+        ...
+
+
+class Journal:
+    """Carries out writes to one alias so that none is lost, however far a migration is and whatever crashes."""
+
+    def __init__(
+        self,
+        alias: AliasName,
+        *,
+        ledger: Ledger,
+        router: Router,
+        store_of: Callable[[VectorField], VectorStore],
+        clock: Clock,
+        timing: Timing,
+    ) -> None:
+        """Use a ledger, this process's routes, and the stores behind the fields."""
+        self._alias = alias
+        self._ledger = ledger
+        self._router = router
+        self._store_of = store_of
+        self._clock = clock
+        self._timing = timing
+
+    def write(self, action: WriteAction[Prepared]) -> Receipt:
+        """Carry out a write and acknowledge it.
+
+        Raises:
+            OutcomeUnknown: it may or may not have happened; it was not acknowledged, and repeating it is safe.
+            WriteTimeout: its turn did not come in time; nothing was written.
+            ControlUnavailable: the ledger cannot be reached and is needed; nothing was written.
+            StoreRejected: the store will not take it; nothing was written.
+        """
+        prepared: tuple[SpaceId, Prepared] | None = None
+        reaped = False
+        patience = _Patience(self._clock, self._timing.write_timeout_s)
+        route = self._router.current(self._alias)
+        while True:
+            if prepared is None or prepared[0] != route.serving.space:
+                prepared = (route.serving.space, action.prepare(route.serving.space))
+            if route.mode is Mode.PASSIVE:
+                if self._send_passive(route, action, prepared[1]):
+                    return _receipt(action, route)
+                route = self._router.refresh(self._alias)
+                continue
+            started = self._clock.monotonic()
+            outcome = self._journaled(action, prepared)
+            match outcome:
+                case Opened() if outcome.route.serving.space != prepared[0]:
+                    # The route moved on while the vectors were computed: nothing is sent, and they are computed anew.
+                    self._ledger.close(self._alias, outcome.operation, action.keys)
+                    route = self._router.learn(self._alias, outcome.route)
+                case Opened():
+                    self._router.learn(self._alias, outcome.route)
+                    if self._finish(outcome, action, prepared[1], started):
+                        return _receipt(action, outcome.route)
+                    if reaped:
+                        raise self._unknown(action.keys, "it took so long that a worker closed it in its place, twice")
+                    reaped, route = True, self._router.refresh(self._alias)
+                case Passive() | Held() | Foreign():
+                    if not isinstance(outcome, Passive):
+                        count(Metric.WRITES_WAITED)
+                        patience.wait(_why(self._alias, outcome))
+                    route = self._router.refresh(self._alias)
+                case Receipt():
+                    return outcome
+
+    @contextmanager
+    def bracket(self, keys: Sequence[DocumentId]) -> Iterator[tuple[VectorField, int]]:
+        """Bracket a write that the caller makes itself; yields the field it must go to and the sequence of its tags.
+
+        Raises:
+            OutcomeUnknown: the block raised, or took longer than the deadline; it was not acknowledged.
+            WriteTimeout: its turn did not come in time.
+        """
+        patience = _Patience(self._clock, self._timing.write_timeout_s)
+        while True:
+            with self._router.using(self._alias) as route:
+                if route.mode is Mode.PASSIVE and self._router.may_write():
+                    yield route.serving, 0
+                    return
+            opened = self._ledger.open(
+                self._alias, keys, client=self._router.client, deadline_s=self._timing.deadline_s
+            )
+            if isinstance(opened, Opened):
+                break
+            if not isinstance(opened, Passive):
+                patience.wait(_why(self._alias, opened))
+            self._router.refresh(self._alias)
+        try:
+            yield opened.route.serving, opened.sequence
+        except Exception as error:
+            raise self._unknown(keys, str(error)) from error
+        if not self._ledger.close(self._alias, opened.operation, keys):
+            raise self._unknown(keys, f"it took longer than {self._timing.deadline_s:g} s")
+
+    def _send_passive(self, route: Route, action: WriteAction[Prepared], prepared: Prepared) -> bool:
+        with self._router.using(self._alias) as present:
+            # A route that changed meanwhile may want a journal, and a lapsed lease may hide that it changed.
+            if present.epoch != route.epoch or present.mode is not Mode.PASSIVE or not self._router.may_write():
+                return False
+            action.send(self._store_of(route.serving), route.serving, prepared, 0)
+        return True
+
+    def _journaled(
+        self, action: WriteAction[Prepared], prepared: tuple[SpaceId, Prepared]
+    ) -> Opened | Passive | Held | Foreign | Receipt:
+        """Open the write, or do all of it in one transaction when ledger and store share a file."""
+        serving = self._router.current(self._alias).serving
+        joint = self._ledger.transaction_with(self._store_of(serving))
+        if joint is None:
+            return self._open(action)
+        with joint:
+            outcome = self._open(action)
+            if not isinstance(outcome, Opened) or outcome.route.serving != serving or serving.space != prepared[0]:
+                if isinstance(outcome, Opened):
+                    self._ledger.close(self._alias, outcome.operation, action.keys)
+                    return Passive(route=outcome.route)
+                return outcome
+            action.send(self._store_of(serving), serving, prepared[1], outcome.sequence)
+            self._ledger.close(self._alias, outcome.operation, action.keys)
+        self._router.learn(self._alias, outcome.route)
+        return _receipt(action, outcome.route)
+
+    def _open(self, action: WriteAction[Prepared]) -> Opened | Passive | Held | Foreign:
+        return self._ledger.open(
+            self._alias, action.keys, client=self._router.client, deadline_s=self._timing.deadline_s
+        )
+
+    def _finish(self, opened: Opened, action: WriteAction[Prepared], prepared: Prepared, started: float) -> bool:
+        """Send an opened write and close it; False when it was reaped, and so may not be acknowledged."""
+        route = opened.route
+        if self._clock.monotonic() - started > self._timing.deadline_s * LEASE_SAFETY:
+            # Not sent: the reaper counts on nothing being sent after the deadline.
+            self._ledger.close(self._alias, opened.operation, action.keys)
+            return False
+        try:
+            action.send(self._store_of(route.serving), route.serving, prepared, opened.sequence)
+        except _DEFINITE:
+            self._ledger.close(self._alias, opened.operation, action.keys)
+            raise
+        except Exception as error:
+            # The request may still land: the operation stays open until nothing of it can be in flight any more.
+            raise self._unknown(action.keys, str(error)) from error
+        try:
+            return self._ledger.close(self._alias, opened.operation, action.keys)
+        except (ControlUnavailable, LedgerUnusable) as error:
+            raise self._unknown(action.keys, f"the ledger did not answer afterwards: {error.message}") from error
+
+    def _unknown(self, keys: Sequence[DocumentId], why: str) -> OutcomeUnknown:
+        count(Metric.OUTCOMES_UNKNOWN)
+        some = ", ".join(keys[:3]) + (" …" if len(keys) > 3 else "")
+        return OutcomeUnknown(
+            f"whether the write to {self._alias} happened is not known ({some})",
+            why,
+            "repeat the call: writing the same documents twice is safe",
+        )
+
+
+class _Patience:
+    """Waits longer and longer, until the time is up."""
+
+    def __init__(self, clock: Clock, limit_s: float) -> None:
+        self._clock = clock
+        self._limit_s = limit_s
+        self._until = clock.monotonic() + limit_s
+        self._waited = 0
+
+    def wait(self, error: WriteTimeout) -> None:
+        """Wait a little, or raise the error when there is no time left."""
+        if self._clock.monotonic() >= self._until:
+            raise error
+        self._clock.sleep(_WAITS[min(self._waited, len(_WAITS) - 1)])
+        self._waited += 1
+
+
+def _why(alias: AliasName, outcome: Held | Foreign) -> WriteTimeout:
+    if isinstance(outcome, Held):
+        return WriteTimeout(f"a write to {alias} waited too long for a cutover", hint=f"undrift status {alias}")
+    keys = ", ".join(outcome.keys[:5])
+    return WriteTimeout(
+        f"a write to {alias} waited too long: {len(outcome.keys)} of its documents are still to be carried over",
+        f"their last text is only in the other field: {keys}",
+        "undrift worker",
+    )
+
+
+def _receipt(action: WriteAction[Prepared], route: Route) -> Receipt:
+    return Receipt(ids=tuple(action.keys), epoch=route.epoch, space=route.serving.space)

@@ -1,0 +1,191 @@
+"""What each alias means now, as this process knows it, and the lease that lets it act on that."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from undrift import __version__
+from undrift.domain.client import ClientId
+from undrift.domain.route import AliasName, Route
+from undrift.domain.timing import LEASE_SAFETY, Timing
+from undrift.errors import ControlUnavailable, UndriftError, UnknownAlias
+from undrift.ports.ledger import Ledger
+from undrift.ports.runtime import Clock
+
+
+class Router:
+    """This process as a client of the ledger: an identity, a lease, and the routes it has acknowledged.
+
+    A thread looks every `poll_s` whether a route changed, and prolongs the lease. An epoch is acknowledged only when
+    nothing that began under an older one is going on any more; that is what lets a migration trust the journal.
+    """
+
+    def __init__(self, ledger: Ledger, clock: Clock, timing: Timing, *, role: str, heartbeat: bool = True) -> None:
+        """Begin without a lease; it is taken when the first alias is joined.
+
+        Args:
+            ledger: where routes and leases are kept.
+            clock: the source of time.
+            timing: how long leases last and how often they are prolonged.
+            role: what this process is, for those who look at the list of clients.
+            heartbeat: whether a thread keeps the lease; without it, `beat` has to be called.
+        """
+        self._ledger = ledger
+        self._clock = clock
+        self._timing = timing
+        self._role = role
+        self._heartbeat = heartbeat
+        self._begin()
+
+    def _begin(self) -> None:
+        self._pid = os.getpid()
+        self._host = socket.gethostname()
+        self.client = ClientId(f"{self._host}-{self._pid}-{uuid.uuid4().hex[:8]}")
+        self._lock = threading.Lock()
+        self._routes: dict[AliasName, Route] = {}
+        self._in_use: Counter[tuple[AliasName, int]] = Counter()
+        self._told: dict[AliasName, int] = {}
+        self._lease_until = float("-inf")
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def join(self, alias: AliasName) -> Route:
+        """Start to use an alias; a repeated call returns what is known.
+
+        Raises:
+            UnknownAlias: the ledger does not know it.
+        """
+        self._after_fork()
+        with self._lock:
+            known = self._routes.get(alias)
+        if known is not None:
+            return known
+        self._register()
+        return self._join(alias)
+
+    def current(self, alias: AliasName) -> Route:
+        """Return what an alias means, from memory."""
+        known = self._routes.get(alias) if self._pid == os.getpid() else None
+        return known or self.join(alias)
+
+    @contextmanager
+    def using(self, alias: AliasName) -> Iterator[Route]:
+        """Hold the present route: its epoch is not taken for finished until this is left."""
+        self.current(alias)
+        with self._lock:
+            route = self._routes[alias]
+            self._in_use[alias, route.epoch] += 1
+        try:
+            yield route
+        finally:
+            with self._lock:
+                self._in_use[alias, route.epoch] -= 1
+                if not self._in_use[alias, route.epoch]:
+                    del self._in_use[alias, route.epoch]
+
+    def may_write(self) -> bool:
+        """Whether the lease lets this process write without asking the ledger, at this very moment."""
+        return self._clock.monotonic() < self._lease_until
+
+    def refresh(self, alias: AliasName) -> Route:
+        """Read a route from the ledger, and prolong the lease.
+
+        Raises:
+            ControlUnavailable: the ledger cannot be read.
+        """
+        self._after_fork()
+        self.beat()
+        return self.learn(alias)
+
+    def learn(self, alias: AliasName, route: Route | None = None) -> Route:
+        """Take over a route that the ledger was seen to have, or read it."""
+        found = route or self._ledger.route(alias)
+        if found is None:
+            raise UnknownAlias(f"the ledger knows no alias {alias}", hint="undrift alias list")
+        with self._lock:
+            known = self._routes.get(alias)
+            if known is None or found.epoch > known.epoch or (found.epoch == known.epoch and found.mode != known.mode):
+                self._routes[alias] = found
+            return self._routes[alias]
+
+    def beat(self) -> None:
+        """Read every route, acknowledge what may be, and prolong the lease when half of it is over."""
+        with self._lock:
+            aliases = list(self._routes)
+        for alias in aliases:
+            self.learn(alias)
+        with self._lock:
+            acknowledged = {alias: self._acknowledged(alias) for alias in aliases}
+        started = self._clock.monotonic()
+        if acknowledged == self._told and self._lease_until - started > self._timing.lease_s / 2:
+            return
+        # The lease is counted from before it was asked for, so that this process ends it before the ledger does.
+        if self._ledger.renew(self.client, acknowledged, self._timing.lease_s):
+            self._lease_until = started + self._timing.lease_s * LEASE_SAFETY
+            self._told = acknowledged
+            return
+        self._lease_until = float("-inf")
+        self._register()
+        for alias in aliases:
+            self._join(alias)
+
+    def close(self) -> None:
+        """End the lease; nothing of this process may be going on any more."""
+        if self._pid != os.getpid():
+            return
+        self._stop.set()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(timeout=10)
+        joined, self._routes = bool(self._routes), {}
+        self._lease_until = float("-inf")
+        if joined:
+            with suppress(UndriftError):
+                self._ledger.leave(self.client)
+        self._begin()
+
+    def _acknowledged(self, alias: AliasName) -> int:
+        """Return the newest epoch with nothing older going on; the caller holds the lock."""
+        return min([epoch for name, epoch in self._in_use if name == alias] + [self._routes[alias].epoch])
+
+    def _register(self) -> None:
+        started = self._clock.monotonic()
+        if started < self._lease_until:
+            return
+        self._told = {}
+        self._ledger.register_client(
+            self.client,
+            host=self._host,
+            pid=self._pid,
+            role=self._role,
+            version=__version__,
+            lease_s=self._timing.lease_s,
+        )
+        self._lease_until = started + self._timing.lease_s * LEASE_SAFETY
+        if self._heartbeat and self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="undrift-lease", daemon=True)
+            self._thread.start()
+
+    def _join(self, alias: AliasName) -> Route:
+        route = self._ledger.join(self.client, alias)
+        if route is None:
+            raise UnknownAlias(f"the ledger knows no alias {alias}", hint=f"undrift alias create {alias}")
+        with self._lock:
+            self._routes[alias] = route
+        return route
+
+    def _run(self) -> None:
+        stop = self._stop
+        while not stop.wait(self._timing.poll_s):
+            # The lease lapses by itself when the ledger is out of reach; writes then say so.
+            with suppress(ControlUnavailable, UnknownAlias):
+                self.beat()
+
+    def _after_fork(self) -> None:
+        if self._pid != os.getpid():
+            self._begin()

@@ -1,0 +1,1 @@
+"""The work of a migration: carry over, compare, change the route."""

@@ -1,0 +1,1 @@
+"""What a back-end must do and what it may do."""

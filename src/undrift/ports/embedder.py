@@ -1,0 +1,82 @@
+"""What an embedding model must do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from undrift.domain.record import Vector, Vectors
+from undrift.domain.space import Space
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbedderLimits:
+    """What a model takes, and what its work is worth.
+
+    Attributes:
+        batch_size: most texts in one call.
+        concurrency: most calls at the same time.
+        usd_per_million_tokens: the price; 0 for a model that costs nothing per token.
+        paid: whether somebody is billed; a back-fill with it wants a budget.
+        worth_keeping: whether vectors are kept on disk until they are published, so that a crash pays for none twice.
+    """
+
+    batch_size: int = 64
+    concurrency: int = 1
+    usd_per_million_tokens: float = 0.0
+    paid: bool = False
+    worth_keeping: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenCount:
+    """Tokens of some texts, and whether the model's own tokenizer counted them."""
+
+    tokens: int
+    exact: bool
+
+
+class Embedder(Protocol):
+    """A function from text to vectors of one space; safe to call from several threads.
+
+    Only `flow.embed` calls it. Texts arrive not blank, in canonical form, with the space's prefix in front.
+    """
+
+    @property
+    def space(self) -> Space:
+        """The space every vector belongs to; known without a call to a remote model."""
+        ...
+
+    @property
+    def limits(self) -> EmbedderLimits:
+        """What the model takes."""
+        ...
+
+    def embed_documents(self, texts: Sequence[str]) -> Vectors:
+        """Embed texts to be stored.
+
+        Args:
+            texts: 1 to `limits.batch_size` texts.
+
+        Returns:
+            Float32, shape (n, d), row i for text i. The answer is checked by the caller.
+
+        Raises:
+            EmbedderUnavailable: no answer, or one that says to try again later; nothing is known about single texts.
+            EmbedderRejected: the model will not take this request, because of its texts or for good.
+            TextTooLong: a text is longer than the model takes and the space says to refuse it.
+        """
+        ...
+
+    def embed_query(self, text: str) -> Vector:
+        """Embed a query; float32, shape (d,). Raises as `embed_documents`."""
+        ...
+
+    def count_tokens(self, texts: Sequence[str]) -> TokenCount:
+        """Count what a call with these texts would be billed for; without a call to a remote model."""
+        ...
+
+    def close(self) -> None:
+        """Let go of connections and memory."""
+        ...

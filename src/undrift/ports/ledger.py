@@ -1,0 +1,364 @@
+"""The durable memory of the control plane, as short serialisable operations.
+
+Each method is one transaction. The rules named in capitals are those of the protocol (docs/explanation/protocol.md); the
+model in tests/model shows that none of them can be left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+from undrift.domain.checkpoint import Chunk, Claim, Lag, Quarantined
+from undrift.domain.client import ClientId, ClientInfo
+from undrift.domain.event import Entered
+from undrift.domain.gate import VerificationReport
+from undrift.domain.migration import AliasState, Migration, MigrationId, Phase, RunStatus
+from undrift.domain.operation import OpenResult, OperationId
+from undrift.domain.record import DocumentId
+from undrift.domain.route import AliasName, Mode, Route, VectorField
+from undrift.domain.space import ProvenSpace, SpaceId
+
+
+class Ledger(Protocol):
+    """The control schema. Every method raises `ControlUnavailable` when the ledger cannot be read or written."""
+
+    def transaction_with(self, store: object) -> AbstractContextManager[None] | None:
+        """Return a context in which calls of this ledger and of that store are one transaction, or None if that cannot be.
+
+        Leaving it by an exception undoes both.
+        """
+        ...
+
+    # Spaces
+
+    def record_space(self, proven: ProvenSpace) -> ProvenSpace:
+        """Keep a space with its probe vectors and return what is kept; one that is there already stays as it is."""
+        ...
+
+    def space(self, id: SpaceId) -> ProvenSpace | None:
+        """Return a recorded space."""
+        ...
+
+    def spaces(self) -> list[ProvenSpace]:
+        """Return every recorded space."""
+        ...
+
+    # Aliases
+
+    def create_alias(self, name: AliasName, serving: VectorField, *, model: str, mirror: str) -> Route:
+        """Record an alias in passive mode at epoch 1.
+
+        Raises:
+            AlreadyExists: there is such an alias.
+        """
+        ...
+
+    def alias(self, name: AliasName) -> AliasState | None:
+        """Return everything about an alias, or None."""
+        ...
+
+    def aliases(self) -> list[AliasName]:
+        """Return the names of all aliases, sorted."""
+        ...
+
+    def route(self, name: AliasName) -> Route | None:
+        """Return what an alias means now; the cheapest read there is."""
+        ...
+
+    # Clients and their leases
+
+    def register_client(self, id: ClientId, *, host: str, pid: int, role: str, version: str, lease_s: float) -> None:
+        """Begin a lease for a process; a repeated call renews it."""
+        ...
+
+    def join(self, client: ClientId, alias: AliasName) -> Route | None:
+        """Record that a client uses an alias and has acknowledged the epoch that is returned with the route."""
+        ...
+
+    def renew(self, client: ClientId, acknowledged: Mapping[AliasName, int], lease_s: float) -> bool:
+        """Prolong a lease and acknowledge epochs; False when the client is not known any more and has to begin again."""
+        ...
+
+    def leave(self, client: ClientId) -> None:
+        """End a lease; every operation of the client must be over."""
+        ...
+
+    def clients(self, alias: AliasName) -> list[ClientInfo]:
+        """Return the clients that use an alias."""
+        ...
+
+    def unacknowledged(self, alias: AliasName, epoch: int, settle_s: float) -> list[ClientInfo]:
+        """Return the clients that may still act on an older epoch: not acknowledged, and lease + settle_s not over."""
+        ...
+
+    # The bracket around a write
+
+    def open(self, alias: AliasName, keys: Sequence[DocumentId], *, client: ClientId, deadline_s: float) -> OpenResult:
+        """Begin a write operation. Durable before it returns.
+
+        MARK BEFORE WRITE: its keys are dirty, with the serving field as their source, before the store is asked.
+        FOREIGN SOURCE WAITS: nothing is opened while a key is dirty from the other field.
+        """
+        ...
+
+    def close(self, alias: AliasName, operation: OperationId, keys: Sequence[DocumentId]) -> bool:
+        """End a write operation; True when it may be acknowledged.
+
+        CLOSE BUMPS SEQ. CLOSE CHECKS REAPED: False when it had been reaped; its keys are dirty again, and the caller must
+        not acknowledge.
+        """
+        ...
+
+    def reap(self, alias: AliasName, settle_s: float) -> int:
+        """Close operations whose deadline and the fence horizon are over (REAP WAITS D); return how many."""
+        ...
+
+    # The back-fill
+
+    def add_chunks(self, migration: MigrationId, chunks: Sequence[Chunk], *, complete: bool) -> None:
+        """Append pieces of the back-fill, numbered onwards; `complete` says that these were the last."""
+        ...
+
+    def last_chunk(self, migration: MigrationId) -> Chunk | None:
+        """Return the piece with the highest number."""
+        ...
+
+    def lease_chunk(
+        self, alias: AliasName, migration: MigrationId, *, owner: ClientId, lease_s: float, settle_s: float
+    ) -> Chunk | None:
+        """Take the next piece that nobody has; None when there is none now.
+
+        TAKEOVER WAITS D: an expired lease is taken at once, one that may have been writing only after the fence horizon.
+        """
+        ...
+
+    def publish(
+        self, alias: AliasName, chunk: Chunk, keys: Sequence[DocumentId], *, owner: ClientId, lease_s: float
+    ) -> list[DocumentId]:
+        """Begin to write a piece to the follower, and return those keys that may be written.
+
+        PUBLISH SKIPS TOUCHED: a key with any journal row belongs to the journal.
+
+        Raises:
+            LeaseLost: another worker has the piece, or the migration does not back-fill any more.
+        """
+        ...
+
+    def published(self, alias: AliasName, chunk: Chunk, *, owner: ClientId) -> None:
+        """Record that a piece is in the follower.
+
+        Raises:
+            LeaseLost: another worker has the piece.
+        """
+        ...
+
+    def release_chunk(self, alias: AliasName, chunk: Chunk, *, owner: ClientId) -> None:
+        """Give back a piece of which nothing is written yet.
+
+        Raises:
+            LeaseLost: another worker has the piece.
+        """
+        ...
+
+    def chunk_progress(self, migration: MigrationId) -> tuple[int, int, int]:
+        """Return documents published, pieces published, and pieces in all."""
+        ...
+
+    # Carrying dirty documents over
+
+    def claim(
+        self,
+        alias: AliasName,
+        *,
+        owner: ClientId,
+        limit: int,
+        lease_s: float,
+        settle_s: float,
+        only: Sequence[DocumentId] | None = None,
+    ) -> list[Claim]:
+        """Take dirty documents to carry over, the foreign ones first, then the oldest.
+
+        SYNC DEFERS PUBLISH: none in the range of a piece that is being published. TAKEOVER WAITS D for claims that ended.
+        `only` restricts the choice to these keys.
+        """
+        ...
+
+    def clear(self, alias: AliasName, claims: Sequence[Claim], *, owner: ClientId) -> int:
+        """Give claims back after the follower was made equal; return how many documents are clean now.
+
+        CLEAR NEEDS SAME SEQ and CLEAR NEEDS NO OPEN: the others stay dirty and will be carried again.
+        """
+        ...
+
+    def postpone(
+        self, alias: AliasName, claims: Sequence[Claim], *, owner: ClientId, delay_s: float, error: str
+    ) -> None:
+        """Give claims back undone, to be tried again after a delay."""
+        ...
+
+    def mark(self, alias: AliasName, keys: Sequence[DocumentId]) -> None:
+        """Make documents dirty from the serving field, to heal a difference; those that are dirty already stay as they are."""
+        ...
+
+    def journal_state(self, alias: AliasName, keys: Iterable[DocumentId]) -> dict[DocumentId, tuple[bool, int]]:
+        """Return for each touched key whether it is dirty, and its sequence."""
+        ...
+
+    def lag(self, alias: AliasName) -> Lag:
+        """Return how far the follower is behind."""
+        ...
+
+    def in_flight(self, alias: AliasName, settle_s: float) -> int:
+        """Return how many pieces and claims may still have a write to the follower in flight."""
+        ...
+
+    # Quarantine
+
+    def quarantine(self, alias: AliasName, reasons: Mapping[DocumentId, tuple[str, str]]) -> None:
+        """Set documents aside with a reason and its detail; a repeated call keeps the first time."""
+        ...
+
+    def release(self, alias: AliasName, keys: Sequence[DocumentId]) -> None:
+        """Let documents out of quarantine, because they were carried over or are gone."""
+        ...
+
+    def quarantined(self, alias: AliasName, *, limit: int = 1000) -> list[Quarantined]:
+        """Return documents in quarantine, by id."""
+        ...
+
+    def quarantined_count(self, alias: AliasName) -> int:
+        """Return how many documents are in quarantine."""
+        ...
+
+    # Migrations
+
+    def register_migration(self, migration: Migration, *, who: str) -> None:
+        """Record a new migration and empty the journal of the last one.
+
+        Raises:
+            StaleRoute: the alias has another migration, operations that are still open, or another serving field.
+        """
+        ...
+
+    def coordinate(self, migration: MigrationId, *, owner: ClientId, lease_s: float) -> bool:
+        """Take or prolong the coordinator's lease; False while another process has it."""
+        ...
+
+    def yield_coordination(self, migration: MigrationId, *, owner: ClientId) -> None:
+        """Give the coordinator's lease back."""
+        ...
+
+    def save_phase(self, migration: Migration, *, was: Phase, who: str, detail: str = "") -> None:
+        """Record a phase that does not change the route.
+
+        Raises:
+            StaleRoute: the migration is not in phase `was` any more.
+        """
+        ...
+
+    def save_run_status(self, migration: MigrationId, status: RunStatus, *, reason: str, who: str) -> None:
+        """Record whether the migration's workers work."""
+        ...
+
+    def spend(self, migration: MigrationId, tokens: int) -> None:
+        """Add to the tokens of a migration before they are sent.
+
+        Raises:
+            BudgetExhausted: that would be more than its budget; nothing is added.
+        """
+        ...
+
+    def set_budget(self, migration: MigrationId, *, tokens: int | None, usd: float | None) -> None:
+        """Change what a migration may spend; None for no limit."""
+        ...
+
+    # Changes of the route; called by migrate.steps and by nobody else
+
+    def change_mode(self, route: Route, mode: Mode, *, migration: Migration, was: Phase, who: str) -> Route:
+        """Make writers journal, or stop it, with the migration's new phase; the epoch grows by one.
+
+        Args:
+            route: what the alias meant when it was decided; only this may be changed.
+            mode: `JOURNAL` makes the migration's target follow, `PASSIVE` leaves the serving field alone.
+            migration: the migration in its new phase.
+            was: the phase it must still be in.
+            who: for the history.
+
+        Raises:
+            StaleRoute: the alias has another epoch than `route`, or the migration is not in phase `was`.
+        """
+        ...
+
+    def hold(self, route: Route, seconds: float) -> None:
+        """Make every `open` answer `Held` for at most this long; 0 ends it. Anybody may let it pass: it ends by itself.
+
+        Raises:
+            StaleRoute: as `change_mode`.
+        """
+        ...
+
+    def flip(
+        self,
+        route: Route,
+        *,
+        migration: Migration,
+        was: Phase,
+        who: str,
+        max_dirty: int | None,
+        max_quarantined: int | None,
+    ) -> Route:
+        """Swap serving and follower, with the migration's new phase; the epoch grows by one, and a hold ends.
+
+        Args:
+            route: as `change_mode`.
+            migration: the migration in its new phase.
+            was: the phase it must still be in.
+            who: for the history.
+            max_dirty: most dirty documents there may be at that very moment; None for any number.
+            max_quarantined: most documents there may be in quarantine; None for any number.
+
+        Raises:
+            StaleRoute: as `change_mode`.
+            GateFailed: there are more dirty documents or more in quarantine; nothing has changed.
+        """
+        ...
+
+    # Evidence and memory
+
+    def save_verification(self, alias: AliasName, report: VerificationReport) -> None:
+        """Keep what a comparison found."""
+        ...
+
+    def verification(self, alias: AliasName) -> VerificationReport | None:
+        """Return the last comparison of the present migration."""
+        ...
+
+    def tune(self, alias: AliasName, values: Mapping[str, str]) -> None:
+        """Set the operator's live settings of an alias."""
+        ...
+
+    def tuning(self, alias: AliasName) -> dict[str, str]:
+        """Return the operator's live settings of an alias."""
+        ...
+
+    def save_golden(self, name: str, content: Mapping[str, Any]) -> None:
+        """Keep a golden set; one of that name is replaced."""
+        ...
+
+    def golden(self, name: str) -> dict[str, Any] | None:
+        """Return a golden set."""
+        ...
+
+    def golden_names(self) -> list[str]:
+        """Return the names of the golden sets, sorted."""
+        ...
+
+    def history(self, alias: AliasName, *, limit: int = 100) -> list[Entered]:
+        """Return what happened to an alias, newest first."""
+        ...
+
+    def close_ledger(self) -> None:
+        """Let go of connections; a later call opens them again."""
+        ...

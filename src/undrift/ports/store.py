@@ -1,0 +1,167 @@
+"""What a vector database must do, and what it may do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum, Flag, auto
+from typing import Any, Protocol, runtime_checkable
+
+from undrift.domain.record import DocumentId, Entry, Hit, Metadata, Record, Vector
+from undrift.domain.route import VectorField
+from undrift.domain.space import Metric
+
+#: Metadata that a document must have: `{"lang": "en", "year": 2020}` means both. See `docs/reference/filters.md`.
+Filter = Mapping[str, Any]
+
+
+class Layout(Enum):
+    """Where a second vector field of the same documents can live."""
+
+    #: In a collection of its own.
+    COLLECTION = "collection"
+    #: Beside the first one, in the same records.
+    IN_PLACE = "in_place"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreCapabilities:
+    """What an adapter says it can do; one literal per adapter.
+
+    Attributes:
+        name: the adapter's name.
+        metrics: the metrics it can search by.
+        max_dimensions: the longest vector it takes.
+        layouts: where a second field can live.
+        settles_within_s: no request lands later than this after the deadline it was sent with (the fence horizon D).
+        shares_file_with_ledger: whether a write can be in one transaction with a ledger in the same file.
+    """
+
+    name: str
+    metrics: frozenset[Metric]
+    max_dimensions: int
+    layouts: frozenset[Layout]
+    settles_within_s: float
+    shares_file_with_ledger: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FieldDescription:
+    """What a store knows about a field."""
+
+    dimensions: int
+    metric: Metric
+    count: int
+
+
+class Part(Flag):
+    """What to read of a record besides its id, metadata and tag."""
+
+    NONE = 0
+    TEXT = auto()
+
+
+class VectorStore(Protocol):
+    """A vector database behind one address; every method is safe from several threads and processes.
+
+    Vectors are float32 of shape (d,) with d the field's dimensions. Ids order by code point. Except where a method says
+    otherwise, a call on a collection that is not there raises `CollectionMissing`, a store that does not answer raises
+    `StoreUnavailable` (the outcome of a write is then unknown), and a write that the store will not take raises
+    `StoreRejected` and has changed nothing.
+    """
+
+    @property
+    def capabilities(self) -> StoreCapabilities:
+        """What this adapter can do."""
+        ...
+
+    def create(self, field: VectorField, *, dimensions: int, metric: Metric) -> None:
+        """Make an empty collection.
+
+        Raises:
+            FieldInUse: a collection of that name is there, whoever made it; it is left as it is.
+        """
+        ...
+
+    def drop(self, field: VectorField) -> None:
+        """Delete a collection with everything in it; one that is not there is no error."""
+        ...
+
+    def describe(self, field: VectorField) -> FieldDescription | None:
+        """Return what the store knows about a field, or None when it has no such collection."""
+        ...
+
+    def upsert(self, field: VectorField, records: Sequence[Record]) -> None:
+        """Insert the records, replacing those with the same id whole.
+
+        Acknowledged means durable and visible to every later `fetch`. An empty call does nothing. Ids within one call are
+        distinct. All records of a call become visible together or, where the store cannot, in any order.
+        """
+        ...
+
+    def delete(self, field: VectorField, ids: Sequence[DocumentId], *, filter: Filter | None = None) -> None:
+        """Delete records by id, those only that match the filter if there is one; unknown ids are no error."""
+        ...
+
+    def merge_metadata(self, field: VectorField, changes: Mapping[DocumentId, Metadata], *, sequence: int) -> None:
+        """Put the given keys into the metadata of existing records, atomically for each, and set the tag's sequence.
+
+        Keys that are not named stay. A record that is not there is not made. The vector and the text stay as they are.
+        """
+        ...
+
+    def fetch(self, field: VectorField, ids: Sequence[DocumentId]) -> dict[DocumentId, Record]:
+        """Return the records with their vectors; a strong read: it sees every acknowledged write. Unknown ids are absent."""
+        ...
+
+    def entries(
+        self, field: VectorField, ids: Sequence[DocumentId], parts: Part = Part.TEXT
+    ) -> dict[DocumentId, Entry]:
+        """Return the records without their vectors; a strong read like `fetch`."""
+        ...
+
+    def scan(
+        self,
+        field: VectorField,
+        *,
+        after: str = "",
+        until: str | None = None,
+        limit: int,
+        parts: Part = Part.NONE,
+        filter: Filter | None = None,
+    ) -> list[Entry]:
+        """Return the next records in the order of their ids: at most `limit` with after < id <= until.
+
+        Fewer than `limit` means that there are no more. A record that is there during the whole scan is returned exactly
+        once, however many others come and go meanwhile.
+        """
+        ...
+
+    def ids(self, field: VectorField, *, after: str = "", limit: int) -> list[DocumentId]:
+        """Return the next ids in order, at most `limit`; as `scan`, and cheaper."""
+        ...
+
+    def count(self, field: VectorField, filter: Filter | None = None) -> int:
+        """Return how many records there are, or how many match the filter."""
+        ...
+
+    def search(self, field: VectorField, vector: Vector, *, k: int, filter: Filter | None = None) -> list[Hit]:
+        """Return the k nearest records that match the filter, best first, fewer when there are fewer.
+
+        The score grows with nearness: the cosine for `Metric.COSINE`, the inner product for `DOT`, minus the distance for
+        `L2`. Ties are broken by id. With a filter, k matching records are returned if there are as many.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of connections and files; a later call opens them again."""
+        ...
+
+
+@runtime_checkable
+class SupportsInsertAbsent(Protocol):
+    """A store that can leave records alone which are there already."""
+
+    def insert_absent(self, field: VectorField, records: Sequence[Record]) -> None:
+        """Insert those records whose ids are not there yet; leave the others as they are."""
+        ...

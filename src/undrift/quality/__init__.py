@@ -1,0 +1,1 @@
+"""Rankings, golden sets and statistics: pure mathematics."""
