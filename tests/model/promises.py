@@ -25,7 +25,7 @@ class Broken(StrEnum):
 
 
 def at_the_end(scenario: Scenario, state: State, stuck: bool) -> Broken | None:
-    """Judge only states in which nothing can happen any more: what remains of the migration when all has calmed down."""
+    """Judge only states in which nothing can happen any more: what remains of a migration when all has calmed down."""
     if not stuck:
         return None
     if not _finished(state):

@@ -5,19 +5,19 @@ overwrite and delete; they compare nothing. A write is a request on a network th
 ledger is the only place where several things change at once: each of its transactions is one move. Clients and workers
 may stop for ever between any two moves, and a slow client may be taken for dead.
 
-**The idea.** One store *serves*: clients write only there. Before each write a client marks the key *dirty* in the ledger
-(`open`), after it the client says so (`close`) and only then acknowledges. A *sync* worker makes the other store equal to
-the serving one by reading the key again, never by replaying writes. A *backfill* copies the keys that nobody has touched
-since the journal began. A cutover only swaps the roles of the stores; a rollback is the same swap once more.
+**The idea.** One store *serves*: clients write only there. Before each write a client marks the key *dirty* in the
+ledger (`open`), after it the client says so (`close`) and only then acknowledges. A *sync* worker makes the other store
+equal to the serving one by reading the key again, never by replaying writes. A *backfill* copies the keys that nobody
+has touched since the journal began. A cutover only swaps the roles of the stores; a rollback is the same swap again.
 
-**Reading on.** `state.py` holds everything that exists at one moment. Here stands one function per actor, which yields the
-moves that this actor may make. The guards that name a `Rule` are the protocol; `rules.py` says which race each closes,
-`promises.py` what they buy together. The rest is the world, which does as it pleases.
+**Reading on.** `state.py` holds everything that exists at one moment. Here stands one function per actor, which yields
+the moves that this actor may make. The guards that name a `Rule` are the protocol; `rules.py` says which race each
+closes, `promises.py` what they buy together. The rest is the world, which does as it pleases.
 
-One key is enough, because the protocol never looks at two keys together: sequences, marks, claims and publications belong
-to one key. Two simplifications keep the machine finite and lose nothing: of a key's sequence only that is kept which is
-ever asked, whether it moved since the claim; and "D has passed" is kept as what it guarantees, that nothing which the
-actor sent is still on the network.
+One key is enough, because sequences, marks, claims and publications belong to one key. Only two actors look at several
+at once, and both hold nothing while they wait: a batch of writes for its keys, and a sync for the chunk of its key. Two simplifications keep the machine finite and lose nothing: of a key's sequence only that is kept
+which is ever asked, whether it moved since the claim; and "D has passed" is kept as what it guarantees, that nothing
+which the actor sent is still on the network.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def clients(scenario: Scenario, state: State) -> Iterator[Move]:
     """Each client goes on with its present write, or dies in the middle of it."""
     for number, client in enumerate(state.clients):
         if client.step is Step.IDLE:
-            write = scenario.clients[number][client.index]
+            write = scenario.clients[number][client.turn]
             if not client.journals:
                 yield from _write_unjournaled(state, number, write)
             elif state.mode is Mode.JOURNAL and scenario.journaling is Journaling.ONE_TRANSACTION:
@@ -91,7 +91,7 @@ def clients(scenario: Scenario, state: State) -> Iterator[Move]:
         elif client.step is Step.LANDED:
             yield from _close(scenario, state, number)
         if state.faults and client.step in UNDER_WAY:
-            dead = Client(Step.DEAD, client.index, client.journals)
+            dead = Client(Step.DEAD, client.turn, client.journals)
             yield f"client {number} dies", state.with_client(number, dead)._replace(faults=state.faults - 1)
 
 
@@ -121,7 +121,7 @@ def _open(scenario: Scenario, state: State, number: int, write: Write) -> Iterat
 def _send(scenario: Scenario, state: State, number: int) -> Iterator[Move]:
     """Look at the clock, then send; past its deadline the operation may have been reaped, so the client gives up."""
     client = state.clients[number]
-    write = scenario.clients[number][client.index]
+    write = scenario.clients[number][client.turn]
     if write.number not in state.open_ops:
         yield f"client {number} gives up {write}, past its deadline", state.next_write(scenario, number)
         if scenario.sending is Sending.IN_TIME:
@@ -131,9 +131,9 @@ def _send(scenario: Scenario, state: State, number: int) -> Iterator[Move]:
 
 
 def _close(scenario: Scenario, state: State, number: int) -> Iterator[Move]:
-    """The last transaction: acknowledge if the operation is still open, otherwise mark the key again and admit doubt."""
+    """The last transaction: acknowledge if the operation is still open, else mark the key again and admit doubt."""
     client = state.clients[number]
-    write = scenario.clients[number][client.index]
+    write = scenario.clients[number][client.turn]
     over = state.next_write(scenario, number)
     if not client.journals:
         yield f"client {number} acknowledges {write}", over.acknowledge(write, client.after)
@@ -180,7 +180,7 @@ def reaper(scenario: Scenario, state: State) -> Iterator[Move]:
     for number, client in enumerate(state.clients):
         if client.step not in UNDER_WAY and client.step is not Step.DEAD:
             continue
-        write = scenario.clients[number][client.index]
+        write = scenario.clients[number][client.turn]
         if write.number not in state.open_ops:
             continue
         if Rule.REAP_WAITS_D in scenario.rules and state.has_request(number):
@@ -220,8 +220,9 @@ def sync(scenario: Scenario, state: State) -> Iterator[Move]:
     if worker.step is Step.IDLE:
         deferred = state.backfill.step in CHUNK_IN_PUBLICATION and Rule.SYNC_DEFERS_PUBLISH in scenario.rules
         if state.source is not None and not deferred:
-            yield f"sync claims the key from {_name(state.source)}", state._replace(
-                sync=Sync(Step.CLAIMED, state.source)
+            yield (
+                f"sync claims the key from {_name(state.source)}",
+                state._replace(sync=Sync(Step.CLAIMED, state.source)),
             )
     elif worker.step is Step.CLAIMED:
         read = worker._replace(step=Step.READ, value=state.contents[worker.source])
@@ -246,7 +247,7 @@ def _may_be_taken_over(scenario: Scenario, state: State, worker: int) -> bool:
 
 
 def coordinator(scenario: Scenario, state: State) -> Iterator[Move]:
-    """Turn the journal on, let the workers start, flip. Each is one transaction, so its death leaves nothing to clean."""
+    """Turn the journal on, let the workers start, flip: one transaction each, so its death leaves nothing to clean."""
     if state.mode is Mode.PASSIVE:
         yield "the journal is turned on", state._replace(mode=Mode.JOURNAL)
     elif not state.drained:

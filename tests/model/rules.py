@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Rule(StrEnum):
-    """A rule can be switched off; the checker must then find a history that breaks a promise, or the rule is ballast."""
+    """A rule can be switched off; the search must then find a history that breaks a promise, or the rule is ballast."""
 
     #: No worker reads or writes a store before every client journals, or has lost its lease and D has passed: an
     #: un-journaled write could land after the backfill has read the key, and the follower would never hear of it.
@@ -20,8 +20,8 @@ class Rule(StrEnum):
     #: that holds acknowledged content nobody has copied yet, and a client dying right after it would lose that content.
     FOREIGN_SOURCE_WAITS = "foreign_source_waits"
 
-    #: The journal does not stop at the cutover: without marks from the new store there is nothing to bring the old store
-    #: up to date with, and a rollback would lose every write since the cutover.
+    #: The journal does not stop at the cutover: without marks from the new store nothing would bring the old store up
+    #: to date, and a rollback would lose every write since the cutover.
     REVERSE_JOURNAL = "reverse_journal"
 
     #: `close` may not leave the sequence as it is: a sync that claimed after `open` and read before the write landed

@@ -41,15 +41,15 @@ class Cutover(StrEnum):
 class Sending(StrEnum):
     """What happens when a client is suspended between its look at the clock and its request."""
 
-    IN_TIME = "in time"  #: it never is: no request leaves after the deadline
-    LATE = "late"  #: the request leaves all the same, after the operation was reaped
+    IN_TIME = "sends in time"  #: it never is: no request leaves after the deadline
+    LATE = "late sends"  #: the request leaves all the same, after the operation was reaped
 
 
 class Deferral(StrEnum):
     """For what a sync waits while the backfill publishes."""
 
-    KEY = "key"  #: for the publication of this key; the ledger notes each key that is being published
-    CHUNK = "chunk"  #: for the publication of the chunk in whose range the key lies, whether or not it contains the key
+    KEY = "waits per key"  #: for the publication of this key; the ledger notes every key that is being published
+    CHUNK = "waits per chunk"  #: for every chunk in publication in whose range the key lies, even if it was dropped
 
 
 class Journaling(StrEnum):
@@ -63,9 +63,9 @@ class Journaling(StrEnum):
 class Scenario:
     """The bounds of one exhaustive search."""
 
-    clients: tuple[tuple[Write, ...], ...]  #: the writes of each client, in its order
-    flips: int  #: 1: cutover; 2: and rollback; 3: and cutover again
-    faults: int  #: how many crashes, false suspicions and missed deadlines may happen
+    clients: tuple[tuple[Write, ...], ...] = ()  #: the writes of each client, in its order
+    flips: int = 1  #: 1: cutover; 2: and rollback; 3: and cutover again
+    faults: int = 1  #: how many crashes, false suspicions and missed deadlines may happen
     cutover: Cutover = Cutover.LIVE
     sending: Sending = Sending.IN_TIME
     deferral: Deferral = Deferral.KEY
@@ -77,11 +77,19 @@ class Scenario:
         """The numbers of the writes that delete."""
         return frozenset(write.number for writes in self.clients for write in writes if write.deletes)
 
+    def __str__(self) -> str:
+        writes = "||".join(";".join("D" if write.deletes else "U" for write in client) for client in self.clients)
+        course = "".join("AB"[number % 2] for number in range(self.flips + 1))
+        usual = {Sending.IN_TIME, Deferral.KEY, Journaling.THREE_STEPS}
+        variations = [kind for kind in (self.sending, self.deferral, self.journaling) if kind not in usual]
+        without = [f"without {rule}" for rule in sorted(ALL - self.rules)]
+        faults = "1 fault" if self.faults == 1 else f"{self.faults} faults"
+        return ", ".join((writes, course, faults, self.cutover, *variations, *without))
+
 
 def clients(text: str) -> tuple[tuple[Write, ...], ...]:
-    """Read the notation of the tests: `U;D || U` is a client that upserts and then deletes, beside one that upserts."""
+    """Read the notation of the tests: `U;D||U` is a client that upserts and then deletes, beside one that upserts."""
     number = count(INITIAL + 1)
     return tuple(
-        tuple(Write(next(number), deletes=kind.strip() == "D") for kind in client.split(";"))
-        for client in text.split("||")
+        tuple(Write(next(number), deletes=kind == "D") for kind in client.split(";")) for client in text.split("||")
     )

@@ -53,7 +53,7 @@ class Client(NamedTuple):
     """A process of the application, which performs its writes one after the other."""
 
     step: Step = Step.IDLE
-    index: int = 0  #: which of its writes it is at
+    turn: int = 0  #: which of its writes it is at
     journals: bool = False  #: whether it has acknowledged that the journal is on
     store: Store = A  #: where its present write goes
     after: frozenset[int] = frozenset()  #: (for the judge) what was acknowledged before its present write began
@@ -63,7 +63,7 @@ class Backfill(NamedTuple):
     """The worker that copies the chunk in which the key lies."""
 
     step: Step = Step.IDLE
-    value: int = ABSENT  #: what it read, until it has sent it
+    value: int = ABSENT  #: what it read, until it has sent or dropped it
 
 
 class Sync(NamedTuple):
@@ -139,16 +139,14 @@ class State(NamedTuple):
 
     def acknowledge(self, write: Write, after: frozenset[int]) -> Self:
         """The caller was told that the write is done, which overrules all that was acknowledged before it began."""
-        return self._replace(
-            possible=self.possible - after, acknowledged=(self.acknowledged | {write.number}) - after
-        )
+        return self._replace(possible=self.possible - after, acknowledged=(self.acknowledged | {write.number}) - after)
 
     def next_write(self, scenario: Scenario, number: int) -> Self:
         """A client is through with its present write, one way or the other."""
-        index = self.clients[number].index + 1
-        if index == len(scenario.clients[number]):
-            return self.with_client(number, Client(Step.DONE, index))
-        return self.with_client(number, Client(Step.IDLE, index, self.clients[number].journals))
+        turn = self.clients[number].turn + 1
+        if turn == len(scenario.clients[number]):
+            return self.with_client(number, Client(Step.DONE, turn))
+        return self.with_client(number, Client(Step.IDLE, turn, self.clients[number].journals))
 
 
 def initial(scenario: Scenario) -> State:

@@ -91,11 +91,15 @@ class VerificationReport:
     finished: datetime
 
     @property
+    def is_faithful(self) -> bool:
+        """Whether the sampled vectors are what their model gives for their texts."""
+        return self.sample_min_cosine is None or self.sample_min_cosine >= MIN_COSINE
+
+    @property
     def verdict(self) -> Verdict:
         """PASS when both fields are equal and the sampled vectors are of the declared model."""
-        clean = not (self.missing or self.extra or self.mismatched)
-        faithful = self.sample_min_cosine is None or self.sample_min_cosine >= MIN_COSINE
-        return Verdict.PASS if clean and faithful else Verdict.FAIL
+        equal = not (self.missing or self.extra or self.mismatched)
+        return Verdict.PASS if equal and self.is_faithful else Verdict.FAIL
 
     def as_dict(self) -> dict[str, Any]:
         """Return the JSON form."""

@@ -39,7 +39,7 @@ class AwaitWorkers:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HoldWrites:
-    """Make writers wait, for at most this long."""
+    """Make writers wait, for at most this long, while the last dirty documents are carried over."""
 
     seconds: float
 
@@ -53,10 +53,14 @@ class Drain:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flip:
-    """Make the follower serve and the serving field follow: one compare-and-swap of the route."""
+    """Make the follower serve and the serving field follow: one compare-and-swap of the route.
+
+    `max_dirty` is looked at once more in that very transaction; None allows any number of dirty documents.
+    """
 
     to: FieldKey
     phase: Phase
+    max_dirty: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,12 +127,12 @@ def plan_rollback(route: Route, migration: Migration, *, drain: bool) -> Plan:
 def _plan_flip(route: Route, to: VectorField, phase: Phase, *, freeze_s: float | None, drain: bool) -> Plan:
     if route.serving == to:
         return (SettleForeign(),)
-    steps: list[Step] = []
     if freeze_s is not None:
-        steps += [HoldWrites(seconds=freeze_s), Drain(at_most=0)]
-    elif drain:
-        steps.append(Drain(at_most=MAX_DIRTY_AT_CUTOVER))
-    return (*steps, Flip(to=to.key, phase=phase), SettleForeign())
+        return (HoldWrites(seconds=freeze_s), Flip(to=to.key, phase=phase, max_dirty=0))
+    if not drain:
+        return (Flip(to=to.key, phase=phase, max_dirty=None), SettleForeign())
+    flip = Flip(to=to.key, phase=phase, max_dirty=MAX_DIRTY_AT_CUTOVER)
+    return (Drain(at_most=MAX_DIRTY_AT_CUTOVER), flip, SettleForeign())
 
 
 def plan_completion(route: Route, migration: Migration) -> Plan:
@@ -174,10 +178,10 @@ def describe(step: Step) -> str:
         case AwaitWorkers():
             return "wait until no worker writes any more"
         case HoldWrites(seconds=seconds):
-            return f"make writers wait for at most {seconds:g} s"
+            return f"make writers wait for at most {seconds:g} s, and carry the last dirty documents over"
         case Drain(at_most=at_most):
             return f"carry dirty documents over until at most {at_most} are left"
-        case Flip(to=to, phase=phase):
+        case Flip(to=to, phase=phase, max_dirty=_):
             return f"make {to} serve ({phase.value})"
         case SettleForeign():
             return "carry over the documents whose truth is still in the other field"

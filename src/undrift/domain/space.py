@@ -7,6 +7,7 @@ import json
 import re
 from dataclasses import asdict, dataclass
 from enum import Enum
+from functools import lru_cache
 from typing import Any, NewType
 
 import numpy as np
@@ -85,10 +86,7 @@ class Space:
     @property
     def fingerprint(self) -> str:
         """SHA-256 over the canonical JSON form of every attribute."""
-        canonical = json.dumps(
-            {"v": FINGERPRINT_VERSION, **self.as_dict()}, sort_keys=True, separators=(",", ":"), ensure_ascii=False
-        )
-        return hashlib.sha256(canonical.encode()).hexdigest()
+        return _fingerprint(self)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the attributes as JSON-ready values."""
@@ -98,6 +96,14 @@ class Space:
     def from_dict(cls, values: dict[str, Any]) -> Space:
         """Rebuild a space from `as_dict`."""
         return cls(**{**values, "metric": Metric(values["metric"]), "truncation": Truncation(values["truncation"])})
+
+
+@lru_cache(maxsize=256)
+def _fingerprint(space: Space) -> str:
+    canonical = json.dumps(
+        {"v": FINGERPRINT_VERSION, **space.as_dict()}, sort_keys=True, separators=(",", ":"), ensure_ascii=False
+    )
+    return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 def differences(left: Space, right: Space) -> list[str]:

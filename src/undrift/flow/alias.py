@@ -10,7 +10,7 @@ from undrift.domain.record import Document, DocumentId, Hits, Metadata, Receipt,
 from undrift.domain.route import AliasName, Route, VectorField
 from undrift.domain.space import SpaceId
 from undrift.errors import BadArgument
-from undrift.flow.journal import Journal
+from undrift.flow.journal import Journal, Prepared, WriteAction
 from undrift.flow.reader import Reader, require_space
 from undrift.flow.router import Router
 from undrift.flow.writer import Delete, DoorOf, MergeMetadata, Upsert, checked, checked_ids
@@ -100,6 +100,9 @@ class Alias:
         A document that is not there is not made.
         """
         encode_metadata(id, changes)
+        if not self.get([id]):
+            # Not journaled: a mark without a write would carry an absence to the other field.
+            return self._receipt()
         return self._write(MergeMetadata(keys=[check_id(id)], changes=dict(changes)))
 
     def search(self, text: str, k: int = 10, filter: Filter | None = None) -> Hits:
@@ -144,7 +147,7 @@ class Alias:
         with self._journal.bracket(checked_ids(ids)) as (field, sequence):
             yield ForeignWrite(field=field, sequence=sequence)
 
-    def _write(self, action: Upsert | Delete | MergeMetadata) -> Receipt:
+    def _write(self, action: WriteAction[Prepared]) -> Receipt:
         receipt = self._journal.write(action)
         if self._mirror is not None:
             self._mirror(receipt.ids)

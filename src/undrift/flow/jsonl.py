@@ -31,10 +31,6 @@ UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 CUT_HINT = "get the file again, or remove its last line"
 ARRAY_HINT = "jq -c '.[]' FILE makes lines of an array"
-EXTRA_KEYS_HINT = (
-    "put them under \"metadata\": "
-    "jq -c '{id, title, text, metadata: ((.metadata // {}) + del(.id, .title, .text, .metadata))}' FILE"
-)
 SHAPE_HINT = 'write each document on one line: {"id": "42", "text": "…", "metadata": {"lang": "en"}}'
 
 
@@ -133,7 +129,7 @@ def read_objects(lines: Iterable[str], name: str) -> Iterator[tuple[int, dict[st
 def read_documents(lines: Iterable[str], name: str) -> Iterator[Document]:
     """Read documents from lines of `{"id", "text"}`, with `title` and `metadata` where there are any.
 
-    A title is joined in front of the text by one space. A line that `document_line` wrote is taken too; its tag and its
+    A title is joined in front of the text by one space; keys that a document does not have become metadata. A line that `document_line` wrote is taken too; its tag and its
     vector are left out, for what is put in is embedded anew. Memory grows by a digest for each id.
 
     Args:
@@ -212,13 +208,6 @@ def _document(fields: dict[str, Any], where: str) -> Document:
     if "id" not in fields or "text" not in fields:
         missing = "id" if "id" not in fields else "text"
         raise BadInputLine(f'{where} has no "{missing}"', f"its keys are {_listed(fields)}", SHAPE_HINT)
-    if not fields.keys() <= DOCUMENT_KEYS and not TAG_KEYS <= fields.keys() <= EXPORTED_KEYS:
-        extra = {key: value for key, value in fields.items() if key not in DOCUMENT_KEYS}
-        raise BadInputLine(
-            f"{where} has keys that a document does not have: {_listed(extra)}",
-            _excerpt(json.dumps(extra, ensure_ascii=False)),
-            EXTRA_KEYS_HINT,
-        )
     id, text, title, metadata = fields["id"], fields["text"], fields.get("title"), fields.get("metadata")
     if not isinstance(id, str):
         hint = 'ids are strings: write "id": "42", not "id": 42'
@@ -231,7 +220,21 @@ def _document(fields: dict[str, Any], where: str) -> Document:
         raise BadInputLine(f"{where} has metadata that is not an object but {_kind(metadata)}", hint=SHAPE_HINT)
     if title and not title.isspace():
         text = f"{title} {text}"
-    return Document(id=id, text=text, metadata=metadata or {})
+    return Document(id=id, text=text, metadata={**(metadata or {}), **_more_metadata(fields, metadata or {}, where)})
+
+
+def _more_metadata(fields: dict[str, Any], metadata: dict[str, Any], where: str) -> dict[str, Any]:
+    """Return what stands beside the keys of a document: it is metadata, unless the line is an exported one."""
+    known = EXPORTED_KEYS if TAG_KEYS <= fields.keys() else DOCUMENT_KEYS
+    more = {key: value for key, value in fields.items() if key not in known}
+    twice = more.keys() & metadata.keys()
+    if twice:
+        raise BadInputLine(
+            f"{where} has {_listed(twice)} twice: beside its metadata and in it",
+            _excerpt(json.dumps(more, ensure_ascii=False)),
+            "keep one of the two",
+        )
+    return more
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

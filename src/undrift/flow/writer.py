@@ -9,7 +9,7 @@ from undrift.domain.record import Document, DocumentId, Metadata, Vectors, check
 from undrift.domain.route import VectorField
 from undrift.domain.space import SpaceId
 from undrift.errors import BadDocument, EmbedderRejected, TextTooLong
-from undrift.flow.embed import EmbeddingDoor
+from undrift.flow.embed import EmbeddingDoor, Failing
 from undrift.ports.store import Filter, VectorStore
 
 DoorOf = Callable[[SpaceId], EmbeddingDoor]
@@ -32,9 +32,9 @@ class Upsert:
         door = self.door_of(space)
         embedded = door.documents([document.text for document in self.documents])
         for index, failure in sorted(embedded.failures.items()):
-            kind = TextTooLong if failure.reason == "text_too_long" else EmbedderRejected
+            kind = TextTooLong if failure.reason is Failing.TOO_LONG else EmbedderRejected
             raise kind(
-                f"document {self.documents[index].id!r} cannot be embedded in {space}: {failure.reason.replace('_', ' ')}",
+                f"document {self.documents[index].id!r} cannot be embedded in {space}: {failure.reason.value.replace('_', ' ')}",
                 failure.detail,
                 "shorten or split the text; nothing of this call was written",
             )

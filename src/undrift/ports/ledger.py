@@ -118,7 +118,11 @@ class Ledger(Protocol):
     # The back-fill
 
     def add_chunks(self, migration: MigrationId, chunks: Sequence[Chunk], *, complete: bool) -> None:
-        """Append pieces of the back-fill, numbered onwards; `complete` says that these were the last."""
+        """Append pieces of the back-fill; `complete` says that these were the last.
+
+        Raises:
+            StaleRoute: they do not begin where the last piece ended, because another process was first.
+        """
         ...
 
     def last_chunk(self, migration: MigrationId) -> Chunk | None:
@@ -263,7 +267,7 @@ class Ledger(Protocol):
         ...
 
     def spend(self, migration: MigrationId, tokens: int) -> None:
-        """Add to the tokens of a migration before they are sent.
+        """Add to the tokens of a migration, before they are sent if it has a budget; a negative number gives them back.
 
         Raises:
             BudgetExhausted: that would be more than its budget; nothing is added.

@@ -162,7 +162,7 @@ def _by_trec_eval(judged: Sequence[GoldenQuery], rankings: Mapping[str, Ranking]
         raise MissingExtra(
             "quality is measured by pytrec_eval, which is not installed", hint="pip install 'undrift[golden]'"
         ) from error
-    relevant = {query.id: {id: grade for id, grade in query.relevant.items() if grade > 0} for query in judged}
+    relevant = {query.id: dict(query.relevant) for query in judged}
     # trec_eval sorts by score again and breaks ties by id, from the last: scores made of the rank keep the order.
     run = {
         id: {document: float(k - rank) for rank, (document, _) in enumerate(rankings[id][:k])}

@@ -2,34 +2,28 @@
 
 from __future__ import annotations
 
-import gzip
 import io
 import json
+import shutil
+import subprocess
 import unicodedata
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 
-from undrift.domain.record import Document, DocumentId, Entry, Record, stamp, tag_from_stored
-from undrift.domain.space import Metric, Space
-from undrift.errors import BadArgument, BadDocument, BadInputLine, MalformedVectors, UndriftError
+from undrift.domain.record import Document
+from undrift.errors import BadDocument, BadInputLine, UndriftError
 from undrift.flow.jsonl import (
     EXCERPT_CHARACTERS,
-    batches,
-    document_line,
     open_documents,
-    open_lines,
     read_documents,
     read_lines,
     read_objects,
 )
 
 GOOD = '{"id": "1", "text": "one"}\n'
-TAG = tag_from_stored("s1", "c0ffee", 7)
 
 
 def read(*lines: str) -> list[Document]:
@@ -41,9 +35,6 @@ def refusal(*lines: str, kind: type[UndriftError] = BadInputLine) -> UndriftErro
         read(*lines)
     assert type(caught.value) is kind
     return caught.value
-
-
-# --- what is taken
 
 
 def test_a_document_is_read_with_its_metadata() -> None:
@@ -84,10 +75,10 @@ def test_a_last_line_needs_no_line_end() -> None:
 
 
 def test_the_other_line_separators_of_unicode_do_not_end_a_line() -> None:
-    text = "one\u2028two\u0085three\x0bfour"
-    stream = io.BytesIO((json.dumps({"id": "1", "text": text.replace("\x0b", "")}, ensure_ascii=False) + "\n").encode())
+    text = "one\u2028two\u2029three\u0085four"
+    stream = io.BytesIO((json.dumps({"id": "1", "text": text}, ensure_ascii=False) + "\n").encode())
 
-    assert [one.text for one in read_documents(read_lines(stream, "x"), "x")] == [text.replace("\x0b", "")]
+    assert [one.text for one in read_documents(read_lines(stream, "x"), "x")] == [text]
 
 
 def test_documents_come_one_by_one() -> None:
@@ -99,10 +90,9 @@ def test_documents_come_one_by_one() -> None:
         next(documents)
 
 
-# --- broken lines
-
-
-@pytest.mark.parametrize("line", ["nonsense", '{"id": "1", "text"}', '{"id": "1", "text": "a"} {}', "{'id': 1}", '{"id'])
+@pytest.mark.parametrize(
+    "line", ["nonsense", '{"id": "1", "text"}', '{"id": "1", "text": "a"} {}', "{'id': 1}", '{"id']
+)
 def test_a_line_that_is_not_json_is_named_by_number_and_shown(line: str) -> None:
     error = refusal(*[GOOD.replace("1", str(i)) for i in range(16)], line + "\n", GOOD)
 
@@ -120,6 +110,10 @@ def test_a_broken_last_line_without_line_end_looks_cut_off() -> None:
     assert "get the file again" in error.hint
 
 
+def test_a_broken_last_line_with_its_line_end_does_not_look_cut_off() -> None:
+    assert "cut off" not in str(refusal(GOOD, '{"id": "2", "text": "the conn\n'))
+
+
 def test_a_broken_line_in_a_list_without_line_ends_does_not_look_cut_off() -> None:
     assert "cut off" not in str(refusal('{"id": "2", "text": "the conn', GOOD))
 
@@ -132,15 +126,23 @@ def test_a_file_cut_anywhere_gives_whole_documents_or_says_so(data: st.DataObjec
         for one in whole
     ).encode()
     size = data.draw(st.integers(0, len(content)))
+    is_between_lines = size == 0 or b"\n" in content[size - 1 : size + 1]
     taken: list[Document] = []
+    told: BadInputLine | None = None
 
     try:
         taken.extend(read_documents(read_lines(io.BytesIO(content[:size]), "x"), "x"))
     except BadInputLine as error:
-        assert "get the file again" in error.hint
-        assert content[size - 1 : size] not in (b"\n", b"")
+        told = error
 
     assert taken == whole[: len(taken)]
+    if is_between_lines:
+        assert told is None
+        assert len(taken) == (content + b"\n")[: size + 1].rstrip(b"\n").count(b"}}")
+    else:
+        assert told is not None
+        assert told.message.startswith("x line ")
+        assert "get the file again" in told.hint
 
 
 def test_an_excerpt_is_short_shows_the_place_and_cannot_harm_a_terminal() -> None:
@@ -195,7 +197,9 @@ def test_a_number_that_would_become_infinite_is_refused() -> None:
 
 
 def test_an_endless_integer_is_refused() -> None:
-    assert "line 1 cannot be taken" in refusal('{"id": "1", "text": "a", "metadata": {"x": ' + "9" * 9999 + "}}").message
+    assert (
+        "line 1 cannot be taken" in refusal('{"id": "1", "text": "a", "metadata": {"x": ' + "9" * 9999 + "}}").message
+    )
 
 
 @pytest.mark.parametrize(
@@ -226,16 +230,14 @@ def test_an_escaped_surrogate_pair_is_one_character() -> None:
     assert read('{"id": "1", "text": "a \\ud83d\\ude00"}')[0].text == "a 😀"
 
 
-# --- objects that are not documents
-
-
 @pytest.mark.parametrize("key", ["id", "text"])
 def test_a_missing_key_is_named_with_those_that_are_there(key: str) -> None:
-    error = refusal(json.dumps({"_id": "1", "body": "one", "id": "1", "text": "one"} | {}).replace(f'"{key}"', '"k"'))
+    fields = {"id": "1", "text": "one", "_id": "1", "body": "one"}
+    del fields[key]
+    error = refusal(json.dumps(fields))
 
     assert error.message == f'docs.jsonl line 1 has no "{key}"'
-    assert '"_id", "body"' in error.detail
-    assert '"k"' in error.detail
+    assert error.detail.endswith('"_id", "body"')
 
 
 def test_an_empty_object_has_no_id() -> None:
@@ -298,237 +300,24 @@ def test_ids_that_only_look_alike_are_two() -> None:
     assert len(read(*(json.dumps({"id": id, "text": "a"}) for id in (composed, decomposed, "1", "1 ", "01")))) == 5
 
 
-# --- bytes and files
-
-
-@pytest.mark.parametrize("bad", [b"\xff", b"\xc3\x28", b"\xe2\x82", b"\xed\xa0\x80"])
-def test_bytes_that_are_not_utf8_are_named_by_line(bad: bytes) -> None:
-    stream = io.BytesIO(GOOD.encode() + b'{"id": "2", "text": "caf' + bad + b'"}\n')
-
-    with pytest.raises(BadInputLine, match=r"^docs line 2 is not UTF-8: .* at byte 25") as caught:
-        list(read_lines(stream, "docs"))
-    assert caught.value.detail.startswith('{"id": "2", "text": "caf\\x')
-    assert "iconv" in caught.value.hint
-
-
-def test_utf16_is_recognised() -> None:
-    with pytest.raises(BadInputLine) as caught:
-        list(read_lines(io.BytesIO(GOOD.encode("utf-16")), "docs"))
-    assert caught.value.hint == "iconv -f UTF-16 -t UTF-8 FILE"
-
-
-@pytest.mark.parametrize("packed", [False, True])
-@pytest.mark.parametrize("name", ["docs.jsonl", "docs.jsonl.gz"])
-def test_a_file_is_opened_by_what_is_in_it(tmp_path: Path, name: str, packed: bool) -> None:
-    path = tmp_path / name
-    content = ("\ufeff" + GOOD + '{"id": "2", "text": "zwei"}').encode()
-    path.write_bytes(gzip.compress(content) if packed else content)
-
-    with open_documents(path) as documents:
-        assert [(one.id, one.text) for one in documents] == [("1", "one"), ("2", "zwei")]
-
-
-@pytest.mark.parametrize("packed", [False, True])
-def test_an_empty_file_has_no_documents(tmp_path: Path, packed: bool) -> None:
-    path = tmp_path / "docs.jsonl"
-    path.write_bytes(gzip.compress(b"") if packed else b"")
-
-    with open_documents(path) as documents:
-        assert list(documents) == []
-
-
-def test_the_file_is_closed_after_the_block(tmp_path: Path) -> None:
-    """An open file would warn, and a warning is an error here."""
-    path = tmp_path / "docs.jsonl.gz"
-    path.write_bytes(gzip.compress(GOOD.encode() * 2))
-
-    with open_documents(path) as documents:
-        next(documents)
-
-    with pytest.raises(ValueError, match="closed"):
-        next(documents)
-
-
-def test_an_error_names_the_file_as_it_was_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("docs.jsonl").write_text(GOOD + "broken\n")
-
-    with pytest.raises(BadInputLine, match=r"^docs\.jsonl line 2 "), open_documents(Path("docs.jsonl")) as documents:
-        list(documents)
-
-
-@pytest.mark.parametrize("name", ["absent.jsonl", "."])
-def test_a_file_that_cannot_be_opened_is_named(tmp_path: Path, name: str) -> None:
-    path = tmp_path / name
-
-    with pytest.raises(BadArgument) as caught, open_lines(path):
-        pass
-    assert caught.value.message == f"file {path} cannot be opened"
-    assert caught.value.detail
-
-
-def test_an_error_inside_the_block_passes_through(tmp_path: Path) -> None:
-    path = tmp_path / "docs.jsonl"
-    path.write_text(GOOD)
-
-    with pytest.raises(OSError, match="mine"), open_documents(path):
-        raise OSError("mine")
-
-
-@pytest.mark.parametrize("size", [-1, -9, -40])
-def test_compressed_data_that_was_cut_off_is_told(tmp_path: Path, size: int) -> None:
-    path = tmp_path / "docs.jsonl.gz"
-    lines = [json.dumps({"id": str(i), "text": f"{i:x}" * 9}) + "\n" for i in range(2_000)]
-    path.write_bytes(gzip.compress("".join(lines).encode())[:size])
-
-    with pytest.raises(BadInputLine, match=r"cannot be read beyond line \d+") as caught, open_documents(path) as documents:
-        list(documents)
-    assert "cut off" in caught.value.hint
-
-
-def test_compressed_data_that_was_damaged_is_told(tmp_path: Path) -> None:
-    path = tmp_path / "docs.jsonl.gz"
-    content = bytearray(gzip.compress(GOOD.encode() * 50))
-    content[len(content) // 2] ^= 0xFF
-    path.write_bytes(content)
-
-    with pytest.raises(BadInputLine), open_lines(path) as lines:
-        list(lines)
-
-
-def test_a_disk_that_fails_in_the_middle_is_told() -> None:
-    class Failing(io.RawIOBase):
-        def __init__(self) -> None:
-            self.parts = [GOOD.encode() * 3]
-
-        def readable(self) -> bool:
-            return True
-
-        def readinto(self, buffer: Any) -> int:
-            if not self.parts:
-                raise OSError(5, "Input/output error")
-            part = self.parts.pop()
-            buffer[: len(part)] = part
-            return len(part)
-
-    with pytest.raises(BadInputLine, match="docs cannot be read beyond line 3") as caught:
-        list(read_lines(io.BufferedReader(Failing()), "docs"))
-    assert "Input/output error" in caught.value.detail
-
-
 def test_objects_come_with_their_line_numbers() -> None:
     assert list(read_objects(["\n", '{"a": 1}\n', "\n", "{}"], "x")) == [(2, {"a": 1}), (4, {})]
 
 
-# --- export
-
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
-    max_leaves=8,
-)
-IDS = st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_size=40)
-TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(lambda text: bool(text.strip()))
-DOCUMENTS = st.lists(
-    st.builds(Document, id=IDS, text=TEXTS, metadata=st.dictionaries(st.text(), JSON, max_size=4)),
-    max_size=5,
-    unique_by=lambda one: one.id,
-)
-
-
-def space(dimensions: int) -> Space:
-    return Space(provider="hashing", model="test", dimensions=dimensions, metric=Metric.COSINE)
-
-
-@given(documents=DOCUMENTS, dimensions=st.integers(1, 5), data=st.data())
-@example(documents=[Document(id="1", text="é\u2028\n\ud7ff😀", metadata={"": {"": [-0.0, 1e-320]}})], dimensions=1, data=None)
-def test_what_is_exported_is_read_again_as_it_was(documents: list[Document], dimensions: int, data: Any) -> None:
-    numbers = st.floats(width=32, allow_nan=False, allow_infinity=False)
-    rows = [[data.draw(numbers) if data else 7.038531e-26 for _ in range(dimensions)] for _ in documents]
-    vectors = np.array(rows, dtype=np.float32).reshape(-1, dimensions)
-    records = stamp(documents, vectors, space=space(dimensions), sequences={})
-    content = "".join(document_line(record, record.vector) + "\n" for record in records).encode()
-
-    assert list(read_documents(read_lines(io.BytesIO(content), "export"), "export")) == documents
-    for line, vector in zip(content.decode().splitlines() if False else content.split(b"\n"), vectors, strict=False):
-        assert np.array(json.loads(line)["vector"], dtype=np.float32).tobytes() == vector.tobytes()
-
-
-def test_a_vector_keeps_every_bit_also_where_decimals_are_rounded_twice() -> None:
-    # 7.038531e-26 is the shortest decimal of a 32-bit number, and read by way of 64 bits it becomes its neighbour.
-    vector = np.array([0x15AE43FD, 0x00000001, 0x7F7FFFFF, 0x80000000], dtype=np.uint32).view(np.float32)
-    line = document_line(Entry(id=DocumentId("1"), text="one", metadata={}, tag=None), vector)
-
-    assert np.array(json.loads(line)["vector"], dtype=np.float32).tobytes() == vector.tobytes()
-
-
-def test_a_line_has_the_tag_and_a_vector_only_when_it_is_given() -> None:
-    vector = np.array([0.5, -1.0], dtype=np.float32)
-    record = Record(id=DocumentId("42"), text="héllo", metadata={"lang": "fr"}, vector=vector, tag=TAG)
-
-    assert document_line(record) == (
-        '{"id": "42", "text": "héllo", "metadata": {"lang": "fr"}, "space": "s1", "hash": "c0ffee", "sequence": 7}'
+def test_the_command_that_is_hinted_at_for_further_keys_mends_the_file(tmp_path: Path) -> None:
+    jq = shutil.which("jq")
+    if jq is None:
+        pytest.skip("jq is not installed")
+    path = tmp_path / "docs.jsonl"
+    path.write_text(
+        '{"id": "1", "text": "one", "lang": "en", "metadata": {"year": 2020}}\n{"id": "2", "text": "two"}\n'
     )
-    assert json.loads(document_line(record, vector))["vector"] == [0.5, -1.0]
+    with pytest.raises(BadInputLine) as caught, open_documents(path) as documents:
+        list(documents)
+    program = caught.value.hint.split("'")[1]
+    mended = subprocess.run([jq, "-c", program, path], check=True, capture_output=True, text=True).stdout
 
-
-def test_a_record_without_a_tag_says_so() -> None:
-    line = document_line(Entry(id=DocumentId("1"), text="one", metadata={}, tag=None))
-
-    assert json.loads(line) == {
-        "id": "1", "text": "one", "metadata": {}, "space": None, "hash": None, "sequence": None
-    }  # fmt: skip
-    assert read(line) == [Document(id="1", text="one")]
-
-
-def test_sequence_zero_is_not_the_absence_of_one() -> None:
-    entry = Entry(id=DocumentId("1"), text="one", metadata={}, tag=tag_from_stored("s", "c", 0))
-
-    assert json.loads(document_line(entry))["sequence"] == 0
-
-
-@pytest.mark.parametrize(
-    "extra", ['"hash": "x"', '"vector": [1.0]', '"space": "s", "hash": "h"', '"space": "s", "hash": "h", "sequence": 1, "x": 1']
-)
-def test_a_line_with_only_some_keys_of_an_export_is_not_taken_for_one(extra: str) -> None:
-    assert "keys that a document does not have" in refusal(f'{{"id": "1", "text": "one", {extra}}}').message
-
-
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_a_vector_that_json_cannot_say_is_refused(value: float) -> None:
-    entry = Entry(id=DocumentId("7"), text="one", metadata={}, tag=TAG)
-
-    with pytest.raises(MalformedVectors, match="record '7'"):
-        document_line(entry, np.array([1.0, value], dtype=np.float32))
-
-
-@pytest.mark.parametrize("value", [float("nan"), {1, 2}, b"x"])
-def test_metadata_that_json_cannot_say_is_refused(value: object) -> None:
-    with pytest.raises(BadDocument, match="metadata of record '7'"):
-        document_line(Entry(id=DocumentId("7"), text="one", metadata={"x": value}, tag=TAG))
-
-
-# --- batches
-
-
-@given(st.lists(st.integers()), st.integers(1, 10))
-def test_batches_are_the_items_in_order_and_all_but_the_last_are_full(items: list[int], size: int) -> None:
-    made = list(batches(iter(items), size))
-
-    assert [item for batch in made for item in batch] == items
-    assert all(len(batch) == size for batch in made[:-1])
-    assert all(made)
-
-
-def test_batches_take_no_more_than_they_give() -> None:
-    source = iter(range(10))
-
-    assert next(batches(source, 3)) == [0, 1, 2]
-    assert next(source) == 3
-
-
-@pytest.mark.parametrize("size", [0, -1])
-def test_a_batch_of_nothing_is_refused_at_once(size: int) -> None:
-    with pytest.raises(BadArgument):
-        batches([], size)
+    assert read(*mended.splitlines(keepends=True)) == [
+        Document(id="1", text="one", metadata={"year": 2020, "lang": "en"}),
+        Document(id="2", text="two"),
+    ]

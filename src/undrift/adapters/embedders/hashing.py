@@ -67,6 +67,22 @@ class HashingEmbedder:
 
     def embed_documents(self, texts: Sequence[str]) -> Vectors:
         """Embed texts; float32, shape (n, d), unit length."""
+        return self._embed(texts)
+
+    def embed_query(self, text: str) -> Vector:
+        """Embed a query, exactly as a document; float32, shape (d,)."""
+        vector: Vector = self._embed([text])[0]
+        return vector
+
+    def count_tokens(self, texts: Sequence[str]) -> TokenCount:
+        """Count words, which are this model's tokens."""
+        return TokenCount(tokens=sum(len(_words(text)) for text in texts), exact=True)
+
+    def close(self) -> None:
+        """Forget the words seen."""
+        self._word_features.cache_clear()
+
+    def _embed(self, texts: Sequence[str]) -> Vectors:
         rows: list[int] = []
         weights: list[float] = []
         columns: list[NDArray[np.int64]] = []
@@ -81,23 +97,11 @@ class HashingEmbedder:
                 weights.append(1.0 + math.log(times))
         vectors = self._sum(len(texts), rows, weights, columns, values)
         lengths = np.linalg.norm(vectors, axis=1)
-        for row in np.flatnonzero(lengths < 1e-9):
-            # Opposite signs have cancelled out, or there was nothing to hash: any fixed direction is better than none.
-            vectors[row, self._slot(texts[row])[0]] = lengths[row] = 1.0
+        for row, length in enumerate(lengths):
+            if length < 1e-9:
+                # Opposite signs have cancelled out, or there was nothing to hash: any fixed direction will do.
+                vectors[row, self._slot(texts[row])[0]] = lengths[row] = 1.0
         return np.ascontiguousarray(vectors / lengths[:, None], dtype=np.float32)
-
-    def embed_query(self, text: str) -> Vector:
-        """Embed a query, exactly as a document; float32, shape (d,)."""
-        vector: Vector = self.embed_documents([text])[0]
-        return vector
-
-    def count_tokens(self, texts: Sequence[str]) -> TokenCount:
-        """Count words, which are this model's tokens."""
-        return TokenCount(tokens=sum(len(_words(text)) for text in texts), exact=True)
-
-    def close(self) -> None:
-        """Forget the words seen."""
-        self._word_features.cache_clear()
 
     def _sum(
         self,
@@ -113,10 +117,9 @@ class HashingEmbedder:
             return np.zeros((count, dimensions))
         sizes = np.fromiter(map(len, columns), dtype=np.int64, count=len(columns))
         cells = np.repeat(np.array(rows), sizes) * dimensions + np.concatenate(columns)
-        sums = np.bincount(
-            cells, weights=np.concatenate(values) * np.repeat(np.array(weights), sizes), minlength=count * dimensions
-        )
-        return sums.reshape(count, dimensions)
+        summands = np.concatenate(values) * np.repeat(np.array(weights), sizes)
+        sums = np.bincount(cells, weights=summands, minlength=count * dimensions)
+        return np.asarray(sums, dtype=np.float64).reshape(count, dimensions)
 
     def _hash_word(self, word: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Return where a word and its trigrams go, and with which weight and sign."""

@@ -1,4 +1,4 @@
-"""WordLlama: a real static model of 256 dimensions whose weights come with its package, so that nothing is downloaded."""
+"""WordLlama: a real static model of 256 dimensions whose weights come with its package."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from undrift.domain.record import Vector, Vectors
 from undrift.domain.space import Space
-from undrift.errors import BadArgument, EmbedderUnavailable, MissingExtra
+from undrift.errors import BadArgument, EmbedderRejected, MissingExtra
 from undrift.ports.embedder import EmbedderLimits, TokenCount
 
 if TYPE_CHECKING:
@@ -35,9 +35,10 @@ _HINT = "pip install 'undrift[embedded]'"
 class WordLlamaEmbedder:
     """The mean of a text's token vectors, on the CPU, in any number of threads.
 
-    It reads the weights and the tokenizer of the installed `wordllama` package and averages by itself. The package's own
-    code would give the same vectors (a test compares them), but importing it takes seconds, sets up the program's
-    logging, and its padding needs gigabytes for a batch with one long text.
+    It reads the weights and the tokenizer of the installed `wordllama` package and averages by itself. The package's
+    own code gives the same vectors (a test compares them), but importing it sets up the whole program's logging, its
+    default loading looks for the tokenizer in a folder that is not there and turns to the network, and its padding
+    needs gigabytes for a batch with one long text.
     """
 
     def __init__(self, *, dimensions: int = _NATIVE_DIMENSIONS) -> None:
@@ -78,28 +79,34 @@ class WordLlamaEmbedder:
 
     def embed_documents(self, texts: Sequence[str]) -> Vectors:
         """Embed texts; float32, shape (n, d), unit length."""
-        _, table = self._model()
-        vectors = np.empty((len(texts), self._space.dimensions), dtype=np.float32)
-        for row, ids in enumerate(self._token_ids(texts)):
-            vectors[row] = _sum_of_rows(table, ids)
-        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-        # A text whose tokens cancel out stays zero, and is refused where every answer is checked.
-        return np.divide(vectors, lengths, out=vectors, where=lengths > 0)
+        return self._embed(texts)
 
     def embed_query(self, text: str) -> Vector:
         """Embed a query, exactly as a document; float32, shape (d,)."""
-        vector: Vector = self.embed_documents([text])[0]
+        vector: Vector = self._embed([text])[0]
         return vector
 
     def count_tokens(self, texts: Sequence[str]) -> TokenCount:
         """Count with the model's own tokenizer."""
-        return TokenCount(tokens=sum(map(len, self._token_ids(texts))), exact=True)
+        size = self.limits.batch_size
+        batches = (texts[start : start + size] for start in range(0, len(texts), size))
+        return TokenCount(tokens=sum(len(ids) for batch in batches for ids in self._token_ids(batch)), exact=True)
 
     def close(self) -> None:
         """Let go of the weights; a later text loads them again."""
         with self._loading:
             self._loaded = None
         self._last = threading.local()
+
+    def _embed(self, texts: Sequence[str]) -> Vectors:
+        _, table = self._model()
+        vectors = np.empty((len(texts), self._space.dimensions), dtype=np.float32)
+        for row, ids in enumerate(self._token_ids(texts)):
+            vectors[row] = _sum_of_rows(table, ids)
+        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+        # A text whose tokens cancel out stays zero, and is refused where every answer is checked.
+        np.divide(vectors, lengths, out=vectors, where=lengths > 0)
+        return vectors
 
     def _model(self) -> tuple[Tokenizer, NDArray[np.float32]]:
         loaded = self._loaded
@@ -111,7 +118,7 @@ class WordLlamaEmbedder:
         return loaded
 
     def _token_ids(self, texts: Sequence[str]) -> list[list[int]]:
-        """Take texts apart; the same texts are usually counted and then embedded, and tokenizing is most of the work."""
+        """Take texts apart; a batch is usually counted and then embedded, and this is most of the work of both."""
         key = tuple(texts)
         last: tuple[tuple[str, ...], list[list[int]]] | None = getattr(self._last, "texts_and_ids", None)
         if last is not None and last[0] == key:
@@ -160,8 +167,8 @@ def _load(folder: Path, dimensions: int) -> tuple[Tokenizer, NDArray[np.float32]
     return tokenizer, np.ascontiguousarray(table[:, :dimensions], dtype=np.float32)
 
 
-def _incomplete(part: Path, error: Exception) -> EmbedderUnavailable:
-    return EmbedderUnavailable(
+def _incomplete(part: Path, error: Exception) -> EmbedderRejected:
+    return EmbedderRejected(
         f"the installed wordllama package has no usable {part.as_posix()}", str(error), f"{_HINT} --force-reinstall"
     )
 

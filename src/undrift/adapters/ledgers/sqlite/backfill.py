@@ -11,7 +11,7 @@ from undrift.domain.client import ClientId
 from undrift.domain.migration import MigrationId, Phase, RunStatus
 from undrift.domain.record import DocumentId
 from undrift.domain.route import AliasName
-from undrift.errors import LeaseLost
+from undrift.errors import LeaseLost, StaleRoute
 
 #: A worker may take or publish a piece only while its migration back-fills and is not paused.
 _WORKING = (
@@ -24,11 +24,15 @@ class BackfillTables(Session):
     """Pieces are leased, published under a fence, and done; all of it may be lost to a power cut and is done again."""
 
     def add_chunks(self, migration: MigrationId, chunks: Sequence[Chunk], *, complete: bool) -> None:
-        """Append pieces; adding one twice changes nothing."""
+        """Append pieces that begin where the last one ended."""
         with self._write(Durability.NORMAL) as connection:
+            last = self.last_chunk(migration)
+            number, hi = (last.number, last.hi) if last else (-1, "")
+            # Two coordinators that lay out from different readings would leave a gap between their pieces.
+            if chunks and (chunks[0].number, chunks[0].lo) != (number + 1, hi):
+                raise StaleRoute(f"another process has laid out the back-fill up to piece {number}")
             connection.executemany(
-                "INSERT INTO chunk (migration, number, lo, hi, count, state, fence, expires) VALUES (?, ?, ?, ?, ?, 0, 0, 0) "
-                "ON CONFLICT (migration, number) DO NOTHING",
+                "INSERT INTO chunk (migration, number, lo, hi, count, state, fence, expires) VALUES (?, ?, ?, ?, ?, 0, 0, 0)",
                 [(migration, chunk.number, chunk.lo, chunk.hi, chunk.count) for chunk in chunks],
             )
             connection.execute(

@@ -95,15 +95,18 @@ class MigrationTables(Session):
                 self._enter(connection, alias=row[0], who=who, action=status.value, epoch=route.epoch, detail=reason)
 
     def spend(self, migration: MigrationId, tokens: int) -> None:
-        """Reserve tokens before they are sent."""
-        with self._write(Durability.FULL) as connection:
-            found = migration_from(rows(connection, "SELECT * FROM migration WHERE id = ?", (migration,))[0])
+        """Count tokens; against a budget they are reserved, durably, before they are sent."""
+        (row,) = self._read("SELECT * FROM migration WHERE id = ?", (migration,))
+        durability = Durability.NORMAL if migration_from(row).token_limit is None else Durability.FULL
+        with self._write(durability) as connection:
+            (row,) = rows(connection, "SELECT * FROM migration WHERE id = ?", (migration,))
+            found = migration_from(row)
             limit = found.token_limit
-            if limit is not None and found.tokens + tokens > limit:
+            if limit is not None and tokens > 0 and found.tokens + tokens > limit:
                 raise BudgetExhausted(
                     f"the next request for {found.alias} would spend more than its budget",
                     f"{found.tokens} of {limit} tokens are spent, the request has {tokens}",
-                    f"undrift tune {found.alias} budget_tokens={limit * 2}",
+                    f"undrift tune {found.alias} budget_tokens={limit * 2}, then undrift resume {found.alias}",
                 )
             connection.execute("UPDATE migration SET tokens = tokens + ? WHERE id = ?", (tokens, migration))
 

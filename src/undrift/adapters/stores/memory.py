@@ -1,0 +1,300 @@
+"""The simplest store that keeps the whole contract; what every other one is measured against."""
+
+from __future__ import annotations
+
+import bisect
+import json
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import assert_never
+
+import numpy as np
+from numpy.typing import NDArray
+
+from undrift.domain.filter import Condition, matches, parse
+from undrift.domain.record import (
+    DocumentId,
+    Entry,
+    Hit,
+    Metadata,
+    Record,
+    SpaceTag,
+    Vector,
+    Vectors,
+    encode_metadata,
+    tag_from_stored,
+)
+from undrift.domain.route import VectorField
+from undrift.domain.space import Metric
+from undrift.domain.vectors import checked_query, stacked
+from undrift.errors import BadArgument, CollectionMissing, FieldInUse, StoreRejected
+from undrift.ports.store import FieldDescription, Filter, Layout, Part, StoreCapabilities
+
+_CAPABILITIES = StoreCapabilities(
+    name="memory",
+    metrics=frozenset(Metric),
+    max_dimensions=65_536,
+    layouts=frozenset({Layout.COLLECTION}),
+    settles_within_s=0.0,
+)
+#: Rows compared at a time: bounds the memory of a search.
+_BLOCK = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredRecord:
+    """A record as it is kept: nothing of it is shared with a caller, and none of it changes."""
+
+    text: str
+    metadata: str
+    vector: Vector
+    tag: SpaceTag
+
+
+@dataclass(slots=True, kw_only=True)
+class StoredCollection:
+    """A collection as it is kept.
+
+    Attributes:
+        dimensions: length of its vectors.
+        metric: how they are compared.
+        rows: the records by id.
+        order: their ids, ascending.
+    """
+
+    dimensions: int
+    metric: Metric
+    rows: dict[DocumentId, StoredRecord] = field(default_factory=dict)
+    order: list[DocumentId] = field(default_factory=list)
+
+    def put(self, id: DocumentId, row: StoredRecord) -> None:
+        """Insert or replace a record."""
+        if id not in self.rows:
+            bisect.insort(self.order, id)
+        self.rows[id] = row
+
+    def remove(self, id: DocumentId) -> None:
+        """Delete a record that is there."""
+        del self.rows[id]
+        del self.order[bisect.bisect_left(self.order, id)]
+
+
+class MemoryStore:
+    """A store in the memory of one process: exact, safe between threads, gone with the process.
+
+    It is for tests and trials, and it does not hide mistakes: what goes in and what comes out is copied.
+    """
+
+    def __init__(self) -> None:
+        """Begin without any collection."""
+        self.collections: dict[str, StoredCollection] = {}
+        self._lock = threading.RLock()
+
+    @property
+    def capabilities(self) -> StoreCapabilities:
+        """What this adapter can do."""
+        return _CAPABILITIES
+
+    def create(self, field: VectorField, *, dimensions: int, metric: Metric) -> None:
+        """Make an empty collection."""
+        if not 1 <= dimensions <= _CAPABILITIES.max_dimensions:
+            raise BadArgument(
+                f"collection {field.collection} cannot have {dimensions} dimensions",
+                f"store memory takes 1 to {_CAPABILITIES.max_dimensions}",
+            )
+        with self._lock:
+            if field.collection in self.collections:
+                raise FieldInUse(f"collection {field.collection} is in store memory already")
+            self.collections[field.collection] = StoredCollection(dimensions=dimensions, metric=metric)
+
+    def drop(self, field: VectorField) -> None:
+        """Delete a collection with everything in it."""
+        with self._lock:
+            self.collections.pop(field.collection, None)
+
+    def describe(self, field: VectorField) -> FieldDescription | None:
+        """Return what the store knows about a field."""
+        with self._lock:
+            found = self.collections.get(field.collection)
+            if found is None:
+                return None
+            return FieldDescription(dimensions=found.dimensions, metric=found.metric, count=len(found.rows))
+
+    def upsert(self, field: VectorField, records: Sequence[Record]) -> None:
+        """Insert the records, replacing those with the same id whole."""
+        with self._lock:
+            collection = self._collection(field)
+            for id, row in _stored(records, collection).items():
+                collection.put(id, row)
+
+    def insert_absent(self, field: VectorField, records: Sequence[Record]) -> None:
+        """Insert those records whose ids are not there yet."""
+        with self._lock:
+            collection = self._collection(field)
+            for id, row in _stored(records, collection).items():
+                if id not in collection.rows:
+                    collection.put(id, row)
+
+    def delete(self, field: VectorField, ids: Sequence[DocumentId], *, filter: Filter | None = None) -> None:
+        """Delete records by id, those only that match the filter if there is one."""
+        condition = _condition(filter)
+        with self._lock:
+            collection = self._collection(field)
+            for id in set(ids):
+                row = collection.rows.get(id)
+                if row is not None and _matches(row, condition):
+                    collection.remove(id)
+
+    def merge_metadata(self, field: VectorField, changes: Mapping[DocumentId, Metadata], *, sequence: int) -> None:
+        """Put the given keys into the metadata of existing records, and set the tag's sequence."""
+        encoded = {id: encode_metadata(id, change) for id, change in changes.items()}
+        with self._lock:
+            collection = self._collection(field)
+            for id, change in encoded.items():
+                row = collection.rows.get(id)
+                if row is None:
+                    continue
+                merged = encode_metadata(id, {**json.loads(row.metadata), **json.loads(change)})
+                tag = tag_from_stored(row.tag.space, row.tag.content, sequence)
+                collection.rows[id] = replace(row, metadata=merged, tag=tag)
+
+    def fetch(self, field: VectorField, ids: Sequence[DocumentId]) -> dict[DocumentId, Record]:
+        """Return the records with their vectors."""
+        with self._lock:
+            rows = self._collection(field).rows
+            return {id: _record(id, rows[id]) for id in ids if id in rows}
+
+    def entries(
+        self, field: VectorField, ids: Sequence[DocumentId], parts: Part = Part.TEXT
+    ) -> dict[DocumentId, Entry]:
+        """Return the records without their vectors."""
+        with self._lock:
+            rows = self._collection(field).rows
+            return {id: _entry(id, rows[id], parts) for id in ids if id in rows}
+
+    def scan(
+        self,
+        field: VectorField,
+        *,
+        after: str = "",
+        until: str | None = None,
+        limit: int,
+        parts: Part = Part.NONE,
+        filter: Filter | None = None,
+    ) -> list[Entry]:
+        """Return the next records in the order of their ids: at most `limit` with after < id <= until."""
+        _require_positive("limit", limit)
+        condition = _condition(filter)
+        with self._lock:
+            collection = self._collection(field)
+            found: list[Entry] = []
+            for id in _after(collection.order, after):
+                if len(found) == limit or (until is not None and id > until):
+                    break
+                if _matches(collection.rows[id], condition):
+                    found.append(_entry(id, collection.rows[id], parts))
+            return found
+
+    def ids(self, field: VectorField, *, after: str = "", limit: int) -> list[DocumentId]:
+        """Return the next ids in order, at most `limit`."""
+        _require_positive("limit", limit)
+        with self._lock:
+            order = self._collection(field).order
+            start = bisect.bisect_right(order, after)
+            return order[start : start + limit]
+
+    def count(self, field: VectorField, filter: Filter | None = None) -> int:
+        """Return how many records there are, or how many match the filter."""
+        condition = _condition(filter)
+        with self._lock:
+            rows = self._collection(field).rows
+            return len(rows) if condition is None else sum(_matches(row, condition) for row in rows.values())
+
+    def search(self, field: VectorField, vector: Vector, *, k: int, filter: Filter | None = None) -> list[Hit]:
+        """Return the k nearest records that match the filter, best first."""
+        _require_positive("k", k)
+        condition = _condition(filter)
+        with self._lock:
+            collection = self._collection(field)
+            query = checked_query(vector, dimensions=collection.dimensions, metric=collection.metric)
+            found = [(id, row) for id, row in collection.rows.items() if _matches(row, condition)]
+            scores = [
+                score
+                for start in range(0, len(found), _BLOCK)
+                for score in _scores(
+                    np.stack([row.vector for _, row in found[start : start + _BLOCK]]), query, collection.metric
+                ).tolist()
+            ]
+            ranked = sorted(zip(scores, found, strict=True), key=lambda one: (-one[0], one[1][0]))
+            return [
+                Hit(id=id, score=score, text=row.text, metadata=json.loads(row.metadata), tag=row.tag)
+                for score, (id, row) in ranked[:k]
+            ]
+
+    def close(self) -> None:
+        """Let go of nothing: the records live as long as the store."""
+
+    def _collection(self, field: VectorField) -> StoredCollection:
+        found = self.collections.get(field.collection)
+        if found is None:
+            raise CollectionMissing(f"store memory has no collection {field.collection}")
+        return found
+
+
+def _stored(records: Sequence[Record], collection: StoredCollection) -> dict[DocumentId, StoredRecord]:
+    """Return what is to be kept of some records, before anything is changed."""
+    vectors = stacked(records, dimensions=collection.dimensions, metric=collection.metric)
+    vectors.flags.writeable = False
+    stored = {
+        record.id: StoredRecord(
+            text=record.text, metadata=encode_metadata(record.id, record.metadata), vector=vector, tag=record.tag
+        )
+        for record, vector in zip(records, vectors, strict=True)
+    }
+    if len(stored) != len(records):
+        raise StoreRejected("one call has two records of the same id", "nothing of it was written")
+    return stored
+
+
+def _record(id: DocumentId, row: StoredRecord) -> Record:
+    return Record(id=id, text=row.text, metadata=json.loads(row.metadata), vector=row.vector.copy(), tag=row.tag)
+
+
+def _entry(id: DocumentId, row: StoredRecord, parts: Part) -> Entry:
+    text = row.text if Part.TEXT in parts else None
+    return Entry(id=id, text=text, metadata=json.loads(row.metadata), tag=row.tag)
+
+
+def _after(order: list[DocumentId], after: str) -> Iterable[DocumentId]:
+    return (order[at] for at in range(bisect.bisect_right(order, after), len(order)))
+
+
+def _condition(filter: Filter | None) -> Condition | None:
+    return None if filter is None else parse(filter)
+
+
+def _matches(row: StoredRecord, condition: Condition | None) -> bool:
+    return condition is None or matches(condition, json.loads(row.metadata))
+
+
+def _scores(vectors: Vectors, query: Vector, metric: Metric) -> NDArray[np.float32]:
+    """Score in float64, each row by itself, and round: equal vectors get equal scores whatever stands beside them."""
+    rows, wanted = vectors.astype(np.float64), query.astype(np.float64)
+    scores: NDArray[np.float64]
+    match metric:
+        case Metric.COSINE:
+            lengths = np.sqrt((rows * rows).sum(axis=1)) * np.sqrt((wanted * wanted).sum())
+            scores = (rows * wanted).sum(axis=1) / lengths
+        case Metric.DOT:
+            scores = (rows * wanted).sum(axis=1)
+        case Metric.L2:
+            scores = -np.sqrt(((rows - wanted) ** 2).sum(axis=1))
+        case _:
+            assert_never(metric)
+    return scores.astype(np.float32)
+
+
+def _require_positive(name: str, value: int) -> None:
+    if value < 1:
+        raise BadArgument(f"{name} is {value}; at least 1 can be asked for")

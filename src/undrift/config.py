@@ -1,0 +1,224 @@
+"""Settings from `undrift.toml` and the environment; the only module that reads the environment.
+
+Every key of the file can be given as an environment variable, which wins: `UNDRIFT_LEDGER`, `UNDRIFT_STORES__MAIN__URL`.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+import tomlkit
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from undrift.domain.timing import Timing
+from undrift.errors import BadConfig
+
+#: The file that is looked for when none is named.
+DEFAULT_FILE = "undrift.toml"
+_PREFIX = "UNDRIFT_"
+#: Variables of ours that are not keys of the file.
+_NOT_KEYS = frozenset({"UNDRIFT_CONFIG"})
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class StoreSettings(_Strict):
+    """Where vectors are kept."""
+
+    url: str = Field(description="`sqlite-vec:PATH` (embedded) or `memory:NAME` (this process only)")
+
+
+class ModelSettings(BaseModel):
+    """An embedding model; keys beyond these go to its provider's adapter, which refuses those it does not know."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    provider: str = Field(description="`hashing`, `wordllama`, `sentence_transformers`, `callable` or `openai`")
+    api_key_env: str | None = Field(default=None, description="name of the environment variable that holds the key")
+    api_key_file: Path | None = Field(default=None, description="file that holds the key")
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The keys for the provider's adapter."""
+        return dict(self.model_extra or {})
+
+
+class AliasSettings(_Strict):
+    """A collection under a stable name."""
+
+    store: str = Field(description="name of its store")
+    collection: str | None = Field(default=None, description="its first physical collection; the alias's name by default")
+    model: str = Field(description="name of the model it begins with; afterwards the ledger knows better")
+    text: str = Field(default="payload:text", pattern=r"^payload:text$", description="where texts come from")
+    mirror: Literal["journal", "inline"] = Field(
+        default="journal", description="`inline`: a write also waits until the other field has it"
+    )
+
+
+class TimingSettings(_Strict):
+    """Durations in seconds; the same for every process that shares a ledger."""
+
+    lease_s: float = Field(default=Timing().lease_s, gt=0)
+    poll_s: float = Field(default=Timing().poll_s, gt=0)
+    deadline_s: float = Field(default=Timing().deadline_s, gt=0)
+    write_timeout_s: float = Field(default=Timing().write_timeout_s, gt=0)
+    work_lease_s: float = Field(default=Timing().work_lease_s, gt=0)
+    retry_s: float = Field(default=Timing().retry_s, gt=0)
+    proof_s: float = Field(default=Timing().proof_s, gt=0)
+    fence_horizon_s: float | None = Field(default=None, gt=0)
+
+    def as_timing(self) -> Timing:
+        """Return the value that the core works with."""
+        return Timing(**self.model_dump())
+
+
+class Settings(_Strict):
+    """Everything that can be configured."""
+
+    ledger: str = Field(default="sqlite:///undrift.db", description="`sqlite:///PATH`")
+    stores: dict[str, StoreSettings] = Field(default_factory=dict)
+    models: dict[str, ModelSettings] = Field(default_factory=dict)
+    aliases: dict[str, AliasSettings] = Field(default_factory=dict)
+    timing: TimingSettings = Field(default_factory=TimingSettings)
+
+
+class Config:
+    """Settings together with the file they came from, against which relative paths are read."""
+
+    def __init__(self, settings: Settings, path: Path, text: str = "") -> None:
+        """Keep the settings, their file, and the text of it."""
+        self.settings = settings
+        self.path = path
+        self._text = text
+
+    @property
+    def folder(self) -> Path:
+        """The folder that relative paths start from."""
+        return self.path.absolute().parent
+
+    def with_table(self, section: str, name: str, values: dict[str, Any]) -> Config:
+        """Return the configuration with `[section.name]` added; nothing is written before `save`.
+
+        Raises:
+            BadConfig: it has that table already, or the whole is not valid with it.
+        """
+        document = tomlkit.parse(self._text)
+        tables = document.setdefault(section, tomlkit.table(is_super_table=True))
+        if name in tables:
+            raise BadConfig(
+                f"{self.path} has [{section}.{name}] already", hint=f"change it there, or choose another name than {name}"
+            )
+        table = tomlkit.table()
+        table.update({key: value for key, value in values.items() if value is not None})
+        tables[name] = table
+        text = tomlkit.dumps(document)
+        return parse(tomllib.loads(text), self.path, text=text)
+
+    def save(self) -> None:
+        """Write the file, whole or not at all."""
+        temporary = self.path.with_name(self.path.name + ".new")
+        try:
+            temporary.write_text(self._text, encoding="utf-8")
+            temporary.replace(self.path)
+        except OSError as error:
+            raise BadConfig(f"configuration {self.path} cannot be changed", str(error)) from error
+
+    def resolve(self, path: str) -> Path:
+        """Return a configured path as an absolute one."""
+        return (self.folder / Path(path).expanduser()).absolute()
+
+    def secret(self, model: ModelSettings, default_env: str = "") -> str | None:
+        """Return a model's key from its file or the environment; it is kept nowhere else."""
+        if model.api_key_file is not None:
+            try:
+                return self.resolve(str(model.api_key_file)).read_text(encoding="utf-8").strip()
+            except OSError as error:
+                raise BadConfig(f"the key file {model.api_key_file} cannot be read", str(error)) from error
+        name = model.api_key_env or default_env
+        value = os.environ.get(name) if name else None
+        if value is None and model.api_key_env:
+            raise BadConfig(f"environment variable {name} is not set", hint=f"export {name}=…")
+        return value
+
+
+def load(path: str | Path | None = None) -> Config:
+    """Read the settings.
+
+    Args:
+        path: the file; by default `$UNDRIFT_CONFIG`, or `undrift.toml` here.
+
+    Raises:
+        BadConfig: the file is missing, not TOML, or has unknown keys or wrong values.
+    """
+    file = Path(path or os.environ.get("UNDRIFT_CONFIG") or DEFAULT_FILE)
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise BadConfig(f"there is no configuration {file}", hint="undrift init") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadConfig(f"configuration {file} cannot be read", str(error)) from error
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise BadConfig(f"configuration {file} is not valid TOML", str(error)) from error
+    return parse(values, file, text=text)
+
+
+def parse(values: dict[str, Any], path: Path, *, text: str = "") -> Config:
+    """Check settings that were read, with those of the environment on top."""
+    merged = _with_environment(values, dict(os.environ))
+    try:
+        settings = Settings.model_validate(merged)
+    except ValidationError as error:
+        raise BadConfig(f"configuration {path} is not valid", _explain(error), "see docs/reference/configuration.md") from error
+    _check_references(settings, path)
+    return Config(settings, path, text)
+
+
+def _with_environment(values: dict[str, Any], environment: dict[str, str]) -> dict[str, Any]:
+    merged = dict(values)
+    for variable, value in environment.items():
+        if not variable.startswith(_PREFIX) or variable in _NOT_KEYS:
+            continue
+        *parents, leaf = variable.removeprefix(_PREFIX).lower().split("__")
+        place = merged
+        for parent in parents:
+            place[parent] = dict(place.get(parent) or {})
+            place = place[parent]
+        place[leaf] = _parsed(value)
+    return merged
+
+
+def _parsed(value: str) -> Any:
+    """Read a number or a truth value as what it is, anything else as text."""
+    try:
+        return tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return value
+
+
+def _explain(error: ValidationError) -> str:
+    lines = []
+    for problem in error.errors(include_url=False):
+        where = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            lines.append(f"{where}: unknown key")
+        else:
+            lines.append(f"{where}: {problem['msg'][0].lower()}{problem['msg'][1:]}")
+    return "\n".join(lines)
+
+
+def _check_references(settings: Settings, path: Path) -> None:
+    for name, alias in settings.aliases.items():
+        for kind, wanted, known in (("store", alias.store, settings.stores), ("model", alias.model, settings.models)):
+            if wanted not in known:
+                raise BadConfig(
+                    f"alias {name} in {path} names the {kind} {wanted}, which is not configured",
+                    f"configured are: {', '.join(sorted(known)) or 'none'}",
+                    f"add [{kind}s.{wanted}] to {path}",
+                )

@@ -1,0 +1,118 @@
+"""Golden sets, and the check of everything that can be checked without changing anything."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import apsw
+
+from undrift.adapters.sqlite import filesystem_of, sqlite_is_safe
+from undrift.control.wiring import Wiring
+from undrift.domain.route import AliasName
+from undrift.errors import BadArgument, UndriftError, UnknownAlias
+from undrift.flow.jsonl import open_lines, read_objects
+from undrift.quality.golden import GoldenSet, parse_golden_set
+from undrift.quality.ranking import measure
+
+
+class Evidence(Wiring):
+    """The verbs `golden` and `doctor`."""
+
+    def import_golden(self, name: str, queries: Path, judgements: Path) -> dict[str, Any]:
+        """Read a golden set from its two files and keep it in the ledger; one of that name is replaced.
+
+        Raises:
+            BadInputLine: a line of a file is not what it should be; nothing is kept.
+        """
+        with open_lines(queries) as asked, open_lines(judgements) as judged:
+            golden = parse_golden_set(
+                name,
+                queries=read_objects(asked, str(queries)),
+                queries_name=str(queries),
+                judgements=judged,
+                judgements_name=str(judgements),
+            )
+        self.ledger.save_golden(golden.name, golden.as_dict())
+        return {"set": golden.name, "queries": len(golden.queries), "next_steps": [f"undrift golden run {golden.name} ALIAS"]}
+
+    def run_golden(self, name: str, alias: str, *, k: int = 10, field: str = "serving") -> dict[str, Any]:
+        """Search for every golden query on one field and measure the answers.
+
+        Raises:
+            BadArgument: there is no such set or field.
+        """
+        content = self.ledger.golden(name)
+        if content is None:
+            known = ", ".join(self.ledger.golden_names()) or "none"
+            raise BadArgument(f"there is no golden set {name}", f"there are: {known}", "undrift golden import")
+        golden = GoldenSet.from_dict(content)
+        route = self.router.join(AliasName(alias))
+        place = {"serving": route.serving, "follower": route.follower}.get(field)
+        if place is None:
+            raise BadArgument(f"alias {alias} has no field {field!r} now", hint="--field serving")
+        door, store = self.door_of(place.space), self.store_of(place)
+        rankings = {}
+        for query in golden.queries:
+            hits = store.search(place, door.query(query.text), k=k)
+            rankings[query.id] = [(hit.id, hit.score) for hit in hits]
+        return measure(golden, rankings, k=k).as_dict(place.space)
+
+    def doctor(self) -> list[dict[str, str]]:
+        """Look at the machine, the ledger, the stores, the models and the clients; returns what was found, as checks."""
+        checks = [
+            _check("sqlite", sqlite_is_safe(), apsw.sqlite_lib_version(), "pip install --upgrade apsw"),
+            self._ledger_check(),
+        ]
+        checks += [self._store_check(name) for name in sorted(self.config.settings.stores)]
+        checks += [self._model_check(name) for name in sorted(self.config.settings.models)]
+        try:
+            checks += [self._alias_check(name) for name in self.ledger.aliases()]
+        except UndriftError as error:
+            checks.append(_check("aliases", False, error.message, error.hint))
+        return checks
+
+    def _ledger_check(self) -> dict[str, str]:
+        path = self.plugins.ledger_path()
+        try:
+            self.ledger.aliases()
+        except UndriftError as error:
+            return _check("ledger", False, error.message, error.hint)
+        return _check("ledger", True, f"{path} on {filesystem_of(path) or 'an unknown filesystem'}", "")
+
+    def _store_check(self, name: str) -> dict[str, str]:
+        try:
+            capabilities = self.plugins.store(name).capabilities
+        except UndriftError as error:
+            return _check(f"store {name}", False, error.message, error.hint)
+        return _check(f"store {name}", True, capabilities.name, "")
+
+    def _model_check(self, name: str) -> dict[str, str]:
+        try:
+            door = self.model_door(name)
+            proven = self.ledger.space(door.space.id)
+            if proven is None:
+                return _check(f"model {name}", True, f"{door.space.id}, not used yet", "")
+            self.door_of(door.space.id)
+        except UndriftError as error:
+            return _check(f"model {name}", False, error.message, error.hint)
+        return _check(f"model {name}", True, f"{door.space.id}, proven by its probe texts", "")
+
+    def _alias_check(self, name: AliasName) -> dict[str, str]:
+        state = self.ledger.alias(name)
+        if state is None:
+            raise UnknownAlias(f"the ledger knows no alias {name}")
+        try:
+            described = self.store_of(state.route.serving).describe(state.route.serving)
+            self.door_of(state.route.serving.space)
+        except UndriftError as error:
+            return _check(f"alias {name}", False, error.message, error.hint)
+        if described is None:
+            return _check(f"alias {name}", False, f"collection {state.route.serving.collection} is gone", "restore the store")
+        waiting = self.ledger.unacknowledged(name, state.route.epoch, self.settle_s(state.route.serving))
+        detail = f"epoch {state.route.epoch}, {described.count} documents, {len(waiting)} clients behind"
+        return _check(f"alias {name}", True, detail, "")
+
+
+def _check(name: str, ok: bool, detail: str, hint: str) -> dict[str, str]:  # noqa: FBT001
+    return {"check": name, "verdict": "ok" if ok else "bad", "detail": detail, "hint": hint}

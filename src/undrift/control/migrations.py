@@ -1,0 +1,328 @@
+"""The verbs that plan, run and end a migration."""
+
+from __future__ import annotations
+
+import getpass
+import re
+import uuid
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+from undrift.control.documents import Documents
+from undrift.control.status import Status
+from undrift.domain.gate import Verdict, require
+from undrift.domain.migration import BEFORE_CUTOVER, Migration, MigrationId, Phase, RunStatus
+from undrift.domain.plan import Plan, describe, plan_cancel, plan_completion, plan_cutover, plan_rollback
+from undrift.domain.route import AliasName, VectorField
+from undrift.errors import BadArgument, BudgetRequired, IllegalTransition, NoMigration, StaleRoute
+from undrift.migrate.engine import Worker
+from undrift.migrate.gates import completion_gates, cutover_gates, rollback_gates
+from undrift.migrate.preflight import as_money, require_fit, survey
+from undrift.migrate.runner import Runner
+from undrift.migrate.steps import OnWait
+from undrift.migrate.sync import carry_dirty
+from undrift.migrate.verify import SAMPLE, verify
+from undrift.migrate.workshop import Workshop
+
+#: What an operator can change while a migration runs.
+TUNABLE = ("budget_usd", "budget_tokens")
+
+
+def _silent(_: Any = None) -> None:
+    """Tell nobody."""
+
+
+class Migrations(Documents, Status):
+    """Plan, start, work, verify, cut over, roll back, complete, cancel."""
+
+    def plan(self, name: str, to: str) -> dict[str, Any]:
+        """Return what a migration to a model would take; changes nothing.
+
+        Raises:
+            BadArgument: the alias serves that model's space already.
+        """
+        alias, door, target = self._aim(name, to)
+        route = self.router.join(alias)
+        facts = survey(self.store_of(route.serving), route.serving, door)
+        price = door.limits.usd_per_million_tokens
+        warnings = list(facts.warnings)
+        if door.limits.paid and not price:
+            warnings.append(f"model {to} is paid for, and its price is not configured (usd_per_million_tokens)")
+        return {
+            "alias": name,
+            "source": {"field": route.serving.key, "space": route.serving.space},
+            "target": {"field": target.key, "space": target.space, "model": to},
+            "documents": facts.documents,
+            "unique_texts": facts.unique_texts,
+            "tokens": facts.tokens,
+            "tokens_are": "exact" if facts.tokens_exact else "estimated",
+            "cost_usd": as_money(facts.usd(price)),
+            "hours": {"online": None, "batch": None},
+            "storage_bytes": facts.storage_bytes,
+            "gates": ["complete", "lag", "verified", "quarantine", "acknowledged", "reconciled", "rollback"],
+            "warnings": warnings,
+            "next_steps": [f"undrift start {name} --to {to}" + (" --budget-usd N" if door.limits.paid else "")],
+        }
+
+    def register(
+        self,
+        name: str,
+        to: str,
+        *,
+        budget_usd: float | None = None,
+        budget_tokens: int | None = None,
+        unlimited: bool = False,
+    ) -> Migration:
+        """Record a migration, so that any worker can begin it; one to the same model that runs already is returned.
+
+        Raises:
+            BudgetRequired: the model is paid for, and nobody said how much it may cost.
+            StaleRoute: another migration runs.
+        """
+        state = self.ledger.alias(AliasName(name))
+        running = state.migration if state else None
+        if running is not None and not running.is_final:
+            if running.target_model == to:
+                return running
+            raise StaleRoute(
+                f"alias {name} has a migration to {running.target_model} already, in phase {running.phase.value}",
+                hint=f"undrift status {name}",
+            )
+        alias, door, target = self._aim(name, to)
+        if door.limits.paid and budget_usd is None and budget_tokens is None and not unlimited:
+            raise BudgetRequired(
+                f"model {to} is paid for; say how much the migration of {name} may cost",
+                hint=f"undrift start {name} --to {to} --budget-usd N, or --budget-tokens N, or --no-budget",
+            )
+        self.recorded(to)
+        workshop = self.workshop(alias)
+        self.ledger.reap(alias, workshop.settle_s)
+        migration = Migration(
+            id=MigrationId(uuid.uuid4().hex[:12]),
+            alias=alias,
+            source=self.router.refresh(alias).serving,
+            target=target,
+            target_model=to,
+            budget_tokens=budget_tokens,
+            budget_usd=budget_usd,
+            usd_per_million_tokens=door.limits.usd_per_million_tokens,
+            started=self.clock.now(),
+        )
+        self.ledger.register_migration(migration, who=self._who())
+        return migration
+
+    def work(
+        self,
+        name: str,
+        until: Callable[[Migration | None], bool],
+        *,
+        on_progress: Callable[[], None] = _silent,
+        on_wait: OnWait = _silent,
+        sample: int = SAMPLE,
+    ) -> None:
+        """Be a worker of an alias's migration until a condition holds.
+
+        Raises:
+            UndriftError: the migration was halted, because going on needs a person.
+        """
+        worker = Worker(
+            workshop=self.workshop(AliasName(name)),
+            who=self._who(),
+            on_progress=on_progress,
+            on_wait=on_wait,
+            sample=sample,
+        )
+        worker.run(until)
+
+    def pause(self, name: str) -> dict[str, Any]:
+        """Stop all work on a migration; writes and searches go on."""
+        return self._set_run_status(name, RunStatus.PAUSED, "")
+
+    def resume(self, name: str) -> dict[str, Any]:
+        """Let workers work again, after a pause or a halt."""
+        return self._set_run_status(name, RunStatus.RUNNING, "")
+
+    def tune(self, name: str, values: dict[str, str]) -> dict[str, Any]:
+        """Change settings of a running migration.
+
+        Raises:
+            BadArgument: there is no such setting, or its value is not a number.
+        """
+        migration = self.workshop(AliasName(name)).migration()
+        budget: dict[str, float | None] = {"budget_usd": migration.budget_usd, "budget_tokens": migration.budget_tokens}
+        for key, value in values.items():
+            if key not in TUNABLE:
+                raise BadArgument(f"there is no setting {key}", f"there are: {', '.join(TUNABLE)}")
+            try:
+                budget[key] = None if value == "none" else float(value)
+            except ValueError as error:
+                raise BadArgument(f"{key} is {value!r}, not a number", hint=f"undrift tune {name} {key}=100") from error
+        tokens = budget["budget_tokens"]
+        self.ledger.set_budget(
+            migration.id, tokens=None if tokens is None else int(tokens), usd=budget["budget_usd"]
+        )
+        return self.status(name)
+
+    def verify(
+        self, name: str, *, sample: int = SAMPLE, on_progress: Callable[[int], None] = _silent
+    ) -> dict[str, Any]:
+        """Compare both fields now, after carrying over what is dirty; returns the report in its JSON shape."""
+        workshop = self.workshop(AliasName(name))
+        self._settle(workshop)
+        report = verify(workshop, sample=sample, on_progress=on_progress, carry=lambda: carry_dirty(workshop))
+        migration = workshop.state().migration
+        if migration is not None and migration.phase is Phase.VERIFY and report.verdict is Verdict.PASS:
+            with suppress(StaleRoute):
+                Runner(workshop=workshop, who=self._who()).enter(Phase.READY)
+        return report.as_dict()
+
+    def plan_cutover(
+        self, name: str, *, freeze_s: float | None = None, accept_quarantine: bool = False
+    ) -> dict[str, Any]:
+        """Return what a cutover would do, and which gates hold; changes nothing."""
+        workshop = self.workshop(AliasName(name))
+        migration = workshop.migration()
+        gates = cutover_gates(workshop, accept_quarantine=accept_quarantine)
+        plan = plan_cutover(workshop.state().route, migration, freeze_s=freeze_s)
+        return {
+            "alias": name,
+            "gates": [gate.as_dict() for gate in gates],
+            "steps": [describe(step) for step in plan],
+            "allowed": all(gate.verdict is Verdict.PASS for gate in gates),
+        }
+
+    def cutover(
+        self,
+        name: str,
+        *,
+        freeze_s: float | None = None,
+        accept_quarantine: bool = False,
+        on_step: OnWait = _silent,
+        on_wait: OnWait = _silent,
+    ) -> dict[str, Any]:
+        """Make the target serve, when every gate holds.
+
+        Raises:
+            GateFailed: some do not; all of them are listed.
+            IllegalTransition: the target serves already, or the migration is ending.
+        """
+        workshop = self.workshop(AliasName(name))
+        migration = self._in_phase(workshop, "cut over", (*BEFORE_CUTOVER, Phase.READY, Phase.ROLLED_BACK, Phase.REVERSING))
+        if migration.phase is not Phase.REVERSING:
+            self._settle(workshop)
+            require(cutover_gates(workshop, accept_quarantine=accept_quarantine), verb="cutover", alias=name)
+        plan = plan_cutover(workshop.state().route, migration, freeze_s=freeze_s)
+        return self._run(workshop, plan, on_step, on_wait)
+
+    def rollback(
+        self, name: str, *, now: bool = False, on_step: OnWait = _silent, on_wait: OnWait = _silent
+    ) -> dict[str, Any]:
+        """Make the source serve again.
+
+        Args:
+            name: the alias.
+            now: flip at once; documents not yet carried back follow, and writes to them wait for that.
+            on_step: told what is done next.
+            on_wait: told what is waited for.
+
+        Raises:
+            GateFailed: some gates do not hold; all of them are listed.
+        """
+        workshop = self.workshop(AliasName(name))
+        migration = self._in_phase(workshop, "roll back", (Phase.REVERSING, Phase.ROLLED_BACK))
+        if migration.phase is Phase.REVERSING and not now:
+            self._settle(workshop)
+            require(rollback_gates(workshop), verb="rollback", alias=name)
+        plan = plan_rollback(workshop.state().route, migration, drain=not now)
+        return self._run(workshop, plan, on_step, on_wait)
+
+    def complete(self, name: str, *, on_step: OnWait = _silent, on_wait: OnWait = _silent) -> dict[str, Any]:
+        """Let the source go and drop it; there is no way back.
+
+        Raises:
+            GateFailed: some gates do not hold; all of them are listed.
+        """
+        workshop = self.workshop(AliasName(name))
+        migration = self._in_phase(workshop, "complete", (Phase.REVERSING, Phase.RETIRING))
+        if migration.phase is Phase.REVERSING:
+            self._settle(workshop)
+            require(completion_gates(workshop), verb="completion", alias=name)
+        return self._run(workshop, plan_completion(workshop.state().route, migration), on_step, on_wait)
+
+    def cancel(
+        self, name: str, *, drop: bool = False, on_step: OnWait = _silent, on_wait: OnWait = _silent
+    ) -> dict[str, Any]:
+        """Give a migration up before its cutover; the target is kept unless it is to be dropped."""
+        workshop = self.workshop(AliasName(name))
+        allowed = (*BEFORE_CUTOVER, Phase.READY, Phase.ROLLED_BACK, Phase.ABORTING)
+        migration = self._in_phase(workshop, "cancel", allowed)
+        return self._run(workshop, plan_cancel(workshop.state().route, migration, drop=drop), on_step, on_wait)
+
+    def _run(self, workshop: Workshop, plan: Plan, on_step: OnWait, on_wait: OnWait) -> dict[str, Any]:
+        Runner(workshop=workshop, who=self._who(), on_step=on_step, on_wait=on_wait).run(plan)
+        self.router.refresh(workshop.alias)
+        return self.status(workshop.alias)
+
+    def _settle(self, workshop: Workshop) -> None:
+        """Carry over what can be, so that gates are not closed by what takes a moment."""
+        until = self.clock.monotonic() + self.timing.write_timeout_s
+        while self.clock.monotonic() < until:
+            self.ledger.reap(workshop.alias, workshop.settle_s)
+            self.router.beat()
+            lag = self.ledger.lag(workshop.alias)
+            if not lag.dirty:
+                return
+            if not carry_dirty(workshop):
+                self.clock.sleep(0.05)
+
+    def _in_phase(self, workshop: Workshop, verb: str, allowed: Sequence[Phase]) -> Migration:
+        state = workshop.state()
+        if state.migration is None or state.migration.is_final:
+            raise NoMigration(
+                f"alias {workshop.alias} has no running migration to {verb}", hint=f"undrift plan {workshop.alias} --to MODEL"
+            )
+        if state.migration.phase not in allowed:
+            raise IllegalTransition(
+                f"the migration of {workshop.alias} is {state.migration.phase.value}; it is too "
+                f"{'late' if state.migration.phase not in BEFORE_CUTOVER else 'early'} to {verb}",
+                hint=f"undrift status {workshop.alias}",
+            )
+        return state.migration
+
+    def _aim(self, name: str, to: str) -> tuple[AliasName, Any, VectorField]:
+        """Return the alias, the door to the new model, and the field that a migration to it would fill."""
+        alias = AliasName(name)
+        self.alias(name)
+        door = self.model_door(to)
+        route = self.router.refresh(alias)
+        if route.serving.space == door.space.id:
+            raise BadArgument(
+                f"alias {name} serves {door.space.id} already, which is what model {to} computes",
+                hint=f"undrift alias show {name}",
+            )
+        store = self.store_of(route.serving)
+        require_fit(store, door.space, model=to)
+        return alias, door, self._free_field(route.serving, name, door.space.id)
+
+    def _free_field(self, serving: VectorField, name: str, space: Any) -> VectorField:
+        """Name a collection that is not there: what an earlier migration left is not touched."""
+        stem = re.sub(r"[^A-Za-z0-9_-]", "_", f"{name}__{space}")
+        number = 1
+        while True:
+            collection = stem if number == 1 else f"{stem}_{number}"
+            field = VectorField(store=serving.store, collection=collection, space=space)
+            if self.store_of(field).describe(field) is None:
+                return field
+            number += 1
+
+    def _set_run_status(self, name: str, status: RunStatus, reason: str) -> dict[str, Any]:
+        migration = self.workshop(AliasName(name)).migration()
+        self.ledger.save_run_status(migration.id, status, reason=reason, who=self._who())
+        return self.status(name)
+
+    def _who(self) -> str:
+        try:
+            return getpass.getuser()
+        except (KeyError, OSError):
+            return "unknown"

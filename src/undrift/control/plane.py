@@ -1,0 +1,29 @@
+"""The control plane: every verb there is, as a method."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from undrift.config import load
+from undrift.control.evidence import Evidence
+from undrift.control.migrations import Migrations
+
+
+class ControlPlane(Migrations, Evidence):
+    """Everything undrift can do, on one configuration.
+
+    It is a client of the ledger like any application: it has a lease, which `close` ends.
+    """
+
+
+def open_plane(path: str | Path | None = None, *, role: str = "app") -> ControlPlane:
+    """Open what a configuration file names.
+
+    Args:
+        path: the file; by default `$UNDRIFT_CONFIG`, or `undrift.toml` here.
+        role: what this process is, for those who look at the list of clients.
+
+    Raises:
+        BadConfig: the file is missing or wrong.
+    """
+    return ControlPlane(load(path), role=role)

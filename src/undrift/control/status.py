@@ -1,0 +1,136 @@
+"""What an operator sees: where a migration stands, what it waits for, and what to type next."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from undrift.control.wiring import Wiring
+from undrift.domain.checkpoint import Lag, Progress
+from undrift.domain.gate import Gate, Verdict
+from undrift.domain.migration import BEFORE_CUTOVER, AliasState, Migration, Phase, RunStatus
+from undrift.domain.route import AliasName
+from undrift.errors import UnknownAlias
+from undrift.migrate.gates import cutover_gates, rollback_ready
+
+#: Roles of processes that carry documents over.
+WORKING_ROLES = frozenset({"start", "worker", "cutover", "rollback", "verify", "demo"})
+
+
+class Status(Wiring):
+    """The verb `status`, which changes nothing."""
+
+    def status(self, name: str) -> dict[str, Any]:
+        """Return where an alias and its migration stand, in the documented JSON shape.
+
+        Raises:
+            UnknownAlias: the ledger does not know it.
+        """
+        alias = AliasName(name)
+        state = self.ledger.alias(alias)
+        if state is None:
+            raise UnknownAlias(f"the ledger knows no alias {name}", hint="undrift alias list")
+        lag = self.ledger.lag(alias)
+        migration = state.migration
+        gates = self._gates(alias, migration)
+        return {
+            "alias": name,
+            "phase": migration.phase.value if migration else "idle",
+            "run_status": migration.run_status.value if migration and not migration.is_final else "idle",
+            "serving": {"field": state.route.serving.key, "space": state.route.serving.space},
+            "follower": {"field": state.route.follower.key, "space": state.route.follower.space}
+            if state.route.follower
+            else None,
+            "epoch": state.route.epoch,
+            "waiting_for": self._waiting_for(alias, state, lag, gates),
+            "progress": self._progress(migration).as_dict(),
+            "dirty": lag.dirty,
+            "oldest_dirty_s": lag.oldest_s,
+            "quarantined": self.ledger.quarantined_count(alias),
+            "cost": {
+                "tokens": migration.tokens if migration else 0,
+                "usd": round(migration.usd, 6) if migration else 0.0,
+                "budget_usd": migration.budget_usd if migration else None,
+                "budget_tokens": migration.budget_tokens if migration else None,
+            },
+            "gates": [gate.as_dict() for gate in gates],
+            "rollback_ready": migration is not None and rollback_ready(self.workshop(alias), migration),
+            "next_steps": next_steps(name, state, gates),
+        }
+
+    def _gates(self, alias: AliasName, migration: Migration | None) -> list[Gate]:
+        if migration is None or migration.phase not in (Phase.READY, Phase.ROLLED_BACK, Phase.VERIFY):
+            return []
+        return cutover_gates(self.workshop(alias))
+
+    def _progress(self, migration: Migration | None) -> Progress:
+        if migration is None:
+            return Progress(total=0, done=0, rate_per_s=None)
+        done, _, _ = self.ledger.chunk_progress(migration.id)
+        if migration.phase not in BEFORE_CUTOVER:
+            done = migration.total
+        began = next(
+            (entry.at for entry in self.ledger.history(migration.alias) if entry.action == Phase.BACKFILL.value), None
+        )
+        rate = None
+        if began is not None and migration.phase is Phase.BACKFILL:
+            seconds = (self.clock.now() - began).total_seconds()
+            rate = done / seconds if seconds > 0 and done else None
+        return Progress(total=migration.total, done=done, rate_per_s=rate)
+
+    def _waiting_for(self, alias: AliasName, state: AliasState, lag: Lag, gates: list[Gate]) -> str | None:
+        """Name what has to happen before this goes on, and the command that makes it happen."""
+        migration = state.migration
+        if migration is None or migration.is_final:
+            return None
+        if migration.run_status is RunStatus.PAUSED:
+            return f"an operator, who paused it: undrift resume {alias}"
+        if migration.run_status is RunStatus.HALTED:
+            return f"an operator: {migration.reason}; then undrift resume {alias}"
+        if migration.phase is Phase.JOURNALING:
+            waiting = self.ledger.unacknowledged(alias, state.route.epoch, self.settle_s(state.route.serving))
+            if waiting:
+                first = waiting[0]
+                return f"{len(waiting)} clients to acknowledge, such as {first.role} pid {first.pid} on {first.host}"
+        needs_worker = migration.phase in BEFORE_CUTOVER or lag.dirty
+        if needs_worker and not any(client.role in WORKING_ROLES for client in self._live(alias)):
+            return f"a worker: undrift worker, or undrift start {alias} --to {migration.target_model}"
+        if migration.reason:
+            return migration.reason
+        match migration.phase:
+            case Phase.READY | Phase.ROLLED_BACK:
+                closed = [gate.name for gate in gates if gate.verdict is not Verdict.PASS]
+                if closed:
+                    return f"gates that do not hold: {', '.join(closed)}: undrift cutover {alias} --dry-run"
+                return f"a decision: undrift cutover {alias}"
+            case Phase.REVERSING:
+                return f"a decision: undrift complete {alias}, or undrift rollback {alias}"
+            case Phase.RETIRING:
+                return f"the rest of the completion: undrift complete {alias}"
+            case Phase.ABORTING:
+                return f"the rest of the cancellation: undrift cancel {alias}"
+            case _:
+                return None
+
+    def _live(self, alias: AliasName) -> list[Any]:
+        return [client for client in self.ledger.clients(alias) if client.lease_left_s > 0]
+
+
+def next_steps(name: str, state: AliasState, gates: list[Gate]) -> list[str]:
+    """Return the commands that make sense now, the most likely first."""
+    migration = state.migration
+    if migration is None or migration.is_final:
+        return [f"undrift plan {name} --to MODEL"]
+    if migration.run_status is not RunStatus.RUNNING:
+        return [f"undrift resume {name}", f"undrift cancel {name}"]
+    match migration.phase:
+        case Phase.READY | Phase.ROLLED_BACK:
+            hints = [gate.hint for gate in gates if gate.verdict is not Verdict.PASS and gate.hint]
+            return [*dict.fromkeys(hints), f"undrift cutover {name}", f"undrift cancel {name}"]
+        case Phase.REVERSING:
+            return [f"undrift worker {name}", f"undrift rollback {name}", f"undrift complete {name}"]
+        case Phase.RETIRING:
+            return [f"undrift complete {name}"]
+        case Phase.ABORTING:
+            return [f"undrift cancel {name}"]
+        case _:
+            return [f"undrift status {name} --watch", f"undrift start {name} --to {migration.target_model}", f"undrift cancel {name}"]

@@ -1,0 +1,167 @@
+"""Puts the configured parts together: ledger, stores, models, this process's routes."""
+
+from __future__ import annotations
+
+import threading
+from types import TracebackType
+from typing import Self
+
+from undrift.adapters.clock import SystemClock
+from undrift.adapters.sources.payload import PayloadSource
+from undrift.config import Config, ModelSettings
+from undrift.domain.route import AliasName, VectorField
+from undrift.domain.space import ProvenSpace, Space, SpaceId, differences
+from undrift.errors import SpaceMismatch, UnknownModel
+from undrift.flow import probe
+from undrift.flow.embed import EmbeddingDoor
+from undrift.flow.router import Router
+from undrift.migrate.workshop import Workshop
+from undrift.plugins import Plugins
+from undrift.ports.runtime import Clock
+from undrift.ports.store import VectorStore
+
+
+class Wiring:
+    """What every verb needs. Nothing is opened before it is used."""
+
+    def __init__(self, config: Config, *, role: str = "app", clock: Clock | None = None, heartbeat: bool = True) -> None:
+        """Prepare to open what the configuration names.
+
+        Args:
+            config: the settings.
+            role: what this process is, for those who look at the list of clients.
+            clock: the source of time; the machine's own by default.
+            heartbeat: whether a thread keeps this process's lease.
+        """
+        self.config = config
+        self.clock = clock or SystemClock()
+        self.timing = config.settings.timing.as_timing()
+        self.plugins = Plugins(config, self.clock)
+        self.ledger = self.plugins.ledger()
+        self.router = Router(self.ledger, self.clock, self.timing, role=role, heartbeat=heartbeat)
+        self._cache = self.plugins.cache()
+        self._doors: dict[str, EmbeddingDoor] = {}
+        self._proofs: dict[tuple[SpaceId, float], tuple[EmbeddingDoor, probe.ModelProof]] = {}
+        self._lock = threading.RLock()
+
+    def __enter__(self) -> Self:
+        """Use it as a context, which closes it."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close it."""
+        self.close()
+
+    def close(self) -> None:
+        """End this process's lease and let go of every connection."""
+        self.router.close()
+        for door in self._doors.values():
+            door.close()
+        self._doors, self._proofs = {}, {}
+        self.plugins.close()
+        self._cache.close()
+        self.ledger.close_ledger()
+
+    def store_of(self, field: VectorField) -> VectorStore:
+        """Return the store behind a field."""
+        return self.plugins.store(field.store)
+
+    def model_settings(self, name: str) -> ModelSettings:
+        """Return a model of the configuration.
+
+        Raises:
+            UnknownModel: there is no such model.
+        """
+        found = self.config.settings.models.get(name)
+        if found is None:
+            known = ", ".join(sorted(self.config.settings.models)) or "none"
+            raise UnknownModel(
+                f"no model {name} is configured",
+                f"configured are: {known}",
+                f"undrift model add {name} --provider PROVIDER",
+            )
+        return found
+
+    def model_door(self, name: str) -> EmbeddingDoor:
+        """Return the door to a configured model, unproven."""
+        with self._lock:
+            if name not in self._doors:
+                embedder = self.plugins.embedder(name, self.model_settings(name))
+                self._doors[name] = EmbeddingDoor(embedder, clock=self.clock, cache=self._cache)
+            return self._doors[name]
+
+    def recorded(self, name: str) -> ProvenSpace:
+        """Return the space of a configured model as the ledger has it, with probe vectors; recorded now if it is new."""
+        door = self.model_door(name)
+        known = self.ledger.space(door.space.id)
+        if known is not None:
+            return known
+        return self.ledger.record_space(ProvenSpace(space=door.space, model=name, probes=probe.record(door)))
+
+    def door_of(self, space: SpaceId) -> EmbeddingDoor:
+        """Return the door to the model of a space, proven once in this process.
+
+        Raises:
+            SpaceMismatch: the configuration's model of that name is of another space.
+            ModelChanged: the model does not give the vectors any more that its space was recorded with.
+        """
+        return self._proven(space, float("inf"))
+
+    def door_of_worker(self, space: SpaceId) -> EmbeddingDoor:
+        """Return the door to the model of a space, proven again and again while it is used (R23 of the protocol)."""
+        return self._proven(space, self.timing.proof_s)
+
+    def workshop(self, alias: AliasName) -> Workshop:
+        """Return the means to work on an alias's migration, as a registered client."""
+        route = self.router.join(alias)
+        return Workshop(
+            alias=alias,
+            me=self.router.client,
+            ledger=self.ledger,
+            store_of=self.store_of,
+            door_of=self.door_of_worker,
+            source=PayloadSource(),
+            clock=self.clock,
+            timing=self.timing,
+            settle_s=self.settle_s(route.serving),
+        )
+
+    def settle_s(self, field: VectorField) -> float:
+        """Return the fence horizon of a field's store."""
+        configured = self.timing.fence_horizon_s
+        return self.store_of(field).capabilities.settles_within_s if configured is None else configured
+
+    def _proven(self, space: SpaceId, every_s: float) -> EmbeddingDoor:
+        with self._lock:
+            found = self._proofs.get((space, every_s))
+            if found is None:
+                found = self._proofs[space, every_s] = self._proof(space, every_s)
+        door, proof = found
+        proof.check()
+        return door
+
+    def _proof(self, space: SpaceId, every_s: float) -> tuple[EmbeddingDoor, probe.ModelProof]:
+        known = self.ledger.space(space)
+        if known is None:
+            raise SpaceMismatch(f"the ledger has no space {space}", hint="undrift doctor")
+        door = self.model_door(self._model_of(known))
+        return door, probe.ModelProof(door, known.probes, model=known.model, clock=self.clock, every_s=every_s)
+
+    def _model_of(self, known: ProvenSpace) -> str:
+        """Return the configured model that computes a space: the one it was recorded under, or an equal one."""
+        names = [known.model, *self.config.settings.models]
+        for name in names:
+            if name in self.config.settings.models and self.model_door(name).space == known.space:
+                return name
+        self.model_settings(known.model)
+        raise _mismatch(known, self.model_door(known.model).space)
+
+
+def _mismatch(known: ProvenSpace, configured: Space) -> SpaceMismatch:
+    return SpaceMismatch(
+        f"model {known.model} in the configuration is not the one that space {known.space.id} was made with",
+        "\n".join(differences(configured, known.space)),
+        f"configure it under another name, and change back [models.{known.model}]",
+    )

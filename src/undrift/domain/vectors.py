@@ -1,0 +1,87 @@
+"""What a vector must be like to be kept by a store and compared with others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from undrift.domain.record import Record, Vector, Vectors
+from undrift.domain.space import Metric
+from undrift.errors import BadArgument, StoreRejected
+
+#: Beyond this length the squares of float32 values overflow, and distances are no numbers any more.
+LONGEST = 1e18
+#: Below this length they vanish; a shorter vector has no direction, and so no cosine.
+SHORTEST = 1e-15
+
+
+def stacked(records: Sequence[Record], *, dimensions: int, metric: Metric) -> Vectors:
+    """Return the vectors of some records as one block, copied.
+
+    Args:
+        records: n records.
+        dimensions: the field's d.
+        metric: the field's metric.
+
+    Returns:
+        float32, C-contiguous, shape (n, d), row i of record i, bit for bit.
+
+    Raises:
+        StoreRejected: a vector has another type or shape, a value that is no number, or a length beyond what the metric
+            can be computed with; the message names the record.
+    """
+    for record in records:
+        vector: object = record.vector
+        if not isinstance(vector, np.ndarray) or vector.dtype != np.float32 or vector.shape != (dimensions,):
+            raise StoreRejected(
+                f"the vector of record {record.id!r} is {_kind(vector)}, not float32 of shape ({dimensions},)",
+                "nothing of this call was written",
+            )
+    if not records:
+        return np.empty((0, dimensions), np.float32)
+    block = np.stack([record.vector for record in records])
+    fault = _fault(block, metric)
+    if fault is not None:
+        raise StoreRejected(
+            f"the vector of record {records[fault[0]].id!r} cannot be compared: {fault[1]}",
+            "nothing of this call was written",
+        )
+    return block
+
+
+def checked_query(vector: Vector, *, dimensions: int, metric: Metric) -> Vector:
+    """Return a query's vector when it can be compared with a field's.
+
+    Raises:
+        BadArgument: it has another type or shape, or cannot be compared.
+    """
+    if not isinstance(vector, np.ndarray) or vector.dtype != np.float32 or vector.shape != (dimensions,):
+        raise BadArgument(f"the query's vector is {_kind(vector)}, not float32 of shape ({dimensions},)")
+    fault = _fault(vector.reshape(1, -1), metric)
+    if fault is not None:
+        raise BadArgument(f"the query's vector cannot be compared: {fault[1]}")
+    return np.ascontiguousarray(vector)
+
+
+def _fault(block: Vectors, metric: Metric) -> tuple[int, str] | None:
+    """Return the row and the reason of the first vector that cannot be compared."""
+    lengths = np.sqrt(np.einsum("ij,ij->i", block, block, dtype=np.float64))
+    good = lengths <= LONGEST
+    if metric is Metric.COSINE:
+        good &= lengths >= SHORTEST
+    if good.all():
+        return None
+    row = int(np.argmin(good))
+    length = float(lengths[row])
+    if not np.isfinite(block[row]).all():
+        return row, "it has a value that is no finite number"
+    if length > LONGEST:
+        return row, f"its length is {length:.3g}, and its squares overflow"
+    return row, f"its length is {length:.3g}, and it has no direction"
+
+
+def _kind(vector: object) -> str:
+    if isinstance(vector, np.ndarray):
+        return f"{vector.dtype} of shape {vector.shape}"
+    return f"of type {type(vector).__name__}"

@@ -1,0 +1,79 @@
+"""What an embedding model answered, checked before anything else sees it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from undrift.domain.record import Vectors
+from undrift.domain.space import Space
+from undrift.errors import MalformedVectors
+
+#: Rounding in float32 and in what providers send stays far below it; a vector that is not normalised is far above.
+LENGTH_TOLERANCE = 1e-3
+
+
+def checked(answer: Any, count: int, space: Space) -> Vectors:
+    """Return an answer as float32, C-contiguous, shape (count, d); its rows are not looked at.
+
+    Raises:
+        MalformedVectors: it is not an array of numbers, or has another shape.
+    """
+    try:
+        with np.errstate(over="ignore"):
+            vectors: Vectors = np.ascontiguousarray(answer, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise malformed(space, f"it is no array of numbers: {error}") from error
+    if vectors.ndim != 2 or len(vectors) != count:
+        raise malformed(space, f"its shape is {vectors.shape} for {count} texts")
+    if vectors.shape[1] != space.dimensions:
+        raise malformed(
+            space,
+            f"its vectors have {vectors.shape[1]} dimensions, not {space.dimensions}",
+            f"set dimensions = {vectors.shape[1]} for the model, if that is what it gives",
+        )
+    return vectors
+
+
+def defects(vectors: Vectors, space: Space) -> dict[int, str]:
+    """Name the rows that have no place in a space, and what is wrong with each.
+
+    Args:
+        vectors: float32, shape (n, d).
+        space: says whether every vector has length 1.
+
+    Returns:
+        A sentence for each bad row; empty when all are good.
+    """
+    finite: NDArray[np.bool_] = np.asarray(np.isfinite(vectors).all(axis=1))
+    with np.errstate(over="ignore", invalid="ignore"):
+        lengths = np.linalg.norm(vectors, axis=1)
+        wrong = ~finite | ~(lengths > 0)
+        if space.normalized:
+            wrong |= np.abs(lengths - 1) > LENGTH_TOLERANCE
+    return {int(row): _defect(finite=bool(finite[row]), length=float(lengths[row])) for row in np.flatnonzero(wrong)}
+
+
+def refuse_defects(vectors: Vectors, space: Space) -> None:
+    """Pass when every row is good.
+
+    Raises:
+        MalformedVectors: one is not; the first is named.
+    """
+    for row, defect in defects(vectors, space).items():
+        raise malformed(space, f"vector {row + 1} of {len(vectors)}: {defect}")
+
+
+def malformed(space: Space, detail: str, hint: str = "") -> MalformedVectors:
+    """Return the error for an answer of this space's model."""
+    return MalformedVectors(f"model {space.model} gave an answer that cannot be used", detail, hint)
+
+
+def _defect(*, finite: bool, length: float) -> str:
+    if not finite:
+        return "it has a value that is not finite"
+    if not length > 0:
+        return "it is zero everywhere"
+    return f"its length is {length:.4g}, and the space says 1"

@@ -1,0 +1,376 @@
+"""The only door from text to vectors: batches, isolates bad texts, checks every answer, and pays for no text twice."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import partial
+from typing import TypeVar
+
+import numpy as np
+
+from undrift import telemetry
+from undrift.domain.record import ContentHash, Vector, Vectors, canonical_text, content_hash
+from undrift.domain.space import Space
+from undrift.errors import (
+    BadArgument,
+    EmbedderRejected,
+    EmbedderUnavailable,
+    MalformedVectors,
+    TextTooLong,
+    UndriftError,
+)
+from undrift.flow.answer import checked, defects, malformed, refuse_defects
+from undrift.ports.cache import VectorCache
+from undrift.ports.embedder import Embedder, EmbedderLimits
+from undrift.ports.runtime import Clock
+
+#: Called with the tokens of a request before it is sent, and with a negative number when the model refused the request
+#: and nobody was billed. It raises `BudgetExhausted` to keep the request from being sent.
+Spend = Callable[[int], None]
+
+#: A text that every model takes. When it is refused too, the refusal is not the fault of a document.
+CONTROL_TEXT = "The door is open."
+#: Calls of one batch while the model does not answer, and how long they may take together, in seconds. A model that
+#: has waited and retried by itself for so long is not asked again.
+ATTEMPTS = 4
+PATIENCE_S = 30.0
+_FIRST_PAUSE_S = 0.5
+
+_T = TypeVar("_T")
+
+
+class Failing(Enum):
+    """Why a text has no vector; the value is the reason under which a document is put into quarantine."""
+
+    #: Nothing is left of it but white space.
+    BLANK = "blank_text"
+    #: It has half a surrogate pair in it and cannot be sent anywhere.
+    NOT_UNICODE = "not_unicode"
+    #: It is longer than the model takes, and the space says to refuse it.
+    TOO_LONG = "text_too_long"
+    #: The model refuses this text and takes others.
+    REJECTED = "rejected"
+    #: The model answers this text with a vector that has no direction, and others with good ones.
+    MALFORMED = "malformed_vector"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextFailure:
+    """A text that could not be embedded, and why."""
+
+    reason: Failing
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Embedded:
+    """What became of n texts.
+
+    Attributes:
+        vectors: float32, shape (n, d), row i for text i; the rows of failed texts are NaN, so that none can be used.
+        failures: what failed, by the text's place.
+        tokens: tokens that were sent, as the model counts or estimates them.
+        reused: texts that needed no call: they were in the cache, or stood in this call before.
+    """
+
+    vectors: Vectors
+    failures: Mapping[int, TextFailure]
+    tokens: int
+    reused: int
+
+
+@dataclass(slots=True)
+class _Progress:
+    """What one call has so far, by canonical text; the workers of the pool fill it together."""
+
+    vectors: dict[str, Vector] = field(default_factory=dict)
+    failures: dict[str, TextFailure] = field(default_factory=dict)
+    tokens: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+class EmbeddingDoor:
+    """Wraps one embedding model; safe to use from several threads.
+
+    Its documents never run more than `limits.concurrency` calls at the same time, over all threads; a query does not
+    wait for them.
+    """
+
+    def __init__(self, embedder: Embedder, *, clock: Clock, cache: VectorCache | None = None) -> None:
+        """Open the door.
+
+        Args:
+            embedder: the model; the door closes it.
+            clock: what retries wait with.
+            cache: where vectors are kept that are worth keeping; it is shared, so the door does not close it.
+        """
+        self._embedder = embedder
+        self._clock = clock
+        self._cache = cache if embedder.limits.worth_keeping else None
+        self._slots = threading.BoundedSemaphore(embedder.limits.concurrency)
+        self._opening = threading.Lock()
+        self._pool: ThreadPoolExecutor | None = None
+        self._most_texts = embedder.limits.batch_size
+
+    @property
+    def space(self) -> Space:
+        """The space every vector belongs to."""
+        return self._embedder.space
+
+    @property
+    def limits(self) -> EmbedderLimits:
+        """What the model takes and costs."""
+        return self._embedder.limits
+
+    def documents(self, texts: Sequence[str], *, spend: Spend | None = None) -> Embedded:
+        """Embed texts to be stored; any number of them, none included.
+
+        A text that the model refuses is isolated by halving its batch and reported; the others get their vectors. When
+        the model refuses a control text as well, nothing is wrong with the texts and its error is raised.
+
+        Args:
+            texts: n texts in any form; the same text is embedded once.
+            spend: asked before each request; see `Spend`.
+
+        Returns:
+            One vector or one failure for each text.
+
+        Raises:
+            BadArgument: something in the sequence is not a text.
+            EmbedderUnavailable: the model did not answer in time; what is done already is in the cache.
+            EmbedderRejected: the model refuses every text: a wrong key, an unknown model.
+            MalformedVectors: an answer is not what was asked for.
+            BudgetExhausted: `spend` said so; the request was not sent.
+        """
+        if isinstance(texts, str):
+            raise BadArgument("documents are embedded as a list of texts, not one text", hint="put it into a list")
+        progress = _Progress()
+        forms = [_canonical(text, progress) for text in texts]
+        wanted = dict.fromkeys(form for form in forms if form not in progress.failures)
+        cached = self._from_cache(list(wanted))
+        progress.vectors.update(cached)
+        # Long texts first: texts of one length waste no padding, and a lack of memory shows at once.
+        missing = sorted((form for form in wanted if form not in cached), key=len, reverse=True)
+        self._run(missing, progress, spend)
+        reused = sum(form in progress.vectors for form in forms) - sum(form in progress.vectors for form in missing)
+        telemetry.count(telemetry.Metric.TEXTS_REUSED, reused)
+        vectors = np.full((len(forms), self.space.dimensions), np.nan, dtype=np.float32)
+        for row, form in enumerate(forms):
+            if form in progress.vectors:
+                vectors[row] = progress.vectors[form]
+        failures = {row: progress.failures[form] for row, form in enumerate(forms) if form in progress.failures}
+        return Embedded(vectors=vectors, failures=failures, tokens=progress.tokens, reused=reused)
+
+    def query(self, text: str) -> Vector:
+        """Embed a query; float32, shape (d,). Nothing is cached.
+
+        Raises:
+            BadArgument: it is not a text, or blank.
+            TextTooLong: it is longer than the model takes.
+            EmbedderUnavailable, EmbedderRejected, MalformedVectors: as for `documents`.
+        """
+        refusals = _Progress()
+        form = _canonical(text, refusals)
+        if form in refusals.failures:
+            raise BadArgument(
+                f"the query {text!r} cannot be embedded: {refusals.failures[form].reason.value}",
+                refusals.failures[form].detail,
+            )
+        answer = self._ask(partial(self._embedder.embed_query, self.space.query_prefix + form))
+        telemetry.count(telemetry.Metric.TEXTS_EMBEDDED)
+        vectors = checked([answer], 1, self.space)
+        refuse_defects(vectors, self.space)
+        vector: Vector = vectors[0]
+        return vector
+
+    def fresh(self, texts: Sequence[str]) -> Vectors:
+        """Embed texts as documents past the cache, to prove what the model gives now.
+
+        Returns:
+            Float32, shape (n, d), row i for text i.
+
+        Raises:
+            UndriftError: as `documents`, and any text that fails.
+        """
+        forms = [canonical_text(text) for text in texts]
+        answers = [self._request(batch, _Progress(), None) for batch in self._batches(forms)]
+        vectors = np.concatenate([np.empty((0, self.space.dimensions), dtype=np.float32), *answers])
+        refuse_defects(vectors, self.space)
+        return vectors
+
+    def published(self, hashes: Iterable[ContentHash]) -> None:
+        """Let the cache forget vectors that are in their field now."""
+        if self._cache is not None:
+            self._cache.forget(self.space.id, hashes)
+
+    def count_tokens(self, texts: Sequence[str]) -> tuple[int, bool]:
+        """Count what embedding these documents would be billed for, prefixes included, and say whether it is exact."""
+        counted = self._embedder.count_tokens([self.space.document_prefix + canonical_text(text) for text in texts])
+        return counted.tokens, counted.exact
+
+    def published(self, contents: Iterable[ContentHash]) -> None:
+        """Let go of cached vectors that have reached a field; it has them from now on."""
+        if self._cache is not None:
+            self._cache.forget(self.space.id, contents)
+
+    def close(self) -> None:
+        """Let go of the model and the threads; calls under way end first."""
+        with self._opening:
+            pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.shutdown()
+        self._embedder.close()
+
+    def _run(self, texts: list[str], progress: _Progress, spend: Spend | None) -> None:
+        """Embed unique texts, several batches at a time where the model takes that."""
+        if self.limits.concurrency == 1 or len(texts) <= self._most_texts:
+            for batch in self._batches(texts):
+                self._settle(batch, progress, spend)
+            return
+        with self._opening:
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(self.limits.concurrency, thread_name_prefix="undrift-embed")
+            pool = self._pool
+        futures = [pool.submit(self._settle, batch, progress, spend) for batch in self._batches(texts)]
+        try:
+            wait(futures, return_when=FIRST_EXCEPTION)
+        finally:
+            for future in futures:
+                future.cancel()
+            wait(futures)
+        for future in futures:
+            if not future.cancelled():
+                future.result()
+
+    def _batches(self, texts: Sequence[str]) -> Iterator[Sequence[str]]:
+        start = 0
+        while start < len(texts):
+            # Looked at every time, because the door may learn that the model takes fewer texts than it says.
+            size = self._most_texts
+            yield texts[start : start + size]
+            start += size
+
+    def _settle(self, texts: Sequence[str], progress: _Progress, spend: Spend | None) -> None:
+        """Give each text of a batch a vector or a failure."""
+        try:
+            vectors = self._request(texts, progress, spend)
+        except TextTooLong as error:
+            self._settle_refused(texts, error, progress, spend)
+        except EmbedderRejected as error:
+            if len(texts) == 1:
+                self._prove_that_the_text_is_to_blame(error, progress, spend)
+            self._settle_refused(texts, error, progress, spend)
+        else:
+            self._take(texts, vectors, progress, spend)
+
+    def _settle_refused(
+        self, texts: Sequence[str], error: UndriftError, progress: _Progress, spend: Spend | None
+    ) -> None:
+        """Halve a batch that was refused, down to the text that is to blame."""
+        if len(texts) == 1:
+            reason = Failing.TOO_LONG if isinstance(error, TextTooLong) else Failing.REJECTED
+            self._fail(texts[0], reason, ": ".join(filter(None, (error.message, error.detail))), progress)
+            return
+        failed_before = len(progress.failures)
+        half = len(texts) // 2
+        self._settle(texts[:half], progress, spend)
+        self._settle(texts[half:], progress, spend)
+        if len(progress.failures) == failed_before:
+            # No text was bad: together they were too much for one request.
+            self._most_texts = min(self._most_texts, half)
+
+    def _take(self, texts: Sequence[str], vectors: Vectors, progress: _Progress, spend: Spend | None) -> None:
+        """Keep the good rows of an answer at once; ask again for each bad one by itself."""
+        bad = defects(vectors, self.space)
+        if bad and len(texts) > 1 and len(bad) == len(texts):
+            refuse_defects(vectors, self.space)
+        good = [row for row in range(len(texts)) if row not in bad]
+        self._to_cache([texts[row] for row in good], vectors[good])
+        with progress.lock:
+            progress.vectors.update((texts[row], vectors[row]) for row in good)
+        for row, defect in bad.items():
+            if len(texts) > 1:
+                self._settle([texts[row]], progress, spend)
+            else:
+                self._prove_that_the_text_is_to_blame(malformed(self.space, defect), progress, spend)
+                self._fail(texts[row], Failing.MALFORMED, defect, progress)
+
+    def _prove_that_the_text_is_to_blame(self, error: UndriftError, progress: _Progress, spend: Spend | None) -> None:
+        """Pass when the model takes a control text; raise its error when it does not."""
+        try:
+            control = self._request([CONTROL_TEXT], progress, spend)
+        except (EmbedderRejected, TextTooLong, MalformedVectors) as refused:
+            raise error from refused
+        if defects(control, self.space):
+            raise error
+
+    def _fail(self, text: str, reason: Failing, detail: str, progress: _Progress) -> None:
+        with progress.lock:
+            progress.failures[text] = TextFailure(reason=reason, detail=detail)
+
+    def _request(self, texts: Sequence[str], progress: _Progress, spend: Spend | None) -> Vectors:
+        """Send one request; the answer's shape is checked, its rows are not."""
+        sent = [self.space.document_prefix + text for text in texts]
+        tokens = self._embedder.count_tokens(sent).tokens
+        with self._slots:
+            if spend is not None:
+                spend(tokens)
+            try:
+                answer = self._ask(partial(self._embedder.embed_documents, sent))
+            except (EmbedderRejected, TextTooLong):
+                if spend is not None:
+                    spend(-tokens)
+                raise
+        telemetry.count(telemetry.Metric.TEXTS_EMBEDDED, len(texts))
+        with progress.lock:
+            progress.tokens += tokens
+        return checked(answer, len(texts), self.space)
+
+    def _ask(self, call: Callable[[], _T]) -> _T:
+        """Call the model, again and with growing pauses while it does not answer."""
+        began = self._clock.monotonic()
+        pause = _FIRST_PAUSE_S
+        for _ in range(ATTEMPTS - 1):
+            try:
+                return call()
+            except EmbedderUnavailable:
+                if self._clock.monotonic() - began + pause > PATIENCE_S:
+                    raise
+                self._clock.sleep(pause)
+                pause *= 2
+        return call()
+
+    def _from_cache(self, texts: Sequence[str]) -> dict[str, Vector]:
+        if self._cache is None or not texts:
+            return {}
+        hashes = {content_hash(text): text for text in texts}
+        kept = self._cache.get(self.space.id, hashes)
+        # A vector that would be refused from the model is refused from the disk, and made again.
+        return {
+            hashes[key]: vector
+            for key, vector in kept.items()
+            if vector.shape == (self.space.dimensions,) and not defects(vector[None, :], self.space)
+        }
+
+    def _to_cache(self, texts: Sequence[str], vectors: Vectors) -> None:
+        if self._cache is not None and texts:
+            self._cache.put(self.space.id, [content_hash(text) for text in texts], vectors)
+
+
+def _canonical(text: object, progress: _Progress) -> str:
+    """Return the form of a text that is embedded; note it as failed when it cannot be."""
+    if not isinstance(text, str):
+        raise BadArgument(f"{text!r:.60} is of type {type(text).__name__}, not a text")
+    form = canonical_text(text)
+    if not form:
+        progress.failures[form] = TextFailure(reason=Failing.BLANK, detail="there is nothing in it but white space")
+    elif not form.isascii():
+        try:
+            form.encode()
+        except UnicodeEncodeError as error:
+            progress.failures[form] = TextFailure(reason=Failing.NOT_UNICODE, detail=str(error))
+    return form

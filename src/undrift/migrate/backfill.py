@@ -1,0 +1,97 @@
+"""Carry over the documents that nobody has touched since writes are journaled."""
+
+from __future__ import annotations
+
+from undrift.domain.checkpoint import Chunk
+from undrift.domain.migration import Migration
+from undrift.domain.record import DocumentId, Entry
+from undrift.errors import LeaseLost
+from undrift.migrate.carry import Made, make_records, write_all
+from undrift.migrate.workshop import Workshop
+from undrift.ports.store import Part, SupportsInsertAbsent
+
+#: Documents in a piece: large enough to make the bookkeeping cheap, small enough to be lost without regret.
+CHUNK_SIZE = 256
+#: Pieces laid out in one transaction.
+_CHUNKS_AT_ONCE = 64
+
+
+def lay_out(workshop: Workshop, migration: Migration, chunk_size: int = CHUNK_SIZE) -> bool:
+    """Divide the next part of the source's ids into pieces; True when all of them are.
+
+    Documents that come later are journaled, so the end is where the source ended when it was reached.
+    """
+    last = workshop.ledger.last_chunk(migration.id)
+    after, number = (last.hi, last.number + 1) if last else ("", 0)
+    limit = chunk_size * _CHUNKS_AT_ONCE
+    ids = workshop.store_of(migration.source).ids(migration.source, after=after, limit=limit)
+    chunks: list[Chunk] = []
+    for start in range(0, len(ids), chunk_size):
+        piece = ids[start : start + chunk_size]
+        chunks.append(Chunk(number=number + len(chunks), lo=after, hi=piece[-1], count=len(piece)))
+        after = piece[-1]
+    complete = len(ids) < limit
+    workshop.ledger.add_chunks(migration.id, chunks, complete=complete)
+    return complete
+
+
+def carry_chunk(workshop: Workshop, migration: Migration) -> int | None:
+    """Carry one piece over; return its number of documents, or None when there is none to take now.
+
+    Raises:
+        LeaseLost: another worker took the piece, which is theirs then.
+    """
+    ledger, timing = workshop.ledger, workshop.timing
+    chunk = ledger.lease_chunk(
+        workshop.alias, migration.id, owner=workshop.me, lease_s=timing.work_lease_s, settle_s=workshop.settle_s
+    )
+    if chunk is None:
+        return None
+    until = workshop.lease_end()
+    try:
+        made = _embed(workshop, migration, chunk)
+        if workshop.clock.monotonic() > until:
+            raise LeaseLost(f"chunk {chunk.number} of {workshop.alias} took longer than its lease")
+    except BaseException:
+        # What was paid for is in the cache; whoever takes the piece next finds it there.
+        ledger.release_chunk(workshop.alias, chunk, owner=workshop.me)
+        raise
+    keys = [record.id for record in made.records]
+    until = workshop.lease_end()
+    allowed = set(ledger.publish(workshop.alias, chunk, keys, owner=workshop.me, lease_s=timing.work_lease_s))
+    if workshop.clock.monotonic() > until:
+        raise LeaseLost(f"chunk {chunk.number} of {workshop.alias} was published too late to be written")
+    store = workshop.store_of(migration.target)
+    # The first to write a piece finds nothing there; whoever takes it over replaces what is.
+    insert = store.insert_absent if isinstance(store, SupportsInsertAbsent) and chunk.fence == 1 else store.upsert
+    records = [record for record in made.records if record.id in allowed]
+    failures = {**made.failures, **write_all(lambda batch: insert(migration.target, batch), records)}
+    if failures:
+        ledger.quarantine(workshop.alias, failures)
+    ledger.published(workshop.alias, chunk, owner=workshop.me)
+    workshop.door_of(migration.target.space).published([record.tag.content for record in made.records])
+    return chunk.count
+
+
+def _embed(workshop: Workshop, migration: Migration, chunk: Chunk) -> Made:
+    entries = _read(workshop, migration, chunk)
+    touched = workshop.ledger.journal_state(workshop.alias, [entry.id for entry in entries])
+    wanted = [entry for entry in entries if entry.id not in touched]
+    have = []
+    if chunk.fence > 1:
+        # Somebody had this piece before and may have written a part of it: those vectors are paid for.
+        ids = [DocumentId(entry.id) for entry in wanted]
+        have = list(workshop.store_of(migration.target).fetch(migration.target, ids).values())
+    return make_records(workshop, wanted, migration.target, have=have)
+
+
+def _read(workshop: Workshop, migration: Migration, chunk: Chunk) -> list[Entry]:
+    store = workshop.store_of(migration.source)
+    entries: list[Entry] = []
+    after = chunk.lo
+    while True:
+        page = store.scan(migration.source, after=after, until=chunk.hi, limit=CHUNK_SIZE, parts=Part.TEXT)
+        entries += page
+        if len(page) < CHUNK_SIZE:
+            return entries
+        after = page[-1].id

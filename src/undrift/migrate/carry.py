@@ -1,0 +1,127 @@
+"""Turn records of one field into records of the other, and write them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from undrift.domain.record import Document, DocumentId, Entry, Record, canonical_text, content_hash, stamp
+from undrift.domain.route import VectorField
+from undrift.errors import StoreRejected
+from undrift.flow.embed import Embedded
+from undrift.migrate.workshop import Workshop
+
+#: Why a document could not be carried: a word for programs and a sentence for people.
+Failures = dict[DocumentId, tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """Records for another field, and what could not be made."""
+
+    records: list[Record]
+    failures: Failures
+
+
+def make_records(
+    workshop: Workshop, entries: Sequence[Entry], field: VectorField, *, have: Iterable[Record] = ()
+) -> Made:
+    """Turn records of one field into records of another.
+
+    A vector that the other field has already of the same text is taken from there and not paid for again.
+
+    Args:
+        workshop: the means.
+        entries: records as the field has them that holds their truth.
+        field: the field to make records for.
+        have: what that field holds of these documents now.
+    """
+    texts = workshop.source.texts(entries)
+    failures: Failures = {}
+    documents: list[Document] = []
+    for entry in entries:
+        text = texts.get(entry.id)
+        problem = _problem(entry, text)
+        if problem is not None:
+            failures[entry.id] = problem
+        elif text is not None:
+            documents.append(Document(id=entry.id, text=text, metadata=entry.metadata))
+    space = workshop.door_of(field.space).space
+    vectors = np.empty((len(documents), space.dimensions), dtype=np.float32)
+    missing = _take_known(documents, vectors, {record.id: record for record in have}, field)
+    embedded = _embed(workshop, field, [documents[row].text for row in missing])
+    lost = set()
+    for index, row in enumerate(missing):
+        failure = embedded.failures.get(index)
+        if failure is None:
+            vectors[row] = embedded.vectors[index]
+        else:
+            failures[DocumentId(documents[row].id)] = (failure.reason.value, failure.detail)
+            lost.add(row)
+    keep = [row for row in range(len(documents)) if row not in lost]
+    sequences = {entry.id: entry.tag.sequence for entry in entries if entry.tag is not None}
+    records = stamp([documents[row] for row in keep], vectors[keep], space=space, sequences=sequences)
+    return Made(records=records, failures=failures)
+
+
+def _embed(workshop: Workshop, field: VectorField, texts: Sequence[str]) -> Embedded:
+    """Embed texts at the migration's expense: reserved before each request of a paid model, counted after a free one."""
+    door = workshop.door_of(field.space)
+    migration = workshop.migration()
+    if door.limits.paid:
+        return door.documents(texts, spend=partial(workshop.ledger.spend, migration.id))
+    embedded = door.documents(texts)
+    if embedded.tokens:
+        workshop.ledger.spend(migration.id, embedded.tokens)
+    return embedded
+
+
+def write_all(write: Callable[[Sequence[Record]], None], records: Sequence[Record]) -> Failures:
+    """Write records, and single out those that the store will not take.
+
+    Raises:
+        StoreRejected: the store takes none of them, so that no single document is to blame.
+    """
+    failures = _bisect(write, records)
+    if failures and len(failures) == len(records) > 1:
+        raise StoreRejected("the store takes no document at all", next(iter(failures.values()))[1])
+    return failures
+
+
+def _bisect(write: Callable[[Sequence[Record]], None], records: Sequence[Record]) -> Failures:
+    try:
+        write(records)
+    except StoreRejected as error:
+        if len(records) == 1:
+            return {records[0].id: ("rejected_by_store", str(error))}
+        middle = len(records) // 2
+        return {**_bisect(write, records[:middle]), **_bisect(write, records[middle:])}
+    return {}
+
+
+def _problem(entry: Entry, text: str | None) -> tuple[str, str] | None:
+    if text is None:
+        return "source_missing", "the source has no text for a document that the store has"
+    if not canonical_text(text):
+        return "blank_text", "a text without words has no place in any space"
+    if entry.tag is not None and entry.tag.content != content_hash(text):
+        return "hash_mismatch", "the text is not the one that the stored vector was made of"
+    return None
+
+
+def _take_known(
+    documents: Sequence[Document], vectors: np.ndarray, known: dict[DocumentId, Record], field: VectorField
+) -> list[int]:
+    """Fill in the vectors that the field has of these very texts, and return the rows that are left."""
+    missing = []
+    for row, document in enumerate(documents):
+        record = known.get(DocumentId(document.id))
+        same = record is not None and record.tag.space == field.space and record.tag.content == content_hash(document.text)
+        if record is not None and same:
+            vectors[row] = record.vector
+        else:
+            missing.append(row)
+    return missing

@@ -1,0 +1,180 @@
+"""One worker: it takes whatever work there is, in the order that matters, until it is told to stop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from enum import Enum
+
+from undrift.domain.gate import Verdict
+from undrift.domain.migration import SYNCING, Migration, Phase, RunStatus
+from undrift.domain.plan import MAX_DIRTY_AT_CUTOVER, plan_start
+from undrift.errors import ConflictError, EmbedderRejected, ModelChanged, RefusedError, StoreRejected, UndriftError
+from undrift.migrate.backfill import carry_chunk, lay_out
+from undrift.migrate.gates import MAX_LAG_S
+from undrift.migrate.runner import Runner
+from undrift.migrate.sync import carry_dirty
+from undrift.migrate.verify import SAMPLE, verify
+from undrift.migrate.workshop import Workshop
+
+#: Wait when there is nothing to do, in seconds.
+_IDLE_S = 0.1
+#: Longest wait after a failure, in seconds.
+_MAX_BACKOFF_S = 30.0
+
+
+class Tick(Enum):
+    """What one look for work led to."""
+
+    #: Something was done; look again at once.
+    WORKED = "worked"
+    #: There was nothing to do.
+    IDLE = "idle"
+
+
+@dataclass(slots=True, kw_only=True)
+class Worker:
+    """Works on the migration of one alias; several may, in any process.
+
+    Attributes:
+        workshop: the means.
+        who: for the history.
+        on_progress: called after every piece of work.
+        on_wait: told what is waited for.
+        sample: documents that a verification embeds again.
+    """
+
+    workshop: Workshop
+    who: str
+    on_progress: Callable[[], None] = field(default=lambda: None)
+    on_wait: Callable[[str], None] = field(default=lambda _: None)
+    sample: int = SAMPLE
+    _failures: int = 0
+
+    def run(self, until: Callable[[Migration | None], bool]) -> None:
+        """Work until a condition on the migration holds; failures that may pass are waited out.
+
+        Raises:
+            UndriftError: the migration is halted: going on needs a person.
+        """
+        while True:
+            migration = self.workshop.state().migration
+            if until(migration):
+                return
+            try:
+                done = self.tick()
+            except ConflictError:
+                # Another process did it, or is doing it: look again.
+                done = Tick.IDLE
+            except (RefusedError, EmbedderRejected) as error:
+                self._halt(error)
+                raise
+            except UndriftError as error:
+                if not (error.retryable or isinstance(error, StoreRejected)):
+                    self._halt(error)
+                    raise
+                self._back_off(error)
+                continue
+            if self._failures and done is Tick.WORKED:
+                self._recovered()
+            self.on_progress()
+            if done is Tick.IDLE:
+                self.workshop.clock.sleep(_IDLE_S)
+
+    def tick(self) -> Tick:
+        """Do one piece of work, if there is any."""
+        migration = self.workshop.state().migration
+        if migration is None or migration.is_final or migration.run_status is RunStatus.HALTED:
+            return Tick.IDLE
+        self.workshop.ledger.reap(self.workshop.alias, self.workshop.settle_s)
+        # Documents that were touched come before the back-fill: writers may wait for them.
+        if migration.phase in SYNCING and carry_dirty(self.workshop):
+            return Tick.WORKED
+        if migration.run_status is RunStatus.PAUSED:
+            return Tick.IDLE
+        match migration.phase:
+            case Phase.REGISTERED | Phase.JOURNALING:
+                return self._begin(migration)
+            case Phase.BACKFILL:
+                return self._fill(migration)
+            case Phase.CATCHUP:
+                return self._catch_up()
+            case Phase.VERIFY:
+                return self._verify(migration)
+            case _:
+                return Tick.IDLE
+
+    def _runner(self) -> Runner:
+        return Runner(workshop=self.workshop, who=self.who, on_wait=self.on_wait)
+
+    def _begin(self, migration: Migration) -> Tick:
+        self._runner().run(plan_start(self.workshop.state().route, migration))
+        # DRAIN BEFORE BACKFILL: from here on nobody writes past the journal, so the source may be read.
+        self._runner().enter(Phase.BACKFILL)
+        return Tick.WORKED
+
+    def _fill(self, migration: Migration) -> Tick:
+        if not migration.planned and self._coordinates(migration):
+            lay_out(self.workshop, migration)
+            return Tick.WORKED
+        if carry_chunk(self.workshop, migration) is not None:
+            return Tick.WORKED
+        _, done, pieces = self.workshop.ledger.chunk_progress(migration.id)
+        if migration.planned and done == pieces:
+            self._runner().enter(Phase.CATCHUP)
+            return Tick.WORKED
+        if migration.planned:
+            self.on_wait(f"{pieces - done} pieces that other workers hold, or held when they died")
+        return Tick.IDLE
+
+    def _catch_up(self) -> Tick:
+        lag = self.workshop.ledger.lag(self.workshop.alias)
+        if lag.dirty <= MAX_DIRTY_AT_CUTOVER and (lag.oldest_s or 0.0) <= MAX_LAG_S:
+            self._runner().enter(Phase.VERIFY)
+            return Tick.WORKED
+        self.on_wait(f"{lag.dirty} dirty documents, the oldest for {lag.oldest_s or 0.0:.0f} s")
+        return Tick.IDLE
+
+    def _verify(self, migration: Migration) -> Tick:
+        if not self._coordinates(migration):
+            return Tick.IDLE
+        report = verify(self.workshop, sample=self.sample, carry=lambda: carry_dirty(self.workshop))
+        if not report.is_faithful:
+            raise ModelChanged(
+                f"vectors stored for {migration.target.space} are not what model {migration.target_model} gives for their texts",
+                f"the worst of {report.sampled} sampled documents has cosine {report.sample_min_cosine:.4f}",
+                f"undrift cancel {migration.alias}, then start again",
+            )
+        self._runner().enter(Phase.READY if report.verdict is Verdict.PASS else Phase.CATCHUP)
+        return Tick.WORKED
+
+    def _coordinates(self, migration: Migration) -> bool:
+        lease_s = self.workshop.timing.work_lease_s
+        return self.workshop.ledger.coordinate(migration.id, owner=self.workshop.me, lease_s=lease_s)
+
+    def _halt(self, error: UndriftError) -> None:
+        with suppress(UndriftError):
+            migration = self.workshop.migration()
+            self.workshop.ledger.save_run_status(
+                migration.id, RunStatus.HALTED, reason=str(error).replace("\n", " · "), who=self.who
+            )
+
+    def _back_off(self, error: UndriftError) -> None:
+        self._failures += 1
+        wait_s = min(self.workshop.timing.retry_s * 2.0 ** (self._failures - 1), _MAX_BACKOFF_S)
+        reason = f"{error.message}; tried again in {wait_s:.0f} s"
+        self.on_wait(reason)
+        self._note(reason)
+        self.workshop.clock.sleep(wait_s)
+
+    def _recovered(self) -> None:
+        self._failures = 0
+        self._note("")
+
+    def _note(self, reason: str) -> None:
+        """Let `status` show the obstacle; that the ledger may be the obstacle is no reason to fail."""
+        with suppress(UndriftError):
+            migration = self.workshop.migration()
+            if migration.run_status is RunStatus.RUNNING:
+                self.workshop.ledger.save_run_status(migration.id, RunStatus.RUNNING, reason=reason, who=self.who)

@@ -1,0 +1,152 @@
+"""What must hold before traffic moves; every condition is looked at, and all that do not hold are told."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from undrift.domain.gate import Gate, Verdict
+from undrift.domain.migration import Migration, Phase
+from undrift.domain.plan import MAX_DIRTY_AT_CUTOVER
+from undrift.domain.record import DocumentId
+from undrift.domain.route import Route, VectorField
+from undrift.errors import UndriftError
+from undrift.migrate.workshop import Workshop
+
+#: Age of the oldest dirty document that a cutover accepts, in seconds.
+MAX_LAG_S = 2.0
+#: After this long a verification says nothing any more.
+VERIFICATION_VALID = timedelta(hours=24)
+#: Id that no document has, deleted to prove that a field takes writes.
+PROBE_ID = DocumentId("undrift:rollback-probe")
+
+
+def cutover_gates(workshop: Workshop, *, accept_quarantine: bool = False) -> list[Gate]:
+    """Return the conditions of a cutover with their verdicts."""
+    state = workshop.state()
+    migration = workshop.migration()
+    return [
+        _complete(migration),
+        _lag(workshop),
+        _verified(workshop),
+        _quarantine(workshop, accept_quarantine=accept_quarantine),
+        _acknowledged(workshop, state.route),
+        _reconciled(workshop, state.needs_reconcile),
+        _reachable(workshop, migration.source, "rollback", "the way back is proven"),
+    ]
+
+
+def rollback_gates(workshop: Workshop) -> list[Gate]:
+    """Return the conditions of a rollback that waits for the last documents to be carried back."""
+    migration = workshop.migration()
+    return [
+        _lag(workshop),
+        _acknowledged(workshop, workshop.state().route),
+        _reachable(workshop, migration.source, "source", "the source takes writes, and its model answers"),
+    ]
+
+
+def completion_gates(workshop: Workshop) -> list[Gate]:
+    """Return the conditions of a completion, after which there is no way back."""
+    lag = workshop.ledger.lag(workshop.alias)
+    waiting = lag.foreign + lag.open
+    settled = Gate(
+        name="settled",
+        verdict=Verdict.FAIL if waiting else Verdict.PASS,
+        detail=f"{lag.foreign} documents have their truth in the source, {lag.open} writes are open",
+        hint=f"undrift worker, then undrift status {workshop.alias}" if waiting else "",
+    )
+    return [settled, _quarantine(workshop, accept_quarantine=False), _acknowledged(workshop, workshop.state().route)]
+
+
+def rollback_ready(workshop: Workshop, migration: Migration) -> bool:
+    """Whether a rollback could begin at once: the source has every write, and is known not to be gone."""
+    if migration.phase is not Phase.REVERSING:
+        return False
+    return _lag(workshop).verdict is Verdict.PASS and workshop.store_of(migration.source).describe(migration.source) is not None
+
+
+def _complete(migration: Migration) -> Gate:
+    done = migration.phase in (Phase.READY, Phase.ROLLED_BACK)
+    return Gate(
+        name="complete",
+        verdict=Verdict.PASS if done else Verdict.FAIL,
+        detail=f"the migration is {migration.phase.value}",
+        hint="" if done else f"undrift start {migration.alias} --to {migration.target_model}",
+    )
+
+
+def _lag(workshop: Workshop) -> Gate:
+    lag = workshop.ledger.lag(workshop.alias)
+    late = lag.dirty > MAX_DIRTY_AT_CUTOVER or (lag.oldest_s or 0.0) > MAX_LAG_S
+    return Gate(
+        name="lag",
+        verdict=Verdict.FAIL if late else Verdict.PASS,
+        detail=f"{lag.dirty} documents are dirty, the oldest for {lag.oldest_s or 0.0:.1f} s; "
+        f"at most {MAX_DIRTY_AT_CUTOVER} for {MAX_LAG_S:g} s are allowed",
+        hint="undrift worker" if late else "",
+    )
+
+
+def _verified(workshop: Workshop) -> Gate:
+    report = workshop.ledger.verification(workshop.alias)
+    hint = f"undrift verify {workshop.alias}"
+    if report is None:
+        return Gate(name="verified", verdict=Verdict.UNKNOWN, detail="both fields were never compared", hint=hint)
+    age = workshop.clock.now() - report.finished
+    if report.verdict is not Verdict.PASS:
+        detail = f"{report.missing} missing, {report.extra} extra, {report.mismatched} mismatched of {report.compared}"
+        return Gate(name="verified", verdict=report.verdict, detail=detail, hint=hint)
+    hours = age.total_seconds() / 3600
+    if age > VERIFICATION_VALID:
+        limit = VERIFICATION_VALID.total_seconds() / 3600
+        detail = f"verification is {hours:.0f} h old, at most {limit:.0f} h is allowed"
+        return Gate(name="verified", verdict=Verdict.STALE, detail=detail, hint=hint)
+    detail = f"{report.compared} documents equal, {report.sampled} embedded again, {hours:.1f} h ago"
+    return Gate(name="verified", verdict=Verdict.PASS, detail=detail)
+
+
+def _quarantine(workshop: Workshop, *, accept_quarantine: bool) -> Gate:
+    count = workshop.ledger.quarantined_count(workshop.alias)
+    if not count:
+        return Gate(name="quarantine", verdict=Verdict.PASS, detail="no document is set aside")
+    first = workshop.ledger.quarantined(workshop.alias, limit=3)
+    detail = f"{count} documents could not be carried over, for example " + ", ".join(
+        f"{item.key} ({item.reason})" for item in first
+    )
+    if accept_quarantine:
+        return Gate(name="quarantine", verdict=Verdict.PASS, detail=f"{detail}; accepted")
+    hint = f"mend or delete them, or: undrift cutover {workshop.alias} --accept-quarantine"
+    return Gate(name="quarantine", verdict=Verdict.FAIL, detail=detail, hint=hint)
+
+
+def _acknowledged(workshop: Workshop, route: Route) -> Gate:
+    waiting = workshop.ledger.unacknowledged(workshop.alias, route.epoch, workshop.settle_s)
+    names = ", ".join(f"{client.role} {client.host} pid {client.pid}" for client in waiting[:5])
+    return Gate(
+        name="acknowledged",
+        verdict=Verdict.FAIL if waiting else Verdict.PASS,
+        detail=f"not yet at epoch {route.epoch}: {names}" if waiting else f"every client is at epoch {route.epoch}",
+        hint=f"undrift status {workshop.alias}" if waiting else "",
+    )
+
+
+def _reconciled(workshop: Workshop, needs_reconcile: str) -> Gate:
+    return Gate(
+        name="reconciled",
+        verdict=Verdict.FAIL if needs_reconcile else Verdict.PASS,
+        detail=needs_reconcile or "nobody is known to have written past the journal",
+        hint=f"undrift verify {workshop.alias}" if needs_reconcile else "",
+    )
+
+
+def _reachable(workshop: Workshop, field: VectorField, name: str, detail: str) -> Gate:
+    """Prove that a field takes writes and that its model answers.
+
+    The write is a delete of an id that nobody has: it needs every permission, and leaves nothing behind if this dies.
+    """
+    try:
+        workshop.door_of(field.space).fresh(["undrift proves the way back"])
+        workshop.store_of(field).delete(field, [PROBE_ID])
+    except UndriftError as error:
+        return Gate(name=name, verdict=Verdict.FAIL, detail=error.message, hint=error.hint)
+    return Gate(name=name, verdict=Verdict.PASS, detail=detail)

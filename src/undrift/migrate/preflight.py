@@ -1,0 +1,114 @@
+"""The facts of a migration before anything is touched: how much, what it costs, what can go wrong."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from undrift.domain.record import content_hash
+from undrift.domain.route import VectorField
+from undrift.domain.space import Space
+from undrift.errors import UsageError
+from undrift.flow.embed import EmbeddingDoor
+from undrift.ports.store import Part, VectorStore
+
+#: Documents read at a time.
+_PAGE = 1000
+#: Bytes beside vector and text that a record needs, roughly.
+_RECORD_OVERHEAD = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What a plan states.
+
+    Attributes:
+        documents: records in the serving field.
+        unique_texts: texts that differ; only these are embedded.
+        tokens: tokens of the unique texts.
+        tokens_exact: whether the model's own tokenizer counted them.
+        storage_bytes: what the target will need.
+        warnings: what an operator should know.
+    """
+
+    documents: int
+    unique_texts: int
+    tokens: int
+    tokens_exact: bool
+    storage_bytes: int
+    warnings: tuple[str, ...]
+
+    def usd(self, per_million: float) -> float:
+        """Return the price of the tokens."""
+        return self.tokens * per_million / 1e6
+
+
+def survey(store: VectorStore, field: VectorField, door: EmbeddingDoor) -> Facts:
+    """Read every document of a field once and reckon up what embedding it in another space takes."""
+    seen: set[str] = set()
+    documents = tokens = size = blank = untagged = 0
+    exact = True
+    after = ""
+    while True:
+        page = store.scan(field, after=after, limit=_PAGE, parts=Part.TEXT)
+        fresh = []
+        for entry in page:
+            text = entry.text or ""
+            documents += 1
+            size += len(text.encode())
+            blank += not text.strip()
+            untagged += entry.tag is None
+            digest = content_hash(text)
+            if text.strip() and digest not in seen:
+                seen.add(digest)
+                fresh.append(text)
+        if fresh:
+            counted, exact_now = door.count_tokens(fresh)
+            tokens, exact = tokens + counted, exact and exact_now
+        if len(page) < _PAGE:
+            break
+        after = page[-1].id
+    storage = documents * (door.space.dimensions * 4 + _RECORD_OVERHEAD) + size
+    return Facts(
+        documents=documents,
+        unique_texts=len(seen),
+        tokens=tokens,
+        tokens_exact=exact,
+        storage_bytes=storage,
+        warnings=_warnings(documents, blank, untagged),
+    )
+
+
+def require_fit(store: VectorStore, space: Space, *, model: str) -> None:
+    """Pass when a store can hold vectors of a space.
+
+    Raises:
+        UsageError: it cannot: too many dimensions, or another metric than it has.
+    """
+    can = store.capabilities
+    if space.dimensions > can.max_dimensions:
+        raise UsageError(
+            f"store {can.name} takes vectors of at most {can.max_dimensions} dimensions; model {model} has {space.dimensions}",
+            hint="set `dimensions` for the model, if it can be cut, or choose another store",
+        )
+    if space.metric not in can.metrics:
+        names = ", ".join(sorted(metric.value for metric in can.metrics))
+        raise UsageError(
+            f"store {can.name} cannot compare vectors by {space.metric.value}, as model {model} needs", f"it can by: {names}"
+        )
+
+
+def _warnings(documents: int, blank: int, untagged: int) -> tuple[str, ...]:
+    said = []
+    if not documents:
+        said.append("the collection is empty")
+    if blank:
+        said.append(f"{blank} documents have no text and will be set aside")
+    if untagged:
+        said.append(f"{untagged} records have no tag: nothing is known about the model they were made with")
+    return tuple(said)
+
+
+def as_money(value: float) -> dict[str, Any]:
+    """Return a price in the JSON form: there is no batch price before a provider's batch interface is used."""
+    return {"online": round(value, 6), "batch": None}

@@ -1,0 +1,188 @@
+"""Carry out single steps of a plan; the only module that changes a route or makes and drops fields."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import assert_never
+
+from undrift.domain.migration import Migration, Phase
+from undrift.domain.plan import (
+    AwaitClients,
+    AwaitWorkers,
+    CreateField,
+    Drain,
+    DropField,
+    Finish,
+    Flip,
+    HoldWrites,
+    JournalWrites,
+    SettleForeign,
+    Step,
+    StopJournal,
+)
+from undrift.domain.route import Mode, VectorField
+from undrift.errors import FieldInUse, GateFailed, WriteTimeout
+from undrift.migrate.sync import carry_dirty
+from undrift.migrate.workshop import Workshop
+
+#: Looks at something that is awaited, this often.
+_POLL_S = 0.1
+#: How often a cutover that holds writers is tried before it is given up.
+_HOLD_ATTEMPTS = 4
+
+OnWait = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transition:
+    """The phase change that comes with a step: the migration in its new phase, and the phase it must still be in."""
+
+    migration: Migration
+    was: Phase
+
+
+def apply(workshop: Workshop, step: Step, transition: Transition | None, *, who: str, on_wait: OnWait) -> None:
+    """Carry out a step; one that is carried out already changes nothing.
+
+    Raises:
+        StaleRoute: another process was first; compute the plan again.
+        GateFailed: documents became dirty faster than they could be carried over.
+    """
+    match step:
+        case CreateField(field=field):
+            _create(workshop, field)
+        case JournalWrites():
+            _change_mode(workshop, Mode.JOURNAL, transition, who)
+        case StopJournal():
+            _change_mode(workshop, Mode.PASSIVE, transition, who)
+        case AwaitClients(epoch=epoch):
+            _await_clients(workshop, epoch, on_wait)
+        case AwaitWorkers():
+            _await_workers(workshop, on_wait)
+        case Drain(at_most=at_most):
+            _drain(workshop, at_most, on_wait)
+        case HoldWrites(seconds=seconds):
+            _hold(workshop, seconds, on_wait)
+        case Flip(max_dirty=max_dirty):
+            _flip(workshop, max_dirty, transition, who)
+        case SettleForeign():
+            _settle_foreign(workshop, on_wait)
+        case DropField(field=field):
+            _drop(workshop, field)
+        case Finish():
+            pass
+        case _:
+            assert_never(step)
+
+
+def _create(workshop: Workshop, field: VectorField) -> None:
+    space = workshop.door_of(field.space).space
+    store = workshop.store_of(field)
+    there = store.describe(field)
+    if there is None:
+        store.create(field, dimensions=space.dimensions, metric=space.metric)
+    elif there.count or there.dimensions != space.dimensions or there.metric is not space.metric:
+        raise FieldInUse(
+            f"collection {field.collection} is there already, with {there.count} records; it will not be taken over",
+            "a migration fills a collection of its own",
+            f"undrift cancel {workshop.alias}",
+        )
+
+
+def _change_mode(workshop: Workshop, mode: Mode, transition: Transition | None, who: str) -> None:
+    route = workshop.state().route
+    if route.mode is mode or transition is None:
+        return
+    workshop.ledger.change_mode(route, mode, migration=transition.migration, was=transition.was, who=who)
+
+
+def _await_clients(workshop: Workshop, epoch: int, on_wait: OnWait) -> None:
+    while True:
+        workshop.ledger.reap(workshop.alias, workshop.settle_s)
+        waiting = workshop.ledger.unacknowledged(workshop.alias, epoch, workshop.settle_s)
+        if not waiting:
+            return
+        slowest = max(waiting, key=lambda client: client.lease_left_s)
+        left_s = max(0.0, slowest.lease_left_s) + workshop.settle_s
+        on_wait(
+            f"{len(waiting)} clients have not acknowledged epoch {epoch}: {slowest.role} on {slowest.host}, "
+            f"pid {slowest.pid}, at most {left_s:.0f} s more"
+        )
+        workshop.clock.sleep(_POLL_S)
+
+
+def _await_workers(workshop: Workshop, on_wait: OnWait) -> None:
+    while workshop.ledger.in_flight(workshop.alias, workshop.settle_s):
+        on_wait("writes of workers that may still be in flight")
+        workshop.clock.sleep(_POLL_S)
+
+
+def _drain(workshop: Workshop, at_most: int, on_wait: OnWait) -> None:
+    until = workshop.clock.monotonic() + workshop.timing.write_timeout_s
+    while True:
+        workshop.ledger.reap(workshop.alias, workshop.settle_s)
+        lag = workshop.ledger.lag(workshop.alias)
+        if lag.dirty <= at_most:
+            return
+        if workshop.clock.monotonic() > until:
+            raise GateFailed(
+                f"{lag.dirty} documents of {workshop.alias} are dirty, and do not become fewer than {at_most}",
+                f"{lag.open} writes are open, the oldest document is dirty for {lag.oldest_s or 0:.0f} s",
+                "undrift worker",
+            )
+        on_wait(f"{lag.dirty} dirty documents to be carried over")
+        if not carry_dirty(workshop):
+            workshop.clock.sleep(_POLL_S)
+
+
+def _hold(workshop: Workshop, seconds: float, on_wait: OnWait) -> None:
+    """Hold writers until nothing is open or dirty; let them go and try again later when that takes too long."""
+    for attempt in range(_HOLD_ATTEMPTS):
+        route = workshop.state().route
+        workshop.ledger.hold(route, seconds)
+        until = workshop.clock.monotonic() + seconds * 0.8
+        while workshop.clock.monotonic() < until:
+            lag = workshop.ledger.lag(workshop.alias)
+            if not lag.dirty and not lag.open:
+                return
+            on_wait(f"{lag.open} open writes and {lag.dirty} dirty documents, while writers wait")
+            if not carry_dirty(workshop):
+                workshop.clock.sleep(_POLL_S / 10)
+        workshop.ledger.hold(route, 0)
+        on_wait("writers were let go; the cutover is tried again")
+        workshop.clock.sleep(min(2.0**attempt, seconds * 4))
+    raise WriteTimeout(
+        f"writes to {workshop.alias} could not be drained within {seconds:g} s, {_HOLD_ATTEMPTS} times",
+        hint=f"undrift cutover {workshop.alias} --freeze-writes {seconds * 2:g}s, or without it",
+    )
+
+
+def _flip(workshop: Workshop, max_dirty: int | None, transition: Transition | None, who: str) -> None:
+    if transition is None:
+        return
+    workshop.ledger.flip(
+        workshop.state().route,
+        migration=transition.migration,
+        was=transition.was,
+        who=who,
+        max_dirty=max_dirty,
+        max_quarantined=None,
+    )
+
+
+def _settle_foreign(workshop: Workshop, on_wait: OnWait) -> None:
+    while True:
+        workshop.ledger.reap(workshop.alias, workshop.settle_s)
+        lag = workshop.ledger.lag(workshop.alias)
+        if not lag.foreign:
+            return
+        on_wait(f"{lag.foreign} documents whose truth is still in the other field")
+        if not carry_dirty(workshop):
+            workshop.clock.sleep(_POLL_S)
+
+
+def _drop(workshop: Workshop, field: VectorField) -> None:
+    if workshop.state().route.serving == field:
+        raise FieldInUse(f"{field.key} serves {workshop.alias}; it is not dropped", hint=f"undrift status {workshop.alias}")
+    workshop.store_of(field).drop(field)

@@ -1,0 +1,69 @@
+"""What a worker has at hand: the ledger, the stores and models behind the fields, time, and who it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from undrift.domain.client import ClientId
+from undrift.domain.migration import AliasState, Migration
+from undrift.domain.route import AliasName, VectorField
+from undrift.domain.space import SpaceId
+from undrift.domain.timing import LEASE_SAFETY, Timing
+from undrift.errors import NoMigration, UnknownAlias
+from undrift.flow.embed import EmbeddingDoor
+from undrift.ports.ledger import Ledger
+from undrift.ports.runtime import Clock
+from undrift.ports.source import DocumentSource
+from undrift.ports.store import VectorStore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workshop:
+    """The means with which one process works on the migration of one alias.
+
+    Attributes:
+        alias: the alias.
+        me: this process's name in the ledger.
+        ledger: the durable memory.
+        store_of: the store behind a field.
+        door_of: the proven model behind a space.
+        source: where texts come from.
+        clock: the source of time.
+        timing: how long leases last.
+        settle_s: the fence horizon D: no request lands later than this after its deadline.
+    """
+
+    alias: AliasName
+    me: ClientId
+    ledger: Ledger
+    store_of: Callable[[VectorField], VectorStore]
+    door_of: Callable[[SpaceId], EmbeddingDoor]
+    source: DocumentSource
+    clock: Clock
+    timing: Timing
+    settle_s: float
+
+    def state(self) -> AliasState:
+        """Read what the alias and its migration are now."""
+        found = self.ledger.alias(self.alias)
+        if found is None:
+            raise UnknownAlias(f"the ledger knows no alias {self.alias}", hint="undrift alias list")
+        return found
+
+    def migration(self) -> Migration:
+        """Read the running migration.
+
+        Raises:
+            NoMigration: there is none.
+        """
+        found = self.state().migration
+        if found is None or found.is_final:
+            raise NoMigration(
+                f"alias {self.alias} has no running migration", hint=f"undrift plan {self.alias} --to MODEL"
+            )
+        return found
+
+    def lease_end(self) -> float:
+        """Return until when, on this process's clock, a piece of work that is taken now may be written."""
+        return self.clock.monotonic() + self.timing.work_lease_s * LEASE_SAFETY

@@ -1,0 +1,189 @@
+"""Adapters by name: what is built in, and what other packages bring; the only module that imports by name."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from undrift.config import Config, ModelSettings
+from undrift.errors import BadConfig, UnknownAdapter
+from undrift.ports.cache import VectorCache
+from undrift.ports.embedder import Embedder
+from undrift.ports.ledger import Ledger
+from undrift.ports.runtime import Clock
+from undrift.ports.store import VectorStore
+
+#: Scheme of a store's address → module and class. Others come from the entry point group `undrift.stores`.
+STORES = {
+    "sqlite-vec": "undrift.adapters.stores.sqlite_vec:SqliteVecStore",
+    "memory": "undrift.adapters.stores.memory:MemoryStore",
+}
+#: Provider → module and class. Others come from the entry point group `undrift.embedders`.
+EMBEDDERS = {
+    "hashing": "undrift.adapters.embedders.hashing:HashingEmbedder",
+    "wordllama": "undrift.adapters.embedders.wordllama:WordLlamaEmbedder",
+    "sentence_transformers": "undrift.adapters.embedders.sentence_transformers:SentenceTransformersEmbedder",
+    "callable": "undrift.adapters.embedders.callable:CallableEmbedder",
+    "openai": "undrift.adapters.embedders.http:HttpEmbedder",
+}
+#: Where a provider's key is looked for when the configuration does not say.
+_KEYS = {"openai": "OPENAI_API_KEY"}
+
+
+class Plugins:
+    """Makes adapters from the configuration, each once, so that what shares a file shares its transactions."""
+
+    def __init__(self, config: Config, clock: Clock) -> None:
+        """Make nothing yet."""
+        self._config = config
+        self._clock = clock
+        self._databases: dict[Path, Any] = {}
+        self._stores: dict[str, VectorStore] = {}
+        self._embedders: dict[str, Embedder] = {}
+
+    def reconfigure(self, config: Config) -> None:
+        """Use other settings for what is made from now on."""
+        self._config = config
+
+    def ledger(self) -> Ledger:
+        """Open the ledger.
+
+        Raises:
+            BadConfig: its address is not one.
+        """
+        from undrift.adapters.clock import boot_id
+        from undrift.adapters.ledgers.sqlite import SqliteLedger
+
+        return SqliteLedger(self._database(self.ledger_path()), self._clock, boot_id=boot_id())
+
+    def ledger_path(self) -> Path:
+        """Return the ledger's file."""
+        address = self._config.settings.ledger
+        scheme, _, path = address.partition("://")
+        if scheme != "sqlite" or not path.removeprefix("/"):
+            raise BadConfig(
+                f"ledger {address.partition('@')[0]!r} is not an address that this version knows",
+                "a file is written as sqlite:///undrift.db",
+                "change `ledger` in the configuration",
+            )
+        # sqlite:///name is relative to the configuration, sqlite:////name is absolute, as SQLAlchemy writes them.
+        return self._config.resolve(path.removeprefix("/"))
+
+    def cache(self) -> VectorCache:
+        """Open the cache of vectors that are paid for and not yet published, beside the ledger."""
+        from undrift.adapters.caches.sqlite import SqliteVectorCache
+
+        path = self.ledger_path()
+        return SqliteVectorCache(path.with_name(path.name + "-vectors"))
+
+    def store(self, name: str) -> VectorStore:
+        """Return a configured store.
+
+        Raises:
+            BadConfig: the configuration has no such store, or its address is not one.
+        """
+        if name not in self._stores:
+            settings = self._config.settings.stores.get(name)
+            if settings is None:
+                known = ", ".join(sorted(self._config.settings.stores)) or "none"
+                raise BadConfig(f"no store {name} is configured", f"configured are: {known}", f"add [stores.{name}]")
+            scheme, _, rest = settings.url.partition(":")
+            factory = self._find(scheme, STORES, "undrift.stores", "store")
+            argument = self._database(self._config.resolve(rest.removeprefix("//"))) if scheme == "sqlite-vec" else rest
+            self._stores[name] = factory(argument)
+        return self._stores[name]
+
+    def embedder(self, name: str, settings: ModelSettings) -> Embedder:
+        """Return a configured model.
+
+        Raises:
+            BadConfig: an option of it is unknown or wrong.
+            UnknownAdapter: there is no such provider.
+        """
+        if name not in self._embedders:
+            provider = settings.provider.replace("-", "_")
+            factory = self._find(provider, EMBEDDERS, "undrift.embedders", "provider")
+            options = dict(settings.options)
+            for key in ("function", "query_function"):
+                if isinstance(options.get(key), str):
+                    options[key] = self._user_function(options[key])
+            if "path" in options:
+                options["path"] = str(self._config.resolve(str(options["path"])))
+            if "api_key" in inspect.signature(factory).parameters:
+                options["api_key"] = self._config.secret(settings, _KEYS.get(provider, ""))
+            _check_options(name, factory, options)
+            try:
+                self._embedders[name] = factory(**options)
+            except (TypeError, ValueError) as error:
+                raise BadConfig(f"model {name} cannot be set up", str(error), f"look at [models.{name}]") from error
+        return self._embedders[name]
+
+    def installed(self) -> dict[str, list[str]]:
+        """Return the names of all adapters there are."""
+        return {
+            "stores": sorted([*STORES, *(point.name for point in entry_points(group="undrift.stores"))]),
+            "providers": sorted([*EMBEDDERS, *(point.name for point in entry_points(group="undrift.embedders"))]),
+        }
+
+    def close(self) -> None:
+        """Close everything that was made."""
+        for store in self._stores.values():
+            store.close()
+        for embedder in self._embedders.values():
+            embedder.close()
+        self._stores, self._embedders = {}, {}
+
+    def _database(self, path: Path) -> Any:
+        from undrift.adapters.sqlite import Database
+
+        if path not in self._databases:
+            self._databases[path] = Database(path)
+        return self._databases[path]
+
+    def _user_function(self, reference: str) -> Callable[..., Any]:
+        """Import a function of the user's, from beside the configuration too."""
+        folder = str(self._config.folder)
+        if folder not in sys.path:
+            sys.path.append(folder)
+        return load_function(reference)
+
+    def _find(self, name: str, known: dict[str, str], group: str, kind: str) -> Callable[..., Any]:
+        target = known.get(name)
+        if target is None:
+            for point in entry_points(group=group):
+                if point.name == name:
+                    found: Callable[..., Any] = point.load()
+                    return found
+            names = ", ".join(sorted([*known, *(point.name for point in entry_points(group=group))]))
+            raise UnknownAdapter(f"there is no {kind} called {name!r}", f"there are: {names}", "see docs/reference/configuration.md")
+        return load_function(target)
+
+
+def load_function(reference: str) -> Callable[..., Any]:
+    """Return what `module:name` refers to.
+
+    Raises:
+        BadConfig: there is no such module or name in it.
+    """
+    module, _, name = reference.partition(":")
+    try:
+        found: Callable[..., Any] = getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise BadConfig(f"{reference!r} cannot be imported", str(error), "write it as package.module:name") from error
+    return found
+
+
+def _check_options(model: str, factory: Callable[..., Any], options: dict[str, Any]) -> None:
+    known = [parameter for parameter in inspect.signature(factory).parameters if parameter != "self"]
+    unknown = sorted(set(options) - set(known))
+    if unknown:
+        raise BadConfig(
+            f"model {model} has the unknown key {', '.join(unknown)}",
+            f"its provider takes: {', '.join(sorted(set(known) - {'api_key'}))}",
+            f"look at [models.{model}]",
+        )
