@@ -14,10 +14,11 @@ has touched since the journal began. A cutover only swaps the roles of the store
 the moves that this actor may make. The guards that name a `Rule` are the protocol; `rules.py` says which race each
 closes, `promises.py` what they buy together. The rest is the world, which does as it pleases.
 
-One key is enough, because sequences, marks, claims and publications belong to one key. Only two actors look at several
-at once, and both hold nothing while they wait: a batch of writes for its keys, and a sync for the chunk of its key. Two simplifications keep the machine finite and lose nothing: of a key's sequence only that is kept
-which is ever asked, whether it moved since the claim; and "D has passed" is kept as what it guarantees, that nothing
-which the actor sent is still on the network.
+One key is enough, because sequences, marks, claims and publications belong to one key. Only two actors ever wait for
+more, and they hold nothing while they wait: a batch of writes for its keys, and a sync for the chunk of its key. Two
+simplifications keep the machine finite and lose nothing: of a key's sequence only that is kept which is ever asked,
+whether it moved since the claim; and "D has passed" is kept as what it guarantees, that nothing which the actor sent is
+still on the network.
 """
 
 from __future__ import annotations
@@ -63,16 +64,25 @@ def moves(scenario: Scenario, state: State) -> Iterator[Move]:
 def network(state: State) -> Iterator[Move]:
     """Deliver any request, in any order; its sender hears of it if it still waits."""
     for request in state.network:
-        landed = state._replace(network=state.network - {request}).written(request.store, request.value)
+        clients, backfill, sync = state.clients, state.backfill, state.sync
         if request.sender >= 0:
-            client = state.clients[request.sender]
+            client = clients[request.sender]
             if client.step is Step.SENT:
-                landed = landed.with_client(request.sender, client._replace(step=Step.LANDED))
+                clients = state.clients_with(request.sender, client._replace(step=Step.LANDED))
         elif request.sender == BACKFILL:
-            landed = landed._replace(backfill=Backfill(Step.LANDED))
+            backfill = Backfill(Step.LANDED)
         elif request.sender == SYNC:
-            landed = landed._replace(sync=state.sync._replace(step=Step.LANDED))
-        yield f"{_sender(request.sender)} lands in {_name(request.store)}: {_content(request.value)}", landed
+            sync = sync._replace(step=Step.LANDED)
+        yield (
+            f"{_sender(request.sender)} lands in {_name(request.store)}: {_content(request.value)}",
+            state._replace(
+                contents=state.contents_with(request.store, request.value),
+                network=state.network - {request},
+                clients=clients,
+                backfill=backfill,
+                sync=sync,
+            ),
+        )
 
 
 def clients(scenario: Scenario, state: State) -> Iterator[Move]:
@@ -92,7 +102,10 @@ def clients(scenario: Scenario, state: State) -> Iterator[Move]:
             yield from _close(scenario, state, number)
         if state.faults and client.step in UNDER_WAY:
             dead = Client(Step.DEAD, client.turn, client.journals)
-            yield f"client {number} dies", state.with_client(number, dead)._replace(faults=state.faults - 1)
+            yield (
+                f"client {number} dies",
+                state._replace(clients=state.clients_with(number, dead), faults=state.faults - 1),
+            )
 
 
 def _write_unjournaled(state: State, number: int, write: Write) -> Iterator[Move]:
@@ -102,7 +115,8 @@ def _write_unjournaled(state: State, number: int, write: Write) -> Iterator[Move
     """
     client = state.clients[number]
     if state.mode is not Mode.PASSIVE:
-        yield f"client {number} learns of the journal", state.with_client(number, client._replace(journals=True))
+        informed = state.clients_with(number, client._replace(journals=True))
+        yield f"client {number} learns of the journal", state._replace(clients=informed)
     sent = state.on_its_way(number, client._replace(store=A, after=state.acknowledged), write)
     yield f"client {number} sends {write} to A, un-journaled", sent
 
@@ -111,11 +125,11 @@ def _open(scenario: Scenario, state: State, number: int, write: Write) -> Iterat
     """The first transaction: read the route, mark the key, note the operation."""
     if _must_wait(scenario, state):
         return
-    opened = state._replace(open_ops=state.open_ops | {write.number})
+    client = state.clients[number]._replace(step=Step.OPEN, store=state.serving, after=state.acknowledged)
+    opened = state._replace(open_ops=state.open_ops | {write.number}, clients=state.clients_with(number, client))
     if Rule.MARK_BEFORE_WRITE in scenario.rules:
         opened = _journal(scenario, opened, state.serving)
-    client = state.clients[number]._replace(step=Step.OPEN, store=state.serving, after=state.acknowledged)
-    yield f"client {number} opens {write} in {_name(state.serving)}", opened.with_client(number, client)
+    yield f"client {number} opens {write} in {_name(state.serving)}", opened
 
 
 def _send(scenario: Scenario, state: State, number: int) -> Iterator[Move]:
@@ -156,8 +170,9 @@ def _open_write_close(scenario: Scenario, state: State, number: int, write: Writ
     """All three at once, where ledger and serving store are tables of one database."""
     if _must_wait(scenario, state):
         return
-    written = _journal(scenario, state, state.serving).written(state.serving, write.value)
-    written = written._replace(possible=state.possible | {write.number})
+    written = _journal(scenario, state, state.serving)._replace(
+        contents=state.contents_with(state.serving, write.value), possible=state.possible | {write.number}
+    )
     yield (
         f"client {number} opens, writes, closes and acknowledges {write} in {_name(state.serving)}",
         written.next_write(scenario, number).acknowledge(write, state.acknowledged),

@@ -1,7 +1,7 @@
 """What is searched completely, and how many states each search has.
 
-The counts are kept because a machine that has lost some of its moves breaks no promise either: it only has fewer
-states. Whoever changes the machine finds out why a count has changed, and writes the new one down.
+The counts are kept because a machine that has lost some of its moves breaks no promise either; it is seen by having
+fewer states. Whoever changes the machine finds out why a count has changed, and writes the new one down.
 
 Each row: who writes what, how often the roles are swapped, how many faults may happen, how many states there are.
 """

@@ -106,13 +106,13 @@ class State(NamedTuple):
         """Whether something that this actor sent has not landed yet, so that D cannot have passed."""
         return any(request.sender == sender for request in self.network)
 
-    def with_client(self, number: int, client: Client) -> Self:
-        """The same moment with one client elsewhere."""
-        return self._replace(clients=(*self.clients[:number], client, *self.clients[number + 1 :]))
+    def contents_with(self, store: Store, value: int) -> tuple[int, int]:
+        """What the stores hold once this one holds something else."""
+        return (value, self.contents[B]) if store == A else (self.contents[A], value)
 
-    def written(self, store: Store, value: int) -> Self:
-        """A store holds something else."""
-        return self._replace(contents=(value, self.contents[B]) if store == A else (self.contents[A], value))
+    def clients_with(self, number: int, client: Client) -> tuple[Client, ...]:
+        """All clients once this one has come further."""
+        return (*self.clients[:number], client, *self.clients[number + 1 :])
 
     def bumped(self) -> Self:
         """The key's sequence has grown, which only a worker that holds a claim can notice."""
@@ -134,8 +134,11 @@ class State(NamedTuple):
     def on_its_way(self, number: int, client: Client, write: Write) -> Self:
         """A client has sent its write; from now on its content may be found."""
         request = Request(number, client.store, write.value)
-        sent = self._replace(network=self.network | {request}, possible=self.possible | {write.number})
-        return sent.with_client(number, client._replace(step=Step.SENT))
+        return self._replace(
+            network=self.network | {request},
+            clients=self.clients_with(number, client._replace(step=Step.SENT)),
+            possible=self.possible | {write.number},
+        )
 
     def acknowledge(self, write: Write, after: frozenset[int]) -> Self:
         """The caller was told that the write is done, which overrules all that was acknowledged before it began."""
@@ -145,8 +148,10 @@ class State(NamedTuple):
         """A client is through with its present write, one way or the other."""
         turn = self.clients[number].turn + 1
         if turn == len(scenario.clients[number]):
-            return self.with_client(number, Client(Step.DONE, turn))
-        return self.with_client(number, Client(Step.IDLE, turn, self.clients[number].journals))
+            over = Client(Step.DONE, turn)
+        else:
+            over = Client(Step.IDLE, turn, self.clients[number].journals)
+        return self._replace(clients=self.clients_with(number, over))
 
 
 def initial(scenario: Scenario) -> State:

@@ -59,6 +59,17 @@ def test_every_moment_with_waits_per_chunk_is_a_moment_with_waits_per_key(writes
     assert all(any(seen in known for seen in _as_it_looks(state, per_key)) for state in elsewhere)
 
 
+def test_with_waits_per_chunk_no_sync_begins_while_the_chunk_is_published_without_the_key() -> None:
+    scenario = Scenario(clients=clients("U||D"), deferral=Deferral.CHUNK)
+    waiting = [
+        state
+        for state in _reachable(scenario)
+        if (state.backfill.step, state.sync.step) == (Step.ELSEWHERE, Step.IDLE) and state.source is not None
+    ]
+    assert waiting
+    assert not [move for state in waiting for move, _ in moves(scenario, state) if move.startswith("sync")]
+
+
 @pytest.mark.parametrize("rule", Rule, ids=str)
 def test_with_waits_per_chunk_every_rule_is_still_needed(rule: Rule) -> None:
     # Only a request that leaves too late meets an operation that is already reaped.
