@@ -10,7 +10,6 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
-import tomlkit
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from undrift.domain.timing import Timing
@@ -107,6 +106,9 @@ class Config:
         Raises:
             BadConfig: it has that table already, or the whole is not valid with it.
         """
+        # Only the verbs that change the file need it, and it is slow to import.
+        import tomlkit
+
         document = tomlkit.parse(self._text)
         tables = document.setdefault(section, tomlkit.table(is_super_table=True))
         if name in tables:
@@ -146,6 +148,11 @@ class Config:
         return value
 
 
+def file_named(path: str | Path | None = None) -> Path:
+    """Return the configuration's file: the one that is named, or `$UNDRIFT_CONFIG`, or `undrift.toml` here."""
+    return Path(path or os.environ.get("UNDRIFT_CONFIG") or DEFAULT_FILE)
+
+
 def load(path: str | Path | None = None) -> Config:
     """Read the settings.
 
@@ -155,7 +162,7 @@ def load(path: str | Path | None = None) -> Config:
     Raises:
         BadConfig: the file is missing, not TOML, or has unknown keys or wrong values.
     """
-    file = Path(path or os.environ.get("UNDRIFT_CONFIG") or DEFAULT_FILE)
+    file = file_named(path)
     try:
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError as error:
@@ -214,6 +221,13 @@ def _explain(error: ValidationError) -> str:
 
 
 def _check_references(settings: Settings, path: Path) -> None:
+    for name, model in settings.models.items():
+        if "api_key" in model.options:
+            raise BadConfig(
+                f"model {name} in {path} has a key in the configuration",
+                "secrets come from the environment or from files of their own",
+                'remove api_key, and name where it is: api_key_env = "NAME", or api_key_file = "PATH"',
+            )
     for name, alias in settings.aliases.items():
         for kind, wanted, known in (("store", alias.store, settings.stores), ("model", alias.model, settings.models)):
             if wanted not in known:

@@ -109,8 +109,24 @@ class Documents(Wiring):
         )
 
     def aliases(self) -> list[dict[str, Any]]:
-        """Return every alias of the ledger with what it means."""
-        return [self.show_alias(name) for name in self.ledger.aliases()]
+        """Return every alias with what it means; one that is configured and was never used has no epoch yet."""
+        used = self.ledger.aliases()
+        shown = [self.show_alias(name) for name in used]
+        unused = {name: alias for name, alias in self.config.settings.aliases.items() if name not in used}
+        for name, alias in sorted(unused.items()):
+            field = {"store": alias.store, "collection": alias.collection or name, "space": None, "model": alias.model}
+            shown.append(
+                {
+                    "alias": name,
+                    "epoch": None,
+                    "mode": None,
+                    "mirror": alias.mirror,
+                    "serving": {**field, "documents": None},
+                    "follower": None,
+                    "clients": [],
+                }
+            )
+        return shown
 
     def show_alias(self, name: str) -> dict[str, Any]:
         """Return what an alias means now.
@@ -120,6 +136,10 @@ class Documents(Wiring):
         """
         state = self.ledger.alias(AliasName(name))
         if state is None:
+            if name in self.config.settings.aliases:
+                raise UnknownAlias(
+                    f"alias {name} is configured, and nothing was ever put into it", hint=f"undrift put {name} FILE.jsonl"
+                )
             raise UnknownAlias(f"the ledger knows no alias {name}", hint=f"undrift alias create {name}")
         fields = [state.route.serving, *([state.route.follower] if state.route.follower else [])]
         described = [self._describe(field) for field in fields]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,28 @@ class Evidence(Wiring):
         self.ledger.save_golden(golden.name, golden.as_dict())
         return {"set": golden.name, "queries": len(golden.queries), "next_steps": [f"undrift golden run {golden.name} ALIAS"]}
 
-    def run_golden(self, name: str, alias: str, *, k: int = 10, field: str = "serving") -> dict[str, Any]:
+    def golden_sets(self) -> list[dict[str, Any]]:
+        """Return the golden sets that are kept."""
+        contents = {name: self.ledger.golden(name) or {} for name in self.ledger.golden_names()}
+        return [{"set": name, "queries": len(content.get("queries", []))} for name, content in contents.items()]
+
+    def run_golden(
+        self,
+        name: str,
+        alias: str,
+        *,
+        k: int = 10,
+        field: str = "serving",
+        on_progress: Callable[[int, int], None] = lambda _done, _total: None,
+    ) -> dict[str, Any]:
         """Search for every golden query on one field and measure the answers.
+
+        Args:
+            name: the golden set.
+            alias: whose documents are searched.
+            k: how many hits of each query are looked at.
+            field: `serving` or `follower`.
+            on_progress: told how many queries are done, of how many.
 
         Raises:
             BadArgument: there is no such set or field.
@@ -53,8 +74,9 @@ class Evidence(Wiring):
             raise BadArgument(f"alias {alias} has no field {field!r} now", hint="--field serving")
         door, store = self.door_of(place.space), self.store_of(place)
         rankings = {}
-        for query in golden.queries:
+        for number, query in enumerate(golden.queries, 1):
             hits = store.search(place, door.query(query.text), k=k)
+            on_progress(number, len(golden.queries))
             rankings[query.id] = [(hit.id, hit.score) for hit in hits]
         return measure(golden, rankings, k=k).as_dict(place.space)
 

@@ -11,13 +11,14 @@ from typing import Any
 
 from undrift.control.documents import Documents
 from undrift.control.status import Status
+from undrift.domain.checkpoint import Lag
 from undrift.domain.gate import Verdict, require
 from undrift.domain.migration import BEFORE_CUTOVER, Migration, MigrationId, Phase, RunStatus
 from undrift.domain.plan import Plan, describe, plan_cancel, plan_completion, plan_cutover, plan_rollback
 from undrift.domain.route import AliasName, VectorField
 from undrift.errors import BadArgument, BudgetRequired, IllegalTransition, NoMigration, StaleRoute
 from undrift.migrate.engine import Worker
-from undrift.migrate.gates import completion_gates, cutover_gates, rollback_gates
+from undrift.migrate.gates import completion_gates, cutover_gates, is_close, rollback_gates
 from undrift.migrate.preflight import as_money, require_fit, survey
 from undrift.migrate.runner import Runner
 from undrift.migrate.steps import OnWait
@@ -29,8 +30,22 @@ from undrift.migrate.workshop import Workshop
 TUNABLE = ("budget_usd", "budget_tokens")
 
 
+#: Told every step of a plan before the first one is taken; raises to refuse it.
+OnPlan = Callable[[Plan], None]
+
+
 def _silent(_: Any = None) -> None:
     """Tell nobody."""
+
+
+def _amount(key: str, value: str, hint: str) -> float:
+    try:
+        amount = float(value)
+    except ValueError as error:
+        raise BadArgument(f"{key} is {value!r}, not a number", hint=hint) from error
+    if not 0 <= amount < float("inf"):
+        raise BadArgument(f"{key} is {value}; a budget is 0 or more, or none for no limit", hint=hint)
+    return amount
 
 
 class Migrations(Documents, Status):
@@ -154,10 +169,7 @@ class Migrations(Documents, Status):
         for key, value in values.items():
             if key not in TUNABLE:
                 raise BadArgument(f"there is no setting {key}", f"there are: {', '.join(TUNABLE)}")
-            try:
-                budget[key] = None if value == "none" else float(value)
-            except ValueError as error:
-                raise BadArgument(f"{key} is {value!r}, not a number", hint=f"undrift tune {name} {key}=100") from error
+            budget[key] = None if value == "none" else _amount(key, value, f"undrift tune {name} {key}=100")
         tokens = budget["budget_tokens"]
         self.ledger.set_budget(
             migration.id, tokens=None if tokens is None else int(tokens), usd=budget["budget_usd"]
@@ -165,16 +177,21 @@ class Migrations(Documents, Status):
         return self.status(name)
 
     def verify(
-        self, name: str, *, sample: int = SAMPLE, on_progress: Callable[[int], None] = _silent
+        self,
+        name: str,
+        *,
+        sample: int = SAMPLE,
+        on_progress: Callable[[int], None] = _silent,
+        on_wait: OnWait = _silent,
     ) -> dict[str, Any]:
         """Compare both fields now, after carrying over what is dirty; returns the report in its JSON shape."""
         workshop = self.workshop(AliasName(name))
-        self._settle(workshop)
+        self._settle(workshop, is_close, on_wait)
         report = verify(workshop, sample=sample, on_progress=on_progress, carry=lambda: carry_dirty(workshop))
         migration = workshop.state().migration
         if migration is not None and migration.phase is Phase.VERIFY and report.verdict is Verdict.PASS:
             with suppress(StaleRoute):
-                Runner(workshop=workshop, who=self._who()).enter(Phase.READY)
+                Runner(workshop=workshop, who=self._who()).enter(Phase.READY, was=Phase.VERIFY)
         return report.as_dict()
 
     def plan_cutover(
@@ -184,7 +201,9 @@ class Migrations(Documents, Status):
         workshop = self.workshop(AliasName(name))
         migration = workshop.migration()
         gates = cutover_gates(workshop, accept_quarantine=accept_quarantine)
-        plan = plan_cutover(workshop.state().route, migration, freeze_s=freeze_s)
+        plan = plan_cutover(
+            workshop.state().route, migration, freeze_s=freeze_s, accept_quarantine=accept_quarantine
+        )
         return {
             "alias": name,
             "gates": [gate.as_dict() for gate in gates],
@@ -198,10 +217,19 @@ class Migrations(Documents, Status):
         *,
         freeze_s: float | None = None,
         accept_quarantine: bool = False,
+        on_plan: OnPlan = _silent,
         on_step: OnWait = _silent,
         on_wait: OnWait = _silent,
     ) -> dict[str, Any]:
         """Make the target serve, when every gate holds.
+
+        Args:
+            name: the alias.
+            freeze_s: writers wait for at most so long while the last dirty documents are carried over.
+            accept_quarantine: documents that could not be carried over are no obstacle.
+            on_plan: told the whole plan when every gate holds, before its first step; raises to refuse it.
+            on_step: told what is done next.
+            on_wait: told what is waited for.
 
         Raises:
             GateFailed: some do not; all of them are listed.
@@ -210,19 +238,28 @@ class Migrations(Documents, Status):
         workshop = self.workshop(AliasName(name))
         migration = self._in_phase(workshop, "cut over", (*BEFORE_CUTOVER, Phase.READY, Phase.ROLLED_BACK, Phase.REVERSING))
         if migration.phase is not Phase.REVERSING:
-            self._settle(workshop)
+            self._settle(workshop, is_close, on_wait)
             require(cutover_gates(workshop, accept_quarantine=accept_quarantine), verb="cutover", alias=name)
-        plan = plan_cutover(workshop.state().route, migration, freeze_s=freeze_s)
-        return self._run(workshop, plan, on_step, on_wait)
+        plan = plan_cutover(
+            workshop.state().route, migration, freeze_s=freeze_s, accept_quarantine=accept_quarantine
+        )
+        return self._run(workshop, plan, on_plan, on_step, on_wait)
 
     def rollback(
-        self, name: str, *, now: bool = False, on_step: OnWait = _silent, on_wait: OnWait = _silent
+        self,
+        name: str,
+        *,
+        now: bool = False,
+        on_plan: OnPlan = _silent,
+        on_step: OnWait = _silent,
+        on_wait: OnWait = _silent,
     ) -> dict[str, Any]:
         """Make the source serve again.
 
         Args:
             name: the alias.
             now: flip at once; documents not yet carried back follow, and writes to them wait for that.
+            on_plan: as `cutover`.
             on_step: told what is done next.
             on_wait: told what is waited for.
 
@@ -232,13 +269,15 @@ class Migrations(Documents, Status):
         workshop = self.workshop(AliasName(name))
         migration = self._in_phase(workshop, "roll back", (Phase.REVERSING, Phase.ROLLED_BACK))
         if migration.phase is Phase.REVERSING and not now:
-            self._settle(workshop)
+            self._settle(workshop, is_close, on_wait)
             require(rollback_gates(workshop), verb="rollback", alias=name)
         plan = plan_rollback(workshop.state().route, migration, drain=not now)
-        return self._run(workshop, plan, on_step, on_wait)
+        return self._run(workshop, plan, on_plan, on_step, on_wait)
 
-    def complete(self, name: str, *, on_step: OnWait = _silent, on_wait: OnWait = _silent) -> dict[str, Any]:
-        """Let the source go and drop it; there is no way back.
+    def complete(
+        self, name: str, *, on_plan: OnPlan = _silent, on_step: OnWait = _silent, on_wait: OnWait = _silent
+    ) -> dict[str, Any]:
+        """Let the source go and drop it; there is no way back. The callbacks are those of `cutover`.
 
         Raises:
             GateFailed: some gates do not hold; all of them are listed.
@@ -246,33 +285,49 @@ class Migrations(Documents, Status):
         workshop = self.workshop(AliasName(name))
         migration = self._in_phase(workshop, "complete", (Phase.REVERSING, Phase.RETIRING))
         if migration.phase is Phase.REVERSING:
-            self._settle(workshop)
+            self._settle(workshop, lambda lag: not lag.foreign, on_wait)
             require(completion_gates(workshop), verb="completion", alias=name)
-        return self._run(workshop, plan_completion(workshop.state().route, migration), on_step, on_wait)
+        return self._run(workshop, plan_completion(workshop.state().route, migration), on_plan, on_step, on_wait)
 
     def cancel(
-        self, name: str, *, drop: bool = False, on_step: OnWait = _silent, on_wait: OnWait = _silent
+        self,
+        name: str,
+        *,
+        drop: bool = False,
+        on_plan: OnPlan = _silent,
+        on_step: OnWait = _silent,
+        on_wait: OnWait = _silent,
     ) -> dict[str, Any]:
-        """Give a migration up before its cutover; the target is kept unless it is to be dropped."""
+        """Give a migration up before its cutover; the target is kept unless it is to be dropped.
+
+        The callbacks are those of `cutover`.
+        """
         workshop = self.workshop(AliasName(name))
         allowed = (*BEFORE_CUTOVER, Phase.READY, Phase.ROLLED_BACK, Phase.ABORTING)
         migration = self._in_phase(workshop, "cancel", allowed)
-        return self._run(workshop, plan_cancel(workshop.state().route, migration, drop=drop), on_step, on_wait)
+        return self._run(workshop, plan_cancel(workshop.state().route, migration, drop=drop), on_plan, on_step, on_wait)
 
-    def _run(self, workshop: Workshop, plan: Plan, on_step: OnWait, on_wait: OnWait) -> dict[str, Any]:
+    def _run(
+        self, workshop: Workshop, plan: Plan, on_plan: OnPlan, on_step: OnWait, on_wait: OnWait
+    ) -> dict[str, Any]:
+        on_plan(plan)
         Runner(workshop=workshop, who=self._who(), on_step=on_step, on_wait=on_wait).run(plan)
         self.router.refresh(workshop.alias)
         return self.status(workshop.alias)
 
-    def _settle(self, workshop: Workshop) -> None:
-        """Carry over what can be, so that gates are not closed by what takes a moment."""
+    def _settle(self, workshop: Workshop, enough: Callable[[Lag], bool], on_wait: OnWait = _silent) -> None:
+        """Carry documents over until it is enough, so that gates are not closed by what takes a moment.
+
+        With writers at work there are always some dirty documents: none at all is never waited for.
+        """
         until = self.clock.monotonic() + self.timing.write_timeout_s
         while self.clock.monotonic() < until:
             self.ledger.reap(workshop.alias, workshop.settle_s)
             self.router.beat()
             lag = self.ledger.lag(workshop.alias)
-            if not lag.dirty:
+            if enough(lag):
                 return
+            on_wait(f"{lag.dirty} dirty documents to be carried over")
             if not carry_dirty(workshop):
                 self.clock.sleep(0.05)
 

@@ -9,8 +9,8 @@ from undrift.domain.checkpoint import Lag, Progress
 from undrift.domain.gate import Gate, Verdict
 from undrift.domain.migration import BEFORE_CUTOVER, AliasState, Migration, Phase, RunStatus
 from undrift.domain.route import AliasName
-from undrift.errors import UnknownAlias
-from undrift.migrate.gates import cutover_gates, rollback_ready
+from undrift.errors import IllegalTransition, UnknownAlias
+from undrift.migrate.gates import rollback_ready, standing_gates
 
 #: Roles of processes that carry documents over.
 WORKING_ROLES = frozenset({"start", "worker", "cutover", "rollback", "verify", "demo"})
@@ -25,42 +25,64 @@ class Status(Wiring):
         Raises:
             UnknownAlias: the ledger does not know it.
         """
-        alias = AliasName(name)
-        state = self.ledger.alias(alias)
-        if state is None:
-            raise UnknownAlias(f"the ledger knows no alias {name}", hint="undrift alias list")
-        lag = self.ledger.lag(alias)
+        alias, state, lag = self._look(name)
         migration = state.migration
         gates = self._gates(alias, migration)
         return {
-            "alias": name,
-            "phase": migration.phase.value if migration else "idle",
-            "run_status": migration.run_status.value if migration and not migration.is_final else "idle",
+            **self._moving(alias, state, lag, gates),
             "serving": {"field": state.route.serving.key, "space": state.route.serving.space},
             "follower": {"field": state.route.follower.key, "space": state.route.follower.space}
             if state.route.follower
             else None,
             "epoch": state.route.epoch,
+            "quarantined": self.ledger.quarantined_count(alias),
+            "gates": [gate.as_dict() for gate in gates],
+            "rollback_ready": migration is not None and rollback_ready(self.workshop(alias), migration),
+            "next_steps": next_steps(name, state, gates),
+        }
+
+    def glance(self, name: str) -> dict[str, Any]:
+        """Return the part of `status` that changes all the time: a few short reads, no gates, no model, no store.
+
+        Raises:
+            UnknownAlias: the ledger does not know it.
+        """
+        alias, state, lag = self._look(name)
+        return self._moving(alias, state, lag, [])
+
+    def _look(self, name: str) -> tuple[AliasName, AliasState, Lag]:
+        alias = AliasName(name)
+        state = self.ledger.alias(alias)
+        if state is None:
+            if name in self.config.settings.aliases:
+                raise UnknownAlias(
+                    f"alias {name} is configured, and nothing was ever put into it", hint=f"undrift put {name} FILE.jsonl"
+                )
+            raise UnknownAlias(f"the ledger knows no alias {name}", hint="undrift alias list")
+        return alias, state, self.ledger.lag(alias)
+
+    def _moving(self, alias: AliasName, state: AliasState, lag: Lag, gates: list[Gate]) -> dict[str, Any]:
+        migration = state.migration
+        return {
+            "alias": alias,
+            "phase": migration.phase.value if migration else "idle",
+            "run_status": migration.run_status.value if migration and not migration.is_final else "idle",
             "waiting_for": self._waiting_for(alias, state, lag, gates),
             "progress": self._progress(migration).as_dict(),
             "dirty": lag.dirty,
             "oldest_dirty_s": lag.oldest_s,
-            "quarantined": self.ledger.quarantined_count(alias),
             "cost": {
                 "tokens": migration.tokens if migration else 0,
                 "usd": round(migration.usd, 6) if migration else 0.0,
                 "budget_usd": migration.budget_usd if migration else None,
                 "budget_tokens": migration.budget_tokens if migration else None,
             },
-            "gates": [gate.as_dict() for gate in gates],
-            "rollback_ready": migration is not None and rollback_ready(self.workshop(alias), migration),
-            "next_steps": next_steps(name, state, gates),
         }
 
     def _gates(self, alias: AliasName, migration: Migration | None) -> list[Gate]:
         if migration is None or migration.phase not in (Phase.READY, Phase.ROLLED_BACK, Phase.VERIFY):
             return []
-        return cutover_gates(self.workshop(alias))
+        return standing_gates(self.workshop(alias))
 
     def _progress(self, migration: Migration | None) -> Progress:
         if migration is None:
@@ -72,7 +94,8 @@ class Status(Wiring):
             (entry.at for entry in self.ledger.history(migration.alias) if entry.action == Phase.BACKFILL.value), None
         )
         rate = None
-        if began is not None and migration.phase is Phase.BACKFILL:
+        # Before every piece is laid out the total still grows, and any forecast would be too short.
+        if began is not None and migration.phase is Phase.BACKFILL and migration.planned:
             seconds = (self.clock.now() - began).total_seconds()
             rate = done / seconds if seconds > 0 and done else None
         return Progress(total=migration.total, done=done, rate_per_s=rate)
@@ -85,7 +108,8 @@ class Status(Wiring):
         if migration.run_status is RunStatus.PAUSED:
             return f"an operator, who paused it: undrift resume {alias}"
         if migration.run_status is RunStatus.HALTED:
-            return f"an operator: {migration.reason}; then undrift resume {alias}"
+            halt = halted(migration)
+            return f"an operator: {halt.message}: {halt.hint}"
         if migration.phase is Phase.JOURNALING:
             waiting = self.ledger.unacknowledged(alias, state.route.epoch, self.settle_s(state.route.serving))
             if waiting:
@@ -115,6 +139,20 @@ class Status(Wiring):
         return [client for client in self.ledger.clients(alias) if client.lease_left_s > 0]
 
 
+def halted(migration: Migration) -> IllegalTransition:
+    """Return what to tell somebody who wants a halted migration to go on; the worker's error was kept on one line."""
+    message, *more = migration.reason.split(" · ")
+    hints = [part.removeprefix("Hint: ") for part in more if part.startswith("Hint: ")]
+    detail = "\n".join(part.removeprefix("Detail: ").strip() for part in more if not part.startswith("Hint: "))
+    hint = hints[0] if hints else ""
+    resume = f"undrift resume {migration.alias}"
+    return IllegalTransition(
+        f"the migration of {migration.alias} is halted: {message}",
+        detail,
+        hint if resume in hint else f"{hint}, then {resume}" if hint else resume,
+    )
+
+
 def next_steps(name: str, state: AliasState, gates: list[Gate]) -> list[str]:
     """Return the commands that make sense now, the most likely first."""
     migration = state.migration
@@ -133,4 +171,4 @@ def next_steps(name: str, state: AliasState, gates: list[Gate]) -> list[str]:
         case Phase.ABORTING:
             return [f"undrift cancel {name}"]
         case _:
-            return [f"undrift status {name} --watch", f"undrift start {name} --to {migration.target_model}", f"undrift cancel {name}"]
+            return [f"undrift worker {name}", f"undrift status {name} --watch", f"undrift cancel {name}"]

@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from undrift.adapters.clock import SystemClock
+from undrift.adapters.processes import LinuxProcesses
 from undrift.adapters.sources.payload import PayloadSource
 from undrift.config import Config, ModelSettings
 from undrift.domain.route import AliasName, VectorField
@@ -17,14 +18,23 @@ from undrift.flow.embed import EmbeddingDoor
 from undrift.flow.router import Router
 from undrift.migrate.workshop import Workshop
 from undrift.plugins import Plugins
-from undrift.ports.runtime import Clock
+from undrift.ports.runtime import Clock, Processes
 from undrift.ports.store import VectorStore
 
 
 class Wiring:
     """What every verb needs. Nothing is opened before it is used."""
 
-    def __init__(self, config: Config, *, role: str = "app", clock: Clock | None = None, heartbeat: bool = True) -> None:
+    def __init__(
+        self,
+        config: Config,
+        *,
+        role: str = "app",
+        clock: Clock | None = None,
+        heartbeat: bool = True,
+        plugins: Plugins | None = None,
+        processes: Processes | None = None,
+    ) -> None:
         """Prepare to open what the configuration names.
 
         Args:
@@ -32,13 +42,18 @@ class Wiring:
             role: what this process is, for those who look at the list of clients.
             clock: the source of time; the machine's own by default.
             heartbeat: whether a thread keeps this process's lease.
+            plugins: makes the adapters; those that the configuration names by default.
+            processes: tells which processes are dead; the machine's own by default.
         """
         self.config = config
         self.clock = clock or SystemClock()
         self.timing = config.settings.timing.as_timing()
-        self.plugins = Plugins(config, self.clock)
+        self.plugins = plugins or Plugins(config, self.clock)
         self.ledger = self.plugins.ledger()
-        self.router = Router(self.ledger, self.clock, self.timing, role=role, heartbeat=heartbeat)
+        self.processes = processes or LinuxProcesses()
+        self.router = Router(
+            self.ledger, self.clock, self.timing, role=role, processes=self.processes, heartbeat=heartbeat
+        )
         self._cache = self.plugins.cache()
         self._doors: dict[str, EmbeddingDoor] = {}
         self._proofs: dict[tuple[SpaceId, float], tuple[EmbeddingDoor, probe.ModelProof]] = {}
@@ -126,6 +141,7 @@ class Wiring:
             clock=self.clock,
             timing=self.timing,
             settle_s=self.settle_s(route.serving),
+            processes=self.processes,
         )
 
     def settle_s(self, field: VectorField) -> float:

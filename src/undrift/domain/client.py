@@ -19,3 +19,4 @@ class ClientInfo:
     version: str
     acknowledged_epoch: int
     lease_left_s: float
+    process: str = ""

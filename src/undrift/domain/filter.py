@@ -172,7 +172,7 @@ def _comparable(value: object) -> tuple[str, Any] | None:
             try:
                 return "number", float(value)
             except OverflowError:
-                return "number", math.copysign(math.inf, value)
+                return "number", math.inf if value > 0 else -math.inf
         case int() | float():
             return "number", value
         case _:
@@ -276,7 +276,11 @@ def _is_list(value: object) -> TypeGuard[Sequence[Any]]:
 
 
 def _shown(value: object) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:
+        # Python writes no integers of thousands of digits.
+        return f"a {type(value).__name__} too long to show"
     return text if len(text) <= 80 else f"{text[:79]}…"
 
 

@@ -55,12 +55,19 @@ class Drain:
 class Flip:
     """Make the follower serve and the serving field follow: one compare-and-swap of the route.
 
-    `max_dirty` is looked at once more in that very transaction; None allows any number of dirty documents.
+    Both limits are looked at once more in that very transaction; None allows any number.
+
+    Attributes:
+        to: the field that will serve.
+        phase: the phase that begins with it.
+        max_dirty: most dirty documents there may be.
+        max_quarantined: most documents there may be in quarantine.
     """
 
     to: FieldKey
     phase: Phase
     max_dirty: int | None
+    max_quarantined: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,25 +121,30 @@ def plan_start(route: Route, migration: Migration) -> Plan:
     return ()
 
 
-def plan_cutover(route: Route, migration: Migration, *, freeze_s: float | None) -> Plan:
+def plan_cutover(route: Route, migration: Migration, *, freeze_s: float | None, accept_quarantine: bool) -> Plan:
     """Return the steps that make the target serve; with `freeze_s`, writers wait while the last dirty ones are carried."""
-    return _plan_flip(route, migration.target, Phase.REVERSING, freeze_s=freeze_s, drain=True)
+    to = migration.target
+    if route.serving == to:
+        return (SettleForeign(),)
+    max_quarantined = None if accept_quarantine else 0
+    if freeze_s is not None:
+        flip = Flip(to=to.key, phase=Phase.REVERSING, max_dirty=0, max_quarantined=max_quarantined)
+        return (HoldWrites(seconds=freeze_s), flip)
+    flip = Flip(
+        to=to.key, phase=Phase.REVERSING, max_dirty=MAX_DIRTY_AT_CUTOVER, max_quarantined=max_quarantined
+    )
+    return (Drain(at_most=MAX_DIRTY_AT_CUTOVER), flip, SettleForeign())
 
 
 def plan_rollback(route: Route, migration: Migration, *, drain: bool) -> Plan:
     """Return the steps that make the source serve again; without `drain`, documents not yet carried back follow later."""
-    return _plan_flip(route, migration.source, Phase.ROLLED_BACK, freeze_s=None, drain=drain)
-
-
-def _plan_flip(route: Route, to: VectorField, phase: Phase, *, freeze_s: float | None, drain: bool) -> Plan:
+    to = migration.source
     if route.serving == to:
         return (SettleForeign(),)
-    if freeze_s is not None:
-        return (HoldWrites(seconds=freeze_s), Flip(to=to.key, phase=phase, max_dirty=0))
-    if not drain:
-        return (Flip(to=to.key, phase=phase, max_dirty=None), SettleForeign())
-    flip = Flip(to=to.key, phase=phase, max_dirty=MAX_DIRTY_AT_CUTOVER)
-    return (Drain(at_most=MAX_DIRTY_AT_CUTOVER), flip, SettleForeign())
+    max_dirty = MAX_DIRTY_AT_CUTOVER if drain else None
+    flip = Flip(to=to.key, phase=Phase.ROLLED_BACK, max_dirty=max_dirty, max_quarantined=None)
+    before = (Drain(at_most=MAX_DIRTY_AT_CUTOVER),) if drain else ()
+    return (*before, flip, SettleForeign())
 
 
 def plan_completion(route: Route, migration: Migration) -> Plan:
@@ -181,7 +193,7 @@ def describe(step: Step) -> str:
             return f"make writers wait for at most {seconds:g} s, and carry the last dirty documents over"
         case Drain(at_most=at_most):
             return f"carry dirty documents over until at most {at_most} are left"
-        case Flip(to=to, phase=phase, max_dirty=_):
+        case Flip(to=to, phase=phase):
             return f"make {to} serve ({phase.value})"
         case SettleForeign():
             return "carry over the documents whose truth is still in the other field"

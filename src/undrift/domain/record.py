@@ -25,6 +25,8 @@ Vector = NDArray[np.float32]
 
 #: Longest id in UTF-8 bytes; what every supported store can keep as a key.
 MAX_ID_BYTES = 512
+#: Made once: `json.dumps` with options makes an encoder for every call, which costs more than a small document.
+_CANONICAL_JSON = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,7 +163,8 @@ def check_id(value: object) -> DocumentId:
         raise BadDocument(f"document id {value!r} is not valid Unicode", str(error)) from error
     if size > MAX_ID_BYTES:
         raise BadDocument(f"document id {value[:40]!r}… is {size} bytes long; at most {MAX_ID_BYTES} are kept")
-    if any(unicodedata.category(char) == "Cc" for char in value):
+    # What can be printed has no control character, and that is quickly seen.
+    if not value.isprintable() and any(unicodedata.category(char) == "Cc" for char in value):
         raise BadDocument(f"document id {value!r} has a control character in it")
     return DocumentId(value)
 
@@ -197,7 +200,7 @@ def encode_metadata(id: str, metadata: Metadata) -> str:
     if not isinstance(metadata, Mapping) or not all(isinstance(key, str) for key in metadata):
         raise BadDocument(f"the metadata of document {id!r} is not a mapping with str keys")
     try:
-        return json.dumps(dict(metadata), ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return _CANONICAL_JSON.encode(dict(metadata))
     except (TypeError, ValueError) as error:
         raise BadDocument(
             f"the metadata of document {id!r} is not JSON", str(error), "use str, int, float, bool, None, list and dict"

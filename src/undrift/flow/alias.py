@@ -100,10 +100,12 @@ class Alias:
         A document that is not there is not made.
         """
         encode_metadata(id, changes)
-        if not self.get([id]):
+        keys = [check_id(id)]
+        # Asked first: after a flip, the truth of a dirty document may still be in the other field only.
+        if not self._journal.any_dirty(keys) and not self.get(keys):
             # Not journaled: a mark without a write would carry an absence to the other field.
             return self._receipt()
-        return self._write(MergeMetadata(keys=[check_id(id)], changes=dict(changes)))
+        return self._write(MergeMetadata(keys=keys, changes=dict(changes)))
 
     def search(self, text: str, k: int = 10, filter: Filter | None = None) -> Hits:
         """Return the k documents nearest to a text, of those that match the filter."""

@@ -187,8 +187,12 @@ class EmbeddingDoor:
         vector: Vector = vectors[0]
         return vector
 
-    def fresh(self, texts: Sequence[str]) -> Vectors:
+    def fresh(self, texts: Sequence[str], *, spend: Spend | None = None) -> Vectors:
         """Embed texts as documents past the cache, to prove what the model gives now.
+
+        Args:
+            texts: n texts that can be embedded.
+            spend: asked before each request; see `Spend`.
 
         Returns:
             Float32, shape (n, d), row i for text i.
@@ -197,7 +201,7 @@ class EmbeddingDoor:
             UndriftError: as `documents`, and any text that fails.
         """
         forms = [canonical_text(text) for text in texts]
-        answers = [self._request(batch, _Progress(), None) for batch in self._batches(forms)]
+        answers = [self._request(batch, _Progress(), spend) for batch in self._batches(forms)]
         vectors = np.concatenate([np.empty((0, self.space.dimensions), dtype=np.float32), *answers])
         refuse_defects(vectors, self.space)
         return vectors
@@ -211,11 +215,6 @@ class EmbeddingDoor:
         """Count what embedding these documents would be billed for, prefixes included, and say whether it is exact."""
         counted = self._embedder.count_tokens([self.space.document_prefix + canonical_text(text) for text in texts])
         return counted.tokens, counted.exact
-
-    def published(self, contents: Iterable[ContentHash]) -> None:
-        """Let go of cached vectors that have reached a field; it has them from now on."""
-        if self._cache is not None:
-            self._cache.forget(self.space.id, contents)
 
     def close(self) -> None:
         """Let go of the model and the threads; calls under way end first."""

@@ -115,6 +115,16 @@ class Journal:
                 case Receipt():
                     return outcome
 
+    def any_dirty(self, keys: Sequence[DocumentId]) -> bool:
+        """Whether the serving field may not have the truth of one of these documents; never while nothing migrates.
+
+        Raises:
+            ControlUnavailable: the ledger cannot be reached and is needed.
+        """
+        if self._router.current(self._alias).mode is Mode.PASSIVE and self._router.may_write():
+            return False
+        return any(dirty for dirty, _ in self._ledger.journal_state(self._alias, keys).values())
+
     @contextmanager
     def bracket(self, keys: Sequence[DocumentId]) -> Iterator[tuple[VectorField, int]]:
         """Bracket a write that the caller makes itself; yields the field it must go to and the sequence of its tags.

@@ -16,7 +16,7 @@ from undrift.domain.route import AliasName, Route
 from undrift.domain.timing import LEASE_SAFETY, Timing
 from undrift.errors import ControlUnavailable, UndriftError, UnknownAlias
 from undrift.ports.ledger import Ledger
-from undrift.ports.runtime import Clock
+from undrift.ports.runtime import Clock, Processes
 
 
 class Router:
@@ -26,7 +26,16 @@ class Router:
     nothing that began under an older one is going on any more; that is what lets a migration trust the journal.
     """
 
-    def __init__(self, ledger: Ledger, clock: Clock, timing: Timing, *, role: str, heartbeat: bool = True) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        clock: Clock,
+        timing: Timing,
+        *,
+        role: str,
+        processes: Processes,
+        heartbeat: bool = True,
+    ) -> None:
         """Begin without a lease; it is taken when the first alias is joined.
 
         Args:
@@ -34,12 +43,14 @@ class Router:
             clock: the source of time.
             timing: how long leases last and how often they are prolonged.
             role: what this process is, for those who look at the list of clients.
+            processes: gives this process a name by which others see whether it lives.
             heartbeat: whether a thread keeps the lease; without it, `beat` has to be called.
         """
         self._ledger = ledger
         self._clock = clock
         self._timing = timing
         self._role = role
+        self._processes = processes
         self._heartbeat = heartbeat
         self._begin()
 

@@ -9,15 +9,25 @@ from enum import Enum
 
 from undrift.domain.gate import Verdict
 from undrift.domain.migration import SYNCING, Migration, Phase, RunStatus
-from undrift.domain.plan import MAX_DIRTY_AT_CUTOVER, plan_start
-from undrift.errors import ConflictError, EmbedderRejected, ModelChanged, RefusedError, StoreRejected, UndriftError
-from undrift.migrate.backfill import carry_chunk, lay_out
-from undrift.migrate.gates import MAX_LAG_S
+from undrift.domain.plan import plan_start
+from undrift.errors import (
+    ConflictError,
+    EmbedderRejected,
+    LeaseLost,
+    ModelChanged,
+    RefusedError,
+    StoreRejected,
+    UndriftError,
+)
+from undrift.migrate.backfill import CHUNK_SIZE, carry_chunk, lay_out
+from undrift.migrate.gates import is_close
 from undrift.migrate.runner import Runner
 from undrift.migrate.sync import carry_dirty
 from undrift.migrate.verify import SAMPLE, verify
 from undrift.migrate.workshop import Workshop
 
+#: How often is looked for clients that died, in seconds.
+_BURY_S = 1.0
 #: Wait when there is nothing to do, in seconds.
 _IDLE_S = 0.1
 #: Longest wait after a failure, in seconds.
@@ -43,6 +53,7 @@ class Worker:
         on_progress: called after every piece of work.
         on_wait: told what is waited for.
         sample: documents that a verification embeds again.
+        chunk_size: documents in a piece of the back-fill.
     """
 
     workshop: Workshop
@@ -50,7 +61,9 @@ class Worker:
     on_progress: Callable[[], None] = field(default=lambda: None)
     on_wait: Callable[[str], None] = field(default=lambda _: None)
     sample: int = SAMPLE
+    chunk_size: int = CHUNK_SIZE
     _failures: int = 0
+    _buried_at: float = float("-inf")
 
     def run(self, until: Callable[[Migration | None], bool]) -> None:
         """Work until a condition on the migration holds; failures that may pass are waited out.
@@ -68,6 +81,9 @@ class Worker:
                 # Another process did it, or is doing it: look again.
                 done = Tick.IDLE
             except (RefusedError, EmbedderRejected) as error:
+                if self._moved_on(migration):
+                    # Refused was what another process had done meanwhile: look again.
+                    continue
                 self._halt(error)
                 raise
             except UndriftError as error:
@@ -87,7 +103,7 @@ class Worker:
         migration = self.workshop.state().migration
         if migration is None or migration.is_final or migration.run_status is RunStatus.HALTED:
             return Tick.IDLE
-        self.workshop.ledger.reap(self.workshop.alias, self.workshop.settle_s)
+        self._take_over()
         # Documents that were touched come before the back-fill: writers may wait for them.
         if migration.phase in SYNCING and carry_dirty(self.workshop):
             return Tick.WORKED
@@ -105,24 +121,42 @@ class Worker:
             case _:
                 return Tick.IDLE
 
+    def _take_over(self) -> None:
+        """Free what dead processes and late operations hold."""
+        now = self.workshop.clock.monotonic()
+        if now - self._buried_at > _BURY_S:
+            self.workshop.bury_the_dead()
+            self._buried_at = now
+        self.workshop.ledger.reap(self.workshop.alias, self.workshop.settle_s)
+
     def _runner(self) -> Runner:
         return Runner(workshop=self.workshop, who=self.who, on_wait=self.on_wait)
 
     def _begin(self, migration: Migration) -> Tick:
-        self._runner().run(plan_start(self.workshop.state().route, migration))
+        if not self._coordinates(migration):
+            return Tick.IDLE
+        runner = Runner(workshop=self.workshop, who=self.who, on_wait=lambda reason: self._wait_as_coordinator(migration, reason))
+        runner.run(plan_start(self.workshop.state().route, migration))
         # DRAIN BEFORE BACKFILL: from here on nobody writes past the journal, so the source may be read.
-        self._runner().enter(Phase.BACKFILL)
+        runner.enter(Phase.BACKFILL, was=Phase.JOURNALING)
+        self.workshop.ledger.yield_coordination(migration.id, owner=self.workshop.me)
         return Tick.WORKED
+
+    def _wait_as_coordinator(self, migration: Migration, reason: str) -> None:
+        if not self._coordinates(migration):
+            raise LeaseLost(f"another worker coordinates the migration of {migration.alias}")
+        self.on_wait(reason)
 
     def _fill(self, migration: Migration) -> Tick:
         if not migration.planned and self._coordinates(migration):
-            lay_out(self.workshop, migration)
+            lay_out(self.workshop, migration, self.chunk_size)
+            self.workshop.ledger.yield_coordination(migration.id, owner=self.workshop.me)
             return Tick.WORKED
         if carry_chunk(self.workshop, migration) is not None:
             return Tick.WORKED
         _, done, pieces = self.workshop.ledger.chunk_progress(migration.id)
         if migration.planned and done == pieces:
-            self._runner().enter(Phase.CATCHUP)
+            self._runner().enter(Phase.CATCHUP, was=Phase.BACKFILL)
             return Tick.WORKED
         if migration.planned:
             self.on_wait(f"{pieces - done} pieces that other workers hold, or held when they died")
@@ -130,8 +164,8 @@ class Worker:
 
     def _catch_up(self) -> Tick:
         lag = self.workshop.ledger.lag(self.workshop.alias)
-        if lag.dirty <= MAX_DIRTY_AT_CUTOVER and (lag.oldest_s or 0.0) <= MAX_LAG_S:
-            self._runner().enter(Phase.VERIFY)
+        if is_close(lag):
+            self._runner().enter(Phase.VERIFY, was=Phase.CATCHUP)
             return Tick.WORKED
         self.on_wait(f"{lag.dirty} dirty documents, the oldest for {lag.oldest_s or 0.0:.0f} s")
         return Tick.IDLE
@@ -146,8 +180,13 @@ class Worker:
                 f"the worst of {report.sampled} sampled documents has cosine {report.sample_min_cosine:.4f}",
                 f"undrift cancel {migration.alias}, then start again",
             )
-        self._runner().enter(Phase.READY if report.verdict is Verdict.PASS else Phase.CATCHUP)
+        self._runner().enter(Phase.READY if report.verdict is Verdict.PASS else Phase.CATCHUP, was=Phase.VERIFY)
+        self.workshop.ledger.yield_coordination(migration.id, owner=self.workshop.me)
         return Tick.WORKED
+
+    def _moved_on(self, migration: Migration | None) -> bool:
+        present = self.workshop.state().migration
+        return migration is not None and present is not None and (present.id, present.phase) != (migration.id, migration.phase)
 
     def _coordinates(self, migration: Migration) -> bool:
         lease_s = self.workshop.timing.work_lease_s

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from undrift.domain.checkpoint import Lag
 from undrift.domain.gate import Gate, Verdict
 from undrift.domain.migration import Migration, Phase
 from undrift.domain.plan import MAX_DIRTY_AT_CUTOVER
@@ -20,18 +21,25 @@ VERIFICATION_VALID = timedelta(hours=24)
 PROBE_ID = DocumentId("undrift:rollback-probe")
 
 
-def cutover_gates(workshop: Workshop, *, accept_quarantine: bool = False) -> list[Gate]:
-    """Return the conditions of a cutover with their verdicts."""
+def standing_gates(workshop: Workshop, *, accept_quarantine: bool = False) -> list[Gate]:
+    """Return those conditions of a cutover that can be read off the ledger, without asking a store or a model."""
     state = workshop.state()
-    migration = workshop.migration()
     return [
-        _complete(migration),
+        _complete(workshop.migration()),
         _lag(workshop),
         _verified(workshop),
         _quarantine(workshop, accept_quarantine=accept_quarantine),
         _acknowledged(workshop, state.route),
         _reconciled(workshop, state.needs_reconcile),
-        _reachable(workshop, migration.source, "rollback", "the way back is proven"),
+    ]
+
+
+def cutover_gates(workshop: Workshop, *, accept_quarantine: bool = False) -> list[Gate]:
+    """Return all conditions of a cutover with their verdicts."""
+    source = workshop.migration().source
+    return [
+        *standing_gates(workshop, accept_quarantine=accept_quarantine),
+        _reachable(workshop, source, "rollback", "the way back is proven"),
     ]
 
 
@@ -48,21 +56,25 @@ def rollback_gates(workshop: Workshop) -> list[Gate]:
 def completion_gates(workshop: Workshop) -> list[Gate]:
     """Return the conditions of a completion, after which there is no way back."""
     lag = workshop.ledger.lag(workshop.alias)
-    waiting = lag.foreign + lag.open
+    # A write that is still open on the source keeps its documents foreign, so these count for it too.
     settled = Gate(
         name="settled",
-        verdict=Verdict.FAIL if waiting else Verdict.PASS,
-        detail=f"{lag.foreign} documents have their truth in the source, {lag.open} writes are open",
-        hint=f"undrift worker, then undrift status {workshop.alias}" if waiting else "",
+        verdict=Verdict.FAIL if lag.foreign else Verdict.PASS,
+        detail=f"{lag.foreign} documents have their truth in the source",
+        hint=f"undrift worker, then undrift status {workshop.alias}" if lag.foreign else "",
     )
     return [settled, _quarantine(workshop, accept_quarantine=False), _acknowledged(workshop, workshop.state().route)]
 
 
 def rollback_ready(workshop: Workshop, migration: Migration) -> bool:
-    """Whether a rollback could begin at once: the source has every write, and is known not to be gone."""
-    if migration.phase is not Phase.REVERSING:
+    """Whether a rollback could begin at once: the source has every write and is there, and its model is what it was."""
+    if migration.phase is not Phase.REVERSING or _lag(workshop).verdict is not Verdict.PASS:
         return False
-    return _lag(workshop).verdict is Verdict.PASS and workshop.store_of(migration.source).describe(migration.source) is not None
+    try:
+        workshop.door_of(migration.source.space)
+        return workshop.store_of(migration.source).describe(migration.source) is not None
+    except UndriftError:
+        return False
 
 
 def _complete(migration: Migration) -> Gate:
@@ -75,9 +87,14 @@ def _complete(migration: Migration) -> Gate:
     )
 
 
+def is_close(lag: Lag) -> bool:
+    """Whether the follower is close enough behind for traffic to move."""
+    return lag.dirty <= MAX_DIRTY_AT_CUTOVER and (lag.oldest_s or 0.0) <= MAX_LAG_S
+
+
 def _lag(workshop: Workshop) -> Gate:
     lag = workshop.ledger.lag(workshop.alias)
-    late = lag.dirty > MAX_DIRTY_AT_CUTOVER or (lag.oldest_s or 0.0) > MAX_LAG_S
+    late = not is_close(lag)
     return Gate(
         name="lag",
         verdict=Verdict.FAIL if late else Verdict.PASS,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from undrift.domain.migration import Migration, Phase, advance
 from undrift.domain.plan import Finish, Flip, JournalWrites, Plan, Step, StopJournal, describe
+from undrift.errors import StaleRoute
 from undrift.migrate.steps import Transition, apply
 from undrift.migrate.workshop import Workshop
 
@@ -33,14 +34,24 @@ class Runner:
             self.on_step(describe(step))
             self._carry_out(step)
 
-    def enter(self, phase: Phase, detail: str = "") -> Migration:
+    def enter(self, phase: Phase, *, was: Phase, detail: str = "") -> Migration:
         """Record a phase that leaves the route as it is.
+
+        Args:
+            phase: the phase that begins.
+            was: the phase in which that was decided; several workers may come to the same decision.
+            detail: for the history.
 
         Raises:
             IllegalTransition: there is no such edge.
             StaleRoute: another process changed the phase first.
         """
         present = self.workshop.migration()
+        if present.phase is not was:
+            raise StaleRoute(
+                f"the migration of {present.alias} is {present.phase.value} already, not {was.value}; another process was first",
+                hint=f"undrift status {present.alias}",
+            )
         following = advance(present, phase)
         self.workshop.ledger.save_phase(following, was=present.phase, who=self.who, detail=detail)
         return following
@@ -53,7 +64,7 @@ class Runner:
             transition = Transition(migration=advance(present, phase), was=present.phase)
         apply(self.workshop, step, transition, who=self.who, on_wait=self.on_wait)
         if isinstance(step, Finish):
-            self.enter(step.phase)
+            self.enter(step.phase, was=present.phase)
 
 
 def _phase_of(step: Step) -> Phase | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -64,8 +65,8 @@ def apply(workshop: Workshop, step: Step, transition: Transition | None, *, who:
             _drain(workshop, at_most, on_wait)
         case HoldWrites(seconds=seconds):
             _hold(workshop, seconds, on_wait)
-        case Flip(max_dirty=max_dirty):
-            _flip(workshop, max_dirty, transition, who)
+        case Flip():
+            _flip(workshop, step, transition, who)
         case SettleForeign():
             _settle_foreign(workshop, on_wait)
         case DropField(field=field):
@@ -79,12 +80,14 @@ def apply(workshop: Workshop, step: Step, transition: Transition | None, *, who:
 def _create(workshop: Workshop, field: VectorField) -> None:
     space = workshop.door_of(field.space).space
     store = workshop.store_of(field)
+    if store.describe(field) is None:
+        # Another worker may be about to make it as well: what counts is what is there afterwards.
+        with suppress(FieldInUse):
+            store.create(field, dimensions=space.dimensions, metric=space.metric)
     there = store.describe(field)
-    if there is None:
-        store.create(field, dimensions=space.dimensions, metric=space.metric)
-    elif there.count or there.dimensions != space.dimensions or there.metric is not space.metric:
+    if there is None or there.count or there.dimensions != space.dimensions or there.metric is not space.metric:
         raise FieldInUse(
-            f"collection {field.collection} is there already, with {there.count} records; it will not be taken over",
+            f"collection {field.collection} is there already, with {there.count if there else 0} records; it is not taken over",
             "a migration fills a collection of its own",
             f"undrift cancel {workshop.alias}",
         )
@@ -99,6 +102,7 @@ def _change_mode(workshop: Workshop, mode: Mode, transition: Transition | None, 
 
 def _await_clients(workshop: Workshop, epoch: int, on_wait: OnWait) -> None:
     while True:
+        workshop.bury_the_dead()
         workshop.ledger.reap(workshop.alias, workshop.settle_s)
         waiting = workshop.ledger.unacknowledged(workshop.alias, epoch, workshop.settle_s)
         if not waiting:
@@ -113,6 +117,7 @@ def _await_clients(workshop: Workshop, epoch: int, on_wait: OnWait) -> None:
 
 
 def _await_workers(workshop: Workshop, on_wait: OnWait) -> None:
+    workshop.bury_the_dead()
     while workshop.ledger.in_flight(workshop.alias, workshop.settle_s):
         on_wait("writes of workers that may still be in flight")
         workshop.clock.sleep(_POLL_S)
@@ -120,6 +125,7 @@ def _await_workers(workshop: Workshop, on_wait: OnWait) -> None:
 
 def _drain(workshop: Workshop, at_most: int, on_wait: OnWait) -> None:
     until = workshop.clock.monotonic() + workshop.timing.write_timeout_s
+    workshop.bury_the_dead()
     while True:
         workshop.ledger.reap(workshop.alias, workshop.settle_s)
         lag = workshop.ledger.lag(workshop.alias)
@@ -158,7 +164,7 @@ def _hold(workshop: Workshop, seconds: float, on_wait: OnWait) -> None:
     )
 
 
-def _flip(workshop: Workshop, max_dirty: int | None, transition: Transition | None, who: str) -> None:
+def _flip(workshop: Workshop, step: Flip, transition: Transition | None, who: str) -> None:
     if transition is None:
         return
     workshop.ledger.flip(
@@ -166,12 +172,13 @@ def _flip(workshop: Workshop, max_dirty: int | None, transition: Transition | No
         migration=transition.migration,
         was=transition.was,
         who=who,
-        max_dirty=max_dirty,
-        max_quarantined=None,
+        max_dirty=step.max_dirty,
+        max_quarantined=step.max_quarantined,
     )
 
 
 def _settle_foreign(workshop: Workshop, on_wait: OnWait) -> None:
+    workshop.bury_the_dead()
     while True:
         workshop.ledger.reap(workshop.alias, workshop.settle_s)
         lag = workshop.ledger.lag(workshop.alias)

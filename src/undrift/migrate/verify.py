@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from undrift.domain.gate import VerificationReport
+from undrift.domain.gate import Verdict, VerificationReport
 from undrift.domain.migration import Phase
 from undrift.domain.record import DocumentId, Entry
 from undrift.domain.route import Route, VectorField
-from undrift.errors import NoMigration
+from undrift.errors import IncarnationMismatch, NoMigration
 from undrift.migrate.workshop import Workshop
 from undrift.ports.store import Part, VectorStore
 
@@ -30,6 +30,7 @@ _SHOWN = 10
 class _Found:
     compared: int = 0
     unverifiable: int = 0
+    max_sequence: int = 0
     differing: dict[DocumentId, str] = field(default_factory=dict)
     sample: list[DocumentId] = field(default_factory=list)
 
@@ -55,6 +56,7 @@ def verify(
 
     Raises:
         NoMigration: there is no follower to compare with.
+        IncarnationMismatch: the ledger is older than the records; the next comparison may go on.
     """
     state = workshop.state()
     route = state.route
@@ -65,6 +67,7 @@ def verify(
         )
     found = _Found()
     _diff(workshop, route, route.follower, found, sample, on_progress)
+    _refuse_older_ledger(workshop, found)
     requeued = _look_again(workshop, route, route.follower, found, carry)
     quarantined = {item.key for item in workshop.ledger.quarantined(workshop.alias, limit=1_000_000)}
     explained = [key for key, kind in found.differing.items() if kind == "missing" and key in quarantined]
@@ -93,6 +96,8 @@ def verify(
         finished=workshop.clock.now(),
     )
     workshop.ledger.save_verification(workshop.alias, report)
+    if state.needs_reconcile and report.verdict is Verdict.PASS:
+        workshop.ledger.reconciled(workshop.alias)
     return report
 
 
@@ -109,6 +114,7 @@ def _diff(
     pairs = _merge(_pages(workshop.store_of(route.serving), route.serving), _pages(workshop.store_of(follower), follower))
     for key, left, right in pairs:
         found.compared += 1
+        found.max_sequence = max(found.max_sequence, _sequence(left), _sequence(right))
         kind = _difference(left, right, route.serving, follower)
         if kind == "unverifiable":
             found.unverifiable += 1
@@ -174,6 +180,26 @@ def _difference(left: Entry | None, right: Entry | None, serving: VectorField, f
     if left.tag.space != serving.space or right.tag.space != follower.space:
         return "wrong_space"
     return "" if left.metadata == right.metadata else "stale_metadata"
+
+
+def _sequence(entry: Entry | None) -> int:
+    return entry.tag.sequence if entry is not None and entry.tag is not None else 0
+
+
+def _refuse_older_ledger(workshop: Workshop, found: _Found) -> None:
+    """Notice a ledger that was restored from a backup: records carry numbers that it never gave out (R38).
+
+    Its marks of what was dirty may be missing, so that only a comparison that begins now tells what differs.
+    """
+    given_out = workshop.state().sequence
+    if found.max_sequence > given_out:
+        reason = f"a record carries the sequence {found.max_sequence}, and the ledger gave out {given_out} at most"
+        workshop.ledger.require_reconcile(workshop.alias, reason, sequence=found.max_sequence)
+        raise IncarnationMismatch(
+            f"the ledger is older than the records of {workshop.alias}: it was restored from a backup",
+            reason,
+            f"undrift verify {workshop.alias}",
+        )
 
 
 def _embed_again(workshop: Workshop, follower: VectorField, keys: Sequence[DocumentId]) -> tuple[int, float | None]:

@@ -13,7 +13,7 @@ from undrift.domain.timing import LEASE_SAFETY, Timing
 from undrift.errors import NoMigration, UnknownAlias
 from undrift.flow.embed import EmbeddingDoor
 from undrift.ports.ledger import Ledger
-from undrift.ports.runtime import Clock
+from undrift.ports.runtime import Clock, Processes
 from undrift.ports.source import DocumentSource
 from undrift.ports.store import VectorStore
 
@@ -32,6 +32,7 @@ class Workshop:
         clock: the source of time.
         timing: how long leases last.
         settle_s: the fence horizon D: no request lands later than this after its deadline.
+        processes: tells which other processes are dead for certain.
     """
 
     alias: AliasName
@@ -43,6 +44,7 @@ class Workshop:
     clock: Clock
     timing: Timing
     settle_s: float
+    processes: Processes
 
     def state(self) -> AliasState:
         """Read what the alias and its migration are now."""
@@ -63,6 +65,19 @@ class Workshop:
                 f"alias {self.alias} has no running migration", hint=f"undrift plan {self.alias} --to MODEL"
             )
         return found
+
+    def bury_the_dead(self) -> None:
+        """End the leases of clients whose process is gone, where nothing of it can land any more.
+
+        Elsewhere their leases and the fence horizon have to pass: a request of theirs may be on its way.
+        """
+        route = self.state().route
+        fields = [field for field in (route.serving, route.follower) if field is not None]
+        if not all(self.store_of(field).capabilities.requests_die_with_process for field in fields):
+            return
+        for client in self.ledger.clients(self.alias):
+            if client.id != self.me and self.processes.is_gone(client.process):
+                self.ledger.bury(client.id)
 
     def lease_end(self) -> float:
         """Return until when, on this process's clock, a piece of work that is taken now may be written."""

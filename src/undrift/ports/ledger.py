@@ -69,8 +69,10 @@ class Ledger(Protocol):
 
     # Clients and their leases
 
-    def register_client(self, id: ClientId, *, host: str, pid: int, role: str, version: str, lease_s: float) -> None:
-        """Begin a lease for a process; a repeated call renews it."""
+    def register_client(
+        self, id: ClientId, *, host: str, pid: int, role: str, version: str, lease_s: float, process: str = ""
+    ) -> None:
+        """Begin a lease for a process; a repeated call renews it. `process` is its name in `ports.runtime.Processes`."""
         ...
 
     def join(self, client: ClientId, alias: AliasName) -> Route | None:
@@ -83,6 +85,11 @@ class Ledger(Protocol):
 
     def leave(self, client: ClientId) -> None:
         """End a lease; every operation of the client must be over."""
+        ...
+
+    def bury(self, client: ClientId) -> None:
+        """End everything of a client that is dead for certain and has no request in flight: its lease, pieces, claims
+        and open writes are over as if the fence horizon had passed."""
         ...
 
     def clients(self, alias: AliasName) -> list[ClientInfo]:
@@ -208,6 +215,14 @@ class Ledger(Protocol):
 
     def journal_state(self, alias: AliasName, keys: Iterable[DocumentId]) -> dict[DocumentId, tuple[bool, int]]:
         """Return for each touched key whether it is dirty, and its sequence."""
+        ...
+
+    def require_reconcile(self, alias: AliasName, reason: str, *, sequence: int) -> None:
+        """Close the cutover's gate until `reconciled`, and continue the journal's numbers after `sequence` at least."""
+        ...
+
+    def reconciled(self, alias: AliasName) -> None:
+        """Record that both fields were compared whole and are equal."""
         ...
 
     def lag(self, alias: AliasName) -> Lag:

@@ -20,3 +20,15 @@ class Clock(Protocol):
     def sleep(self, seconds: float) -> None:
         """Let this thread wait."""
         ...
+
+
+class Processes(Protocol):
+    """What is known about the processes that share a ledger."""
+
+    def me(self) -> str:
+        """Return a name of this process that no other one has or will have; empty where the system gives none."""
+        ...
+
+    def is_gone(self, name: str) -> bool:
+        """Whether the process of a name has ended for certain; False when that cannot be known."""
+        ...

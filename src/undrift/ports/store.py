@@ -35,6 +35,7 @@ class StoreCapabilities:
         layouts: where a second field can live.
         settles_within_s: no request lands later than this after the deadline it was sent with (the fence horizon D).
         shares_file_with_ledger: whether a write can be in one transaction with a ledger in the same file.
+        requests_die_with_process: whether nothing of a killed process can land any more: the store runs inside it.
     """
 
     name: str
@@ -43,6 +44,7 @@ class StoreCapabilities:
     layouts: frozenset[Layout]
     settles_within_s: float
     shares_file_with_ledger: bool = False
+    requests_die_with_process: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -135,15 +135,17 @@ class SqliteVectorCache:
         try:
             try:
                 return work(self._database)
-            except apsw.CantOpenError:
-                # Its folder is missing, or another process has put the file aside.
+            except (apsw.CantOpenError, apsw.ReadOnlyError):
+                # Its folder is missing, or the file was put aside or deleted (SQLITE_READONLY_DBMOVED).
                 self._path.parent.mkdir(parents=True, exist_ok=True)
             except (apsw.CorruptError, apsw.NotADBError) as error:
                 self._put_aside(error)
             self._database.close()
             return work(self._database)
         except (apsw.Error, OSError) as error:
-            self._complain(f"the vector cache {self._path} cannot be used: {error}; vectors are made again")
+            self._complain(
+                f"the vector cache {self._path} cannot be used ({_described(error)}); vectors are made again"
+            )
             return otherwise
 
     def _put_aside(self, error: apsw.Error) -> None:
@@ -156,12 +158,18 @@ class SqliteVectorCache:
             for suffix in ("", "-wal", "-shm"):
                 with suppress(FileNotFoundError):
                     Path(f"{self._path}{suffix}").replace(f"{aside}{suffix}")
-        self._complain(f"the vector cache {self._path} was damaged ({error}); it is now {aside}, and begun anew")
+        self._complain(
+            f"the vector cache {self._path} was damaged ({_described(error)}); it is now {aside}, and begun anew"
+        )
 
     def _complain(self, message: str) -> None:
         if not self._complained:
             self._complained = True
             _log.warning(message)
+
+
+def _described(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".removesuffix(": ")
 
 
 def _make_table(connection: apsw.Connection) -> None:

@@ -128,6 +128,8 @@ class CallableEmbedder:
                 f"the function of model {name} failed for {len(texts)} texts", f"{type(error).__name__}: {error}"
             ) from error
         try:
+            if answer is None:
+                raise TypeError("nothing was returned")
             with np.errstate(over="ignore"):
                 return np.ascontiguousarray(answer, dtype=np.float32)
         except (TypeError, ValueError) as error:

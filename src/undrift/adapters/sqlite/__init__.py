@@ -5,14 +5,13 @@ from __future__ import annotations
 from undrift.adapters.sqlite.database import Database
 from undrift.adapters.sqlite.filesystem import NETWORK_FILESYSTEMS, filesystem_of, refuse_network_filesystem
 from undrift.adapters.sqlite.session import SAFE_SQLITE, Durability, sqlite_is_safe
-from undrift.adapters.sqlite.translation import FileReplaced, Owner, translate, translating
+from undrift.adapters.sqlite.translation import Owner, translate, translating
 
 __all__ = [
     "NETWORK_FILESYSTEMS",
     "SAFE_SQLITE",
     "Database",
     "Durability",
-    "FileReplaced",
     "Owner",
     "filesystem_of",
     "refuse_network_filesystem",

@@ -15,7 +15,6 @@ import apsw
 
 from undrift.adapters.sqlite.filesystem import identity_of, refuse_network_filesystem
 from undrift.adapters.sqlite.session import Durability, Session
-from undrift.adapters.sqlite.translation import FileReplaced
 from undrift.adapters.sqlite.turnstile import POLL_S
 
 
@@ -91,7 +90,7 @@ class Database:
 
         Raises:
             apsw.BusyError: the turn to write did not come in time; nothing was begun.
-            FileReplaced: the file is gone or another one, and so is what was written.
+            apsw.ReadOnlyError: the file is gone or another one, and so is what was written (SQLITE_READONLY_DBMOVED).
         """
         with self._held() as session:
             if session.depth:
@@ -157,7 +156,7 @@ class Database:
 
     def _require_same_file(self, session: Session) -> None:
         if identity_of(self.path) != session.identity:
-            raise FileReplaced(f"{self.path} is not the file that was opened")
+            raise apsw.exception_for(apsw.SQLITE_READONLY_DBMOVED)
 
     def _forget_parent(self) -> None:
         """Leave the parent's connections alone after a fork: to use or to close them here would corrupt the file.

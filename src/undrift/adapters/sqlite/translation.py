@@ -12,10 +12,6 @@ import apsw
 from undrift.errors import ControlUnavailable, LedgerUnusable, StoreRejected, StoreUnavailable, UndriftError
 
 
-class FileReplaced(apsw.CantOpenError):
-    """The file was deleted or replaced while it was open; writing on would write into the one that nobody sees."""
-
-
 class Owner(Enum):
     """Whose file it is, which decides what a failure is called."""
 
@@ -30,7 +26,7 @@ def translate(error: apsw.Error, path: Path, owner: Owner) -> UndriftError:
     unavailable = ControlUnavailable if owner is Owner.LEDGER else StoreUnavailable
     name = f"{owner.value} {path}"
     match error:
-        case FileReplaced():
+        case apsw.ReadOnlyError() if getattr(error, "extendedresult", 0) == apsw.SQLITE_READONLY_DBMOVED:
             return unavailable(
                 f"{name} was deleted or replaced while it was in use",
                 "what was being written is lost with the old file, and was not acknowledged",

@@ -37,6 +37,7 @@ _CAPABILITIES = StoreCapabilities(
     max_dimensions=65_536,
     layouts=frozenset({Layout.COLLECTION}),
     settles_within_s=0.0,
+    requests_die_with_process=True,
 )
 #: Rows compared at a time: bounds the memory of a search.
 _BLOCK = 4096

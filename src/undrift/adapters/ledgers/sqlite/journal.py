@@ -94,14 +94,28 @@ class JournalTables(Session):
         )
         return {DocumentId(key): (state == DIRTY, seq) for key, state, seq in rows}
 
+    def require_reconcile(self, alias: AliasName, reason: str, *, sequence: int) -> None:
+        """Keep a cutover from happening before both fields were compared, and never give out a number twice."""
+        with self._write(Durability.FULL) as connection:
+            connection.execute(
+                "UPDATE alias SET needs_reconcile = ?, sequence = max(sequence, ?) WHERE name = ?",
+                (reason, sequence, alias),
+            )
+
+    def reconciled(self, alias: AliasName) -> None:
+        """Record that both fields were compared and are equal."""
+        with self._write(Durability.FULL) as connection:
+            connection.execute("UPDATE alias SET needs_reconcile = '' WHERE name = ?", (alias,))
+
     def lag(self, alias: AliasName) -> Lag:
-        """Return how far the follower is behind."""
-        route, _ = self._route(alias)
-        ((dirty, foreign, oldest),) = self._read(
-            "SELECT count(*), coalesce(sum(source != ?), 0), min(since) FROM dirty WHERE alias = ? AND state = 1",
-            (route.serving.key, alias),
-        )
-        ((operations,),) = self._read("SELECT count(*) FROM op WHERE alias = ?", (alias,))
+        """Return how far the follower is behind, at one moment."""
+        with self._snapshot():
+            route, _ = self._route(alias)
+            ((dirty, foreign, oldest),) = self._read(
+                "SELECT count(*), coalesce(sum(source != ?), 0), min(since) FROM dirty WHERE alias = ? AND state = 1",
+                (route.serving.key, alias),
+            )
+            ((operations,),) = self._read("SELECT count(*) FROM op WHERE alias = ?", (alias,))
         age = None if oldest is None else max(0.0, self._time() - oldest)
         return Lag(dirty=dirty, foreign=foreign, open=operations, oldest_s=age)
 

@@ -30,7 +30,7 @@ CREATE TABLE IF NOT EXISTS alias (
     model TEXT NOT NULL, mirror TEXT NOT NULL, needs_reconcile TEXT NOT NULL DEFAULT '') WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS client (
     id TEXT PRIMARY KEY, host TEXT NOT NULL, pid INTEGER NOT NULL, role TEXT NOT NULL, version TEXT NOT NULL,
-    lease_expires REAL NOT NULL) WITHOUT ROWID;
+    process TEXT NOT NULL, lease_expires REAL NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS ack (
     alias TEXT NOT NULL, client TEXT NOT NULL, epoch INTEGER NOT NULL, PRIMARY KEY (alias, client)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS op (
@@ -64,6 +64,17 @@ CREATE TABLE IF NOT EXISTS history (
     id INTEGER PRIMARY KEY, at TEXT NOT NULL, alias TEXT NOT NULL, who TEXT NOT NULL, action TEXT NOT NULL,
     epoch INTEGER NOT NULL, detail TEXT NOT NULL);
 CREATE INDEX IF NOT EXISTS history_by_alias ON history (alias, id);
+"""
+
+#: A wall clock may have been set back while the machine was off. Everything that was to end some time has ended by a new
+#: boot, because nobody has lived through it.
+_FIX_OFFSET = """
+INSERT INTO boot (id, offset) SELECT ?1, max(?2, coalesce(max(moment), 0) - ?3) FROM (
+    SELECT max(lease_expires) AS moment FROM client UNION ALL SELECT max(deadline) FROM op
+    UNION ALL SELECT max(hold_until) FROM alias UNION ALL SELECT max(expires) FROM chunk WHERE state < 3
+    UNION ALL SELECT max(claim_expires) FROM dirty UNION ALL SELECT max(since) FROM dirty
+    UNION ALL SELECT max(coordinator_expires) FROM migration)
+WHERE true ON CONFLICT (id) DO NOTHING
 """
 
 #: States of a dirty row: a clean one still means that the document was touched.
@@ -106,6 +117,7 @@ class Session:
 
     @contextmanager
     def _joint(self) -> Iterator[None]:
+        self._time()
         with translating(self.path, Owner.LEDGER), self.database.transaction(Durability.FULL):
             yield
 
@@ -115,39 +127,36 @@ class Session:
 
     @contextmanager
     def _write(self, durability: Durability) -> Iterator[apsw.Connection]:
+        self._time()
         with translating(self.path, Owner.LEDGER), self.database.transaction(durability) as connection:
             yield connection
 
     @contextmanager
     def _snapshot(self) -> Iterator[None]:
         """Let several reads see the same moment."""
-        with translating(self.path, Owner.LEDGER):
-            connection = self.database.connection()
-            if connection.in_transaction:
-                yield
-                return
-            connection.execute("BEGIN")
-            try:
-                yield
-            finally:
-                connection.execute("COMMIT")
+        self._time()
+        with translating(self.path, Owner.LEDGER), self.database.snapshot():
+            yield
 
     def _time(self) -> float:
         """Return seconds that all processes agree on and that a jump of the wall clock does not change.
 
         The suspend-aware clock of the machine starts anew at every boot, so each boot gets an offset, fixed by the first
-        process that asks.
+        process that asks. It asks before any transaction: one that is undone would take the offset with it.
         """
         if self._offset is None:
-            monotonic = self._clock.monotonic()
-            with self._write(Durability.FULL) as connection:
-                connection.execute(
-                    "INSERT INTO boot (id, offset) VALUES (?, max(?, (SELECT coalesce(max(offset), 0) FROM boot))) "
-                    "ON CONFLICT (id) DO NOTHING",
-                    (self._boot_id, self._clock.now().timestamp() - monotonic),
-                )
-                ((self._offset,),) = rows(connection, "SELECT offset FROM boot WHERE id = ?", (self._boot_id,))
+            self._offset = self._boot_offset()
         return self._clock.monotonic() + self._offset
+
+    def _boot_offset(self) -> float:
+        select = "SELECT offset FROM boot WHERE id = ?"
+        known = self._read(select, (self._boot_id,))
+        if not known:
+            with translating(self.path, Owner.LEDGER), self.database.transaction(Durability.FULL) as connection:
+                monotonic = self._clock.monotonic()
+                connection.execute(_FIX_OFFSET, (self._boot_id, self._clock.now().timestamp() - monotonic, monotonic))
+            known = self._read(select, (self._boot_id,))
+        return float(known[0][0])
 
     def _wall(self) -> str:
         return self._clock.now().isoformat()

@@ -60,7 +60,7 @@ class SyncTables(Session):
                 "AND NOT EXISTS (SELECT 1 FROM chunk WHERE migration = (SELECT migration FROM alias WHERE name = :alias) "
                 "  AND chunk.state = :publishing AND dirty.key > chunk.lo AND dirty.key <= chunk.hi) "
                 "AND EXISTS (SELECT 1 FROM migration JOIN alias ON alias.migration = migration.id WHERE alias.name = :alias "
-                f"  AND phase IN ({phases}) AND (run_status = :running OR source != :serving OR :only IS NOT NULL)) "
+                f"  AND phase IN ({phases}) AND (run_status = :running OR dirty.source != :serving OR :only IS NOT NULL)) "
                 "ORDER BY source = :serving, since LIMIT :limit",
                 values,
             )

@@ -18,8 +18,8 @@ FORMAT = 1
 METRICS = {Metric.COSINE: "cosine", Metric.L2: "l2"}
 #: Bytes of vectors in one chunk of `vec0`: a write goes through the chunk's pages one by one, a search reads it whole.
 CHUNK_BYTES = 64 * 1024
-#: A chunk with fewer living vectors than one in this many is emptied into the newest.
-SPARSE = 4
+#: A chunk with fewer living vectors than one place in this many is emptied into the newest one.
+SPARSE = 2
 
 _REGISTRY = """
 CREATE TABLE IF NOT EXISTS undrift_collections (

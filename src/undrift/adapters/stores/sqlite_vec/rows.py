@@ -15,6 +15,8 @@ from undrift.errors import StoreRejected
 #: The columns of a row without its text, in the order in which the functions below take them.
 COLUMNS = "r.id, r.metadata, r.space, r.content, r.sequence"
 
+#: `json.loads` also looks for what may stand around a value; here it is as it was written.
+_decode = json.JSONDecoder().raw_decode
 
 #: Sequence, space, content, metadata and text of a record.
 Row: TypeAlias = tuple[int, str, str, str, str]
@@ -81,5 +83,5 @@ def metadata_from(text: str) -> dict[str, Any]:
     """Return metadata from its stored form."""
     if text == "{}":
         return {}
-    metadata: dict[str, Any] = json.loads(text)
+    metadata: dict[str, Any] = _decode(text)[0]
     return metadata

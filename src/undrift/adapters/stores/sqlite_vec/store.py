@@ -30,6 +30,7 @@ _CAPABILITIES = StoreCapabilities(
     layouts=frozenset({Layout.COLLECTION}),
     settles_within_s=10,
     shares_file_with_ledger=True,
+    requests_die_with_process=True,
 )
 
 

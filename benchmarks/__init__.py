@@ -1,0 +1,1 @@
+"""What undrift costs, beside the bare client of the same store."""

@@ -1,0 +1,53 @@
+"""Measure what the product promises: `python -m benchmarks [NAME…] [--quick | --long]`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from benchmarks import backfill, fairness, imports, migration_latency, search, verify, write
+from benchmarks.table import machine, rendered
+
+BENCHMARKS: dict[str, ModuleType] = {
+    module.__name__.rpartition(".")[2]: module
+    for module in (search, write, backfill, verify, migration_latency, imports, fairness)
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the named benchmarks, or all of them, and print one table."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure what the product promises.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(BENCHMARKS)}; all by default")
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument("--quick", action="store_true", help="small sizes: to see that everything runs, not to quote")
+    size.add_argument("--long", action="store_true", help="also what takes many minutes: a million documents")
+    options = parser.parse_args(arguments)
+    unknown = [name for name in options.names if name not in BENCHMARKS]
+    if unknown:
+        parser.error(f"there is no benchmark {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
+    print(machine(), flush=True)
+    rows = []
+    for name in options.names or BENCHMARKS:
+        module = BENCHMARKS[name]
+        began = time.perf_counter()
+        print(f"{name} …", end=" ", file=sys.stderr, flush=True)
+        with tempfile.TemporaryDirectory(prefix="undrift-bench-") as folder:
+            rows += module.measure(Path(folder), _size(module, quick=options.quick, long=options.long))
+        print(f"{time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
+    print(rendered(rows))
+    return 0
+
+
+def _size(module: ModuleType, *, quick: bool, long: bool) -> Any:
+    if quick:
+        return module.QUICK
+    return getattr(module, "LONG", module.FULL) if long else module.FULL
+
+
+if __name__ == "__main__":
+    sys.exit(main())

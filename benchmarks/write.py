@@ -1,0 +1,68 @@
+"""How long a write takes outside a migration, beside the same transaction made by hand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+import undrift
+from benchmarks import vectors
+from benchmarks.measuring import Judged, Row, Target, in_turns, latency_rows
+from benchmarks.raw import RawClient
+from benchmarks.scene import ALIAS, document, documents, prepare
+
+#: Documents of one write.
+BATCH = 64
+_TARGET = Target(judged=Judged.RATIO, at_most=1.05)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """How much is there, and how often is written."""
+
+    documents: int
+    writes: int
+
+
+QUICK = Size(documents=2_000, writes=20)
+FULL = Size(documents=20_000, writes=200)
+
+
+def measure(folder: Path, size: Size = FULL) -> list[Row]:
+    """Return how long it takes to insert a batch, and to replace one with other texts."""
+    scene = prepare(folder / "ours", documents(size.documents))
+    # Each writes into a file of its own, so that neither pays for what the other left in the write-ahead log.
+    raw = RawClient(scene.copy(folder / "raw").store_file)
+    chance = np.random.default_rng(2)
+    fresh = [
+        [document(size.documents + number * BATCH + place) for place in range(BATCH)] for number in range(size.writes + 1)
+    ]
+    replaced = [
+        [document(int(place), number + 1) for place in chance.choice(size.documents, BATCH, replace=False)]
+        for number in range(size.writes + 1)
+    ]
+    rows = []
+    with scene.open() as plane:
+        alias = plane.alias(ALIAS)
+        for name, batches in (("insert", fresh), ("replace", replaced)):
+            made = [vectors.old([document.text for document in batch]) for batch in batches]
+            seconds = _write(alias, raw, batches, made)
+            rows += latency_rows(
+                f"{name} {BATCH} of {size.documents:,} documents", *seconds, p50=_TARGET, p99=None
+            )
+    raw.close()
+    return rows
+
+
+def _write(
+    alias: undrift.Alias, raw: RawClient, batches: list[list[undrift.Document]], made: list[np.ndarray]
+) -> tuple[list[float], list[float]]:
+    alias.upsert(batches[-1])
+    raw.upsert(batches[-1], made[-1])
+    return in_turns(
+        lambda number: alias.upsert(batches[number]),
+        lambda number: raw.upsert(batches[number], made[number]),
+        len(batches) - 1,
+    )

@@ -1,0 +1,141 @@
+"""What a server means when it does not answer with vectors: try again later, never, or not with this text."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+
+from undrift.errors import EmbedderRejected, EmbedderUnavailable, TextTooLong, UndriftError
+
+_TRY_AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
+#: Longest part of a server's own words that is shown.
+_MOST_WORDS = 500
+_NO_MONEY = re.compile(r"insufficient[_ ]quota|billing|credit|exceeded your current quota", re.IGNORECASE)
+_NO_MODEL = re.compile(
+    r"model[_ ]not[_ ]found|invalid[_ ]model|unknown model|is not supported\. supported models|model .*does not exist"
+    r"|deploymentnotfound|model .*not found|end of its life",
+    re.IGNORECASE,
+)
+_GONE = re.compile(
+    r"deprecat|retired|decommission|shut ?down|end of its life|no longer (available|supported)", re.IGNORECASE
+)
+#: The request as a whole is too much, which is no single text's fault.
+_TOO_MUCH = re.compile(r"per[_ ]request|batch size|too many (inputs|tokens overall)", re.IGNORECASE)
+_TOO_LONG = re.compile(
+    r"maximum context length|maximum input length|context length exceeded|exceeds? the (context|maximum)|too long"
+    r"|must have less than \d+ tokens|larger than the max context|input length exceeds",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """An answer without vectors.
+
+    Attributes:
+        error: what it means to the caller.
+        may_change: whether the same request may succeed later.
+        wait_s: how long the server asks to wait, in seconds; None when it does not say.
+    """
+
+    error: UndriftError
+    may_change: bool
+    wait_s: float | None = None
+
+
+def refusal(status: int, headers: Mapping[str, str], content: bytes, *, model: str, host: str) -> Refusal:
+    """Read an answer that is no success.
+
+    Args:
+        status: the HTTP status.
+        headers: the answer's headers, by lower-case name.
+        content: its body.
+        model: the model asked for.
+        host: the server's name, for the message.
+    """
+    code, words = _words(content)
+    text = f"{code} {words}"
+    detail = f"HTTP {status}" + (f", {code}" if code else "") + (f": {words[:_MOST_WORDS]}" if words else "")
+    if status in (401, 403) and not _NO_MODEL.search(text):
+        return _never(
+            EmbedderRejected(
+                f"{host} does not accept the key for model {model}",
+                detail,
+                "check the key of the model: api_key_env or api_key_file in undrift.toml",
+            )
+        )
+    if status in (404, 410) or (status in (400, 403) and _NO_MODEL.search(text)):
+        return _never(_missing_model(text, detail, model=model, host=host, is_gone=status == 410))
+    if status == 429 and _NO_MONEY.search(text):
+        return _never(
+            EmbedderRejected(
+                f"the account at {host} may not spend more on model {model}",
+                detail,
+                "raise the account's limit at the provider, then: undrift resume ALIAS",
+            )
+        )
+    if headers.get("x-should-retry") != "false" and (status in _TRY_AGAIN or headers.get("x-should-retry") == "true"):
+        does = "limits the rate of" if status == 429 else "cannot serve"
+        error = EmbedderUnavailable(f"{host} {does} model {model} at the moment", detail)
+        return Refusal(error=error, may_change=True, wait_s=_asked_wait(headers))
+    if 300 <= status < 400:
+        target = headers.get("location", "elsewhere")
+        return _never(
+            EmbedderRejected(f"{host} sends model {model} to {target}", detail, "set base_url to the final address")
+        )
+    if status in (400, 413, 422) and _TOO_LONG.search(text) and not _TOO_MUCH.search(text):
+        return _never(TextTooLong(f"a text is longer than model {model} at {host} takes", detail))
+    return _never(EmbedderRejected(f"{host} refused a request for model {model}", detail))
+
+
+def _missing_model(text: str, detail: str, *, model: str, host: str, is_gone: bool) -> EmbedderRejected:
+    if is_gone or _GONE.search(text):
+        return EmbedderRejected(
+            f"model {model} is retired at {host}",
+            f"{detail}\nnothing is embedded with another model instead",
+            "migrate to a model that lives: undrift plan ALIAS --to MODEL",
+        )
+    return EmbedderRejected(
+        f"{host} has no model {model}",
+        f"{detail}\nthe name is wrong, the account may not use it, or it is retired",
+        "check name and base_url of the model in undrift.toml",
+    )
+
+
+def _never(error: UndriftError) -> Refusal:
+    return Refusal(error=error, may_change=False)
+
+
+def _words(content: bytes) -> tuple[str, str]:
+    """Return an error body's code and message; providers have several forms, and proxies send HTML."""
+    try:
+        body = json.loads(content)
+    except ValueError:
+        return "", " ".join(content.decode("utf-8", "replace").split())
+    found = body.get("error", body.get("detail", body)) if isinstance(body, dict) else body
+    if isinstance(found, dict):
+        code = found.get("code") or found.get("type") or found.get("error_type") or ""
+        return str(code), str(found.get("message") or found.get("error") or found)
+    return "", str(found)
+
+
+def _asked_wait(headers: Mapping[str, str]) -> float | None:
+    """Read how long to wait: `retry-after-ms`, or `retry-after` in seconds or as a date."""
+    try:
+        if "retry-after-ms" in headers:
+            return max(0.0, float(headers["retry-after-ms"]) / 1000)
+        return max(0.0, float(headers["retry-after"]))
+    except KeyError:
+        return None
+    except ValueError:
+        pass
+    try:
+        moment = parsedate_to_datetime(headers.get("retry-after", ""))
+    except ValueError:
+        return None
+    return max(0.0, moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() - time.time())

@@ -1,0 +1,244 @@
+"""The verbs that prepare and run a migration: plan, start, worker, status, pause, resume, tune."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from undrift.cli import reports
+from undrift.cli.following import Lookout, regularly
+from undrift.cli.session import Amount, Assignment, Session, Verb, pass_session
+from undrift.cli.stopping import Stop, WakingClock
+from undrift.cli.watching import watch
+from undrift.errors import BadArgument, IllegalTransition
+
+if TYPE_CHECKING:
+    from undrift.control import ControlPlane
+    from undrift.domain.migration import Migration
+
+_FINISHING = "finishing the piece in hand; once more to stop at once"
+
+
+@click.command(cls=Verb)
+@click.argument("alias")
+@click.option("--to", "model", required=True, metavar="MODEL", help="The model to migrate to.")
+@pass_session
+def plan(session: Session, alias: str, model: str) -> None:
+    """Show what a migration would take and cost; changes nothing."""
+    with session.plane() as plane:
+        value = plane.plan(alias, model)
+    session.answer(value, reports.plan(value))
+
+
+@click.command(cls=Verb)
+@click.argument("alias")
+@click.option("--to", "model", required=True, metavar="MODEL", help="The model to migrate to.")
+@click.option("--budget-usd", type=Amount(), metavar="N", help="Stop before it costs more than so many dollars.")
+@click.option("--budget-tokens", type=click.IntRange(min=1), metavar="N", help="Stop before it takes more tokens.")
+@click.option("--no-budget", is_flag=True, help="A paid model may cost what it costs.")
+@click.option("--detach", is_flag=True, help="Only record it; workers do it.")
+@pass_session
+def start(
+    session: Session,
+    alias: str,
+    model: str,
+    budget_usd: float | None,
+    budget_tokens: int | None,
+    *,
+    no_budget: bool,
+    detach: bool,
+) -> None:
+    """Begin a migration and work on it until it is ready to cut over.
+
+    The same command goes on with one that was interrupted.
+    """
+    if no_budget and (budget_usd is not None or budget_tokens is not None):
+        raise BadArgument("--no-budget and a budget are both given", hint="leave one of them out")
+    stop = Stop(lambda: session.screen.at_once(_FINISHING))
+    role = "cli" if detach else "start"
+    with stop, stop.as_signalled(), session.plane(role, clock=WakingClock(stop)) as plane:
+        migration = plane.register(
+            alias, model, budget_usd=budget_usd, budget_tokens=budget_tokens, unlimited=no_budget
+        )
+        _change_budget(plane, migration, budget_usd, budget_tokens, unlimited=no_budget)
+        _refuse_to_go_on(migration)
+        if not detach:
+            _work(session, plane, alias, stop)
+    # As somebody who looks: this process is not a worker any more.
+    with session.plane() as plane:
+        value = plane.status(alias)
+    session.answer(value, reports.status(value))
+
+
+def _change_budget(
+    plane: ControlPlane, migration: Migration, usd: float | None, tokens: int | None, *, unlimited: bool
+) -> None:
+    """Give a migration that runs already the budget that was asked for now."""
+    given = {"budget_usd": usd, "budget_tokens": tokens}
+    has = {"budget_usd": migration.budget_usd, "budget_tokens": migration.budget_tokens}
+    if (unlimited or any(value is not None for value in given.values())) and given != has:
+        plane.tune(migration.alias, {key: "none" if value is None else str(value) for key, value in given.items()})
+
+
+def _refuse_to_go_on(migration: Migration) -> None:
+    """Pass when workers may work on a migration, or it is done with the back-fill."""
+    from undrift.control.status import halted
+    from undrift.domain.migration import Phase, RunStatus
+
+    alias = migration.alias
+    if migration.run_status is RunStatus.HALTED:
+        raise halted(migration)
+    hints = {
+        Phase.RETIRING: f"undrift complete {alias}",
+        Phase.ABORTING: f"undrift cancel {alias}",
+        Phase.ABORTED: f"undrift start {alias} --to {migration.target_model}",
+    }
+    if migration.phase in hints:
+        state = f"the migration of {alias} to {migration.target_model} is {migration.phase.value}"
+        raise IllegalTransition(f"{state}; it does not go on", hint=hints[migration.phase])
+
+
+def _work(session: Session, plane: ControlPlane, alias: str, stop: Stop) -> None:
+    from undrift.domain.migration import BEFORE_CUTOVER, RunStatus
+    from undrift.domain.route import AliasName
+
+    def until(migration: Migration | None) -> bool:
+        halted = migration is not None and migration.run_status is RunStatus.HALTED
+        return stop.requested() or halted or migration is None or migration.phase not in BEFORE_CUTOVER
+
+    with session.screen.meter() as meter:
+        lookout = Lookout(lambda: plane.glance(alias), meter, plane.clock.monotonic)
+
+        def waits(reason: str) -> None:
+            stop.check()
+            lookout.waits(reason)
+
+        with regularly(lookout.show):
+            plane.work(alias, until, on_wait=waits)
+    stop.check()
+    state = plane.ledger.alias(AliasName(alias))
+    if state is not None and state.migration is not None:
+        _refuse_to_go_on(state.migration)
+
+
+@click.command(cls=Verb)
+@click.argument("aliases", metavar="[ALIAS...]", nargs=-1)
+@click.option("--until-idle", is_flag=True, help="Exit when nothing is dirty and no back-fill is unfinished.")
+@pass_session
+def worker(session: Session, aliases: tuple[str, ...], *, until_idle: bool) -> None:
+    """Be one more worker, on any host, until SIGTERM or Ctrl-C.
+
+    Works on every migration there is, and waits for those to come; the piece in hand is finished before it exits.
+    """
+    screen = session.screen
+    stop = Stop(lambda: screen.at_once(_FINISHING))
+    with stop, session.plane("worker", clock=WakingClock(stop)) as plane:
+        lookouts: dict[str, Lookout] = {}
+
+        def lookout(alias: str) -> Lookout:
+            if alias not in lookouts:
+                lookouts[alias] = Lookout(lambda: plane.glance(alias), screen.log(), plane.clock.monotonic)
+            return lookouts[alias]
+
+        def waits(alias: str, reason: str) -> None:
+            if not alias:
+                screen.note(f"waiting: {reason}")
+                return
+            stop.check()
+            lookout(alias).waits(reason)
+
+        def worked(alias: str) -> None:
+            lookout(alias)
+
+        def show() -> None:
+            for one in list(lookouts.values()):
+                one.show()
+
+        screen.note(f"working on {', '.join(aliases) or 'every alias'}")
+        try:
+            with regularly(show):
+                plane.work_all(
+                    aliases,
+                    until=stop.requested,
+                    until_idle=until_idle,
+                    on_progress=worked,
+                    on_wait=waits,
+                    on_error=lambda alias, error: screen.note(f"{alias}: work has stopped: {error.message}"),
+                )
+        except KeyboardInterrupt:
+            if stop.insisted:
+                raise
+        states = [plane.glance(alias) for alias in sorted(lookouts)]
+    value = {"worked_on": [{"alias": state["alias"], "phase": state["phase"]} for state in states]}
+    session.answer(value, "\n".join(f"{state['alias']} is {state['phase'].replace('_', ' ')}" for state in states))
+
+
+@click.command(cls=Verb)
+@click.argument("alias", required=False)
+@click.option("--watch", "watching", is_flag=True, help="Show it again and again, until the migration is over.")
+@pass_session
+def status(session: Session, alias: str | None, *, watching: bool) -> None:
+    """Show where a migration stands, and what to type next.
+
+    Without ALIAS, all of them. With --watch and --json, one JSON document a line, whenever something has changed.
+    """
+    with session.plane() as plane:
+        if watching:
+            watch(session, plane, alias or _only_alias(plane))
+            return
+        if alias:
+            value: Any = plane.status(alias)
+            text = reports.status(value)
+        else:
+            value = [plane.status(name) for name in plane.ledger.aliases()]
+            text = (
+                reports.status(value[0])
+                if len(value) == 1
+                else reports.overview(value)
+                if value
+                else "no alias is in use yet: undrift alias list"
+            )
+    session.answer(value, text)
+
+
+def _only_alias(plane: ControlPlane) -> str:
+    names = plane.ledger.aliases()
+    if len(names) != 1:
+        known = ", ".join(names) or "none"
+        raise BadArgument("--watch takes one alias", f"there are: {known}", "undrift status ALIAS --watch")
+    return names[0]
+
+
+@click.command(cls=Verb)
+@click.argument("alias")
+@pass_session
+def pause(session: Session, alias: str) -> None:
+    """Stop the back-fill; searches and writes go on."""
+    with session.plane() as plane:
+        value = plane.pause(alias)
+    session.answer(value, reports.status(value))
+
+
+@click.command(cls=Verb)
+@click.argument("alias")
+@pass_session
+def resume(session: Session, alias: str) -> None:
+    """Let workers work again, after a pause or a halt."""
+    with session.plane() as plane:
+        value = plane.resume(alias)
+    session.answer(value, reports.status(value))
+
+
+@click.command(cls=Verb)
+@click.argument("alias")
+@click.argument("settings", metavar="KEY=VALUE...", type=Assignment(), nargs=-1, required=True)
+@pass_session
+def tune(session: Session, alias: str, settings: tuple[tuple[str, str], ...]) -> None:
+    """Change the budget of a running migration.
+
+    The settings are budget_usd=N and budget_tokens=N; none instead of a number is no limit.
+    """
+    with session.plane() as plane:
+        value = plane.tune(alias, dict(settings))
+    session.answer(value, reports.status(value))

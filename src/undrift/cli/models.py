@@ -1,0 +1,178 @@
+"""The verbs about models and aliases: what is configured, and what it means now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from undrift.cli.layout import columns, number, paragraphs, plural
+from undrift.cli.session import Assignment, Session, Verbs, pass_session, toml_values
+from undrift.errors import BadArgument
+
+
+@click.group(cls=Verbs)
+def model() -> None:
+    """Embedding models of the configuration."""
+
+
+@model.command("add")
+@click.argument("name")
+@click.option("--provider", required=True, help="hashing, wordllama, sentence_transformers, callable or openai.")
+@click.option("--name", "model_name", metavar="MODEL", help="What the provider calls the model.")
+@click.option("--dimensions", type=click.IntRange(min=1), help="Length of its vectors, where it can be chosen.")
+@click.option("--base-url", metavar="URL", help="Where an OpenAI-compatible server answers.")
+@click.option("--path", type=click.Path(path_type=Path), metavar="DIR", help="Where a local model lies.")
+@click.option("--function", metavar="MODULE:NAME", help="The Python function of a callable model.")
+@click.option(
+    "--option", "options", type=Assignment(), multiple=True, metavar="KEY=VALUE", help="Any other key of the provider."
+)
+@pass_session
+def add_model(
+    session: Session,
+    /,
+    name: str,
+    provider: str,
+    model_name: str | None,
+    options: tuple[tuple[str, str], ...],
+    **known: Any,
+) -> None:
+    """Add a model to the configuration, after it has embedded the probe texts."""
+    values = {"name": model_name, **{key: value for key, value in known.items() if key != "path"}}
+    values["path"] = None if known["path"] is None else str(known["path"])
+    given = {key: value for key, value in values.items() if value is not None}
+    more = toml_values(options)
+    if twice := sorted(given.keys() & more.keys()):
+        raise BadArgument(f"{', '.join(twice)} is given twice", hint=f"leave out --option {twice[0]}=…")
+    with session.plane() as plane:
+        shown = plane.add_model(name, provider, {**given, **more})
+    session.answer(shown, f"added model {name}\n{_model(shown)}")
+
+
+@model.command("list")
+@pass_session
+def list_models(session: Session) -> None:
+    """List the configured models; none of them is called."""
+    with session.plane() as plane:
+        models = plane.models()
+    rows = [(one["name"], one["provider"], _options(one)) for one in models]
+    session.answer(models, columns([("MODEL", "PROVIDER", "OPTIONS"), *rows]) if models else "no model is configured")
+
+
+@model.command("show")
+@click.argument("name")
+@pass_session
+def show_model(session: Session, name: str) -> None:
+    """Show a model's space and what it serves, after its probe texts have proved it."""
+    with session.plane() as plane:
+        shown = plane.show_model(name)
+    session.answer(shown, f"{name}\n{_model(shown)}")
+
+
+def _options(model: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in model.items() if key not in ("name", "provider"))
+
+
+def _model(shown: Mapping[str, Any]) -> str:
+    price = (
+        f"${shown['usd_per_million_tokens']:g} a million tokens"
+        if shown["usd_per_million_tokens"]
+        else "price not known"
+    )
+    known = {
+        "provider": shown["provider"],
+        "space": shown["space"],
+        **{key: value for key, value in shown.items() if key not in _NOT_OF_THE_SPACE and value not in (None, "")},
+        "cost": price if shown["paid"] else "none",
+        "serves": ", ".join(shown["serves"]) or "no alias",
+    }
+    return columns([(key.replace("_", " "), str(value)) for key, value in known.items()], indent=2)
+
+
+_NOT_OF_THE_SPACE = frozenset({"name", "provider", "space", "paid", "usd_per_million_tokens", "serves"})
+
+
+@click.group(cls=Verbs)
+def alias() -> None:
+    """Collections under stable names."""
+
+
+@alias.command("create")
+@click.argument("name")
+@click.option("--store", required=True, help="Name of its store in the configuration.")
+@click.option("--model", "model_name", required=True, metavar="MODEL", help="Name of the model it begins with.")
+@click.option("--collection", help="Name of its collection in the store; the alias's own by default.")
+@click.option(
+    "--mirror",
+    type=click.Choice(["journal", "inline"]),
+    default="journal",
+    show_default=True,
+    help="inline: a write during a migration also waits until the other field has it.",
+)
+@pass_session
+def create_alias(
+    session: Session, name: str, *, store: str, model_name: str, collection: str | None, mirror: str
+) -> None:
+    """Make an empty collection under a new name, and add it to the configuration."""
+    with session.plane() as plane:
+        shown = plane.create_alias(name, store=store, collection=collection or name, model=model_name, mirror=mirror)
+        shown["clients"] = []
+    session.answer(shown, f"created alias {name}\n{_alias(shown)}")
+
+
+@alias.command("show")
+@click.argument("name")
+@pass_session
+def show_alias(session: Session, name: str) -> None:
+    """Show what an alias means now, and which processes use it."""
+    with session.plane() as plane:
+        shown = plane.show_alias(name)
+    session.answer(shown, f"{name}\n{_alias(shown)}")
+
+
+@alias.command("list")
+@pass_session
+def list_aliases(session: Session) -> None:
+    """List every alias with the model it is served by."""
+    with session.plane() as plane:
+        aliases = plane.aliases()
+    rows = [
+        (
+            one["alias"],
+            one["serving"]["model"] or "",
+            f"{one['serving']['store']}/{one['serving']['collection']}",
+            "" if one["serving"]["documents"] is None else number(one["serving"]["documents"]),
+            "not used yet"
+            if one["epoch"] is None
+            else f"migrating to {one['follower']['model']}"
+            if one["follower"]
+            else "",
+        )
+        for one in aliases
+    ]
+    head = ("ALIAS", "MODEL", "FIELD", "DOCUMENTS", "")
+    session.answer(aliases, columns([head, *rows], right=frozenset({3})) if rows else "there is no alias")
+
+
+def _alias(shown: Mapping[str, Any]) -> str:
+    rows = [
+        ("epoch", f"{shown['epoch']} ({shown['mode']})"),
+        ("mirror", shown["mirror"]),
+        ("serving", _field(shown["serving"])),
+    ]
+    if shown["follower"]:
+        rows.append(("follower", _field(shown["follower"])))
+    clients = columns(
+        [
+            ("Clients:" if index == 0 else "", client["role"], client["host"], f"pid {client['pid']}")
+            for index, client in enumerate(shown["clients"])
+        ]
+    )
+    return paragraphs(columns(rows, indent=2), clients)
+
+
+def _field(field: Mapping[str, Any]) -> str:
+    count = "documents not known" if field["documents"] is None else plural(field["documents"], "document")
+    return f"{field['store']}/{field['collection']}, {count}, model {field['model']}, space {field['space']}"

@@ -1,0 +1,41 @@
+"""The conformance kit for ledgers: every rule of `undrift.ports.ledger` as a test that any adapter can run.
+
+Write a `LedgerBench` for the adapter, and a test class with a fixture `bench`:
+
+    class TestMyLedger(LedgerConformance):
+        @pytest.fixture
+        def bench(self, tmp_path):
+            bench = MyBench(tmp_path)
+            yield bench
+            bench.close()
+"""
+
+from __future__ import annotations
+
+from undrift.testing.ledgers.aliases import AliasRules, EvidenceRules
+from undrift.testing.ledgers.backfill import BackfillRules
+from undrift.testing.ledgers.bench import LedgerBench, Mark
+from undrift.testing.ledgers.bracket import BracketRules
+from undrift.testing.ledgers.carrying import CarryingRules, QuarantineRules
+from undrift.testing.ledgers.clients import ClientRules
+from undrift.testing.ledgers.migrations import MigrationRules, RouteRules
+from undrift.testing.ledgers.outages import ContentionRules, OutageRules
+
+
+class LedgerConformance(
+    AliasRules,
+    EvidenceRules,
+    ClientRules,
+    BracketRules,
+    BackfillRules,
+    CarryingRules,
+    QuarantineRules,
+    MigrationRules,
+    RouteRules,
+    OutageRules,
+    ContentionRules,
+):
+    """Every rule that a ledger has to keep; each test says in its name which."""
+
+
+__all__ = ["LedgerBench", "LedgerConformance", "Mark"]

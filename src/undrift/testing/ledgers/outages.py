@@ -1,0 +1,170 @@
+"""A ledger that cannot be reached, and one that many processes use at once."""
+
+from __future__ import annotations
+
+import inspect
+import multiprocessing
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from undrift.domain.checkpoint import Chunk, Claim
+from undrift.domain.gate import VerificationReport
+from undrift.domain.migration import Phase, RunStatus
+from undrift.domain.operation import OperationId
+from undrift.domain.route import FieldKey, Mode, Route
+from undrift.domain.space import ProvenSpace, Space
+from undrift.errors import ControlUnavailable
+from undrift.ports.ledger import Ledger
+from undrift.testing.ledgers import contention
+from undrift.testing.ledgers.bench import (
+    ALIAS,
+    LEASE_S,
+    ME,
+    SETTLE_S,
+    SOURCE,
+    TARGET,
+    LedgerBench,
+    a_migration,
+    begin,
+    ids,
+    migration_of,
+    write,
+)
+
+_CHUNK = Chunk(number=0, lo="", hi="b", count=1, fence=1)
+_CLAIM = Claim(key=ids("a")[0], source=FieldKey("main/kb"), sequence=1, attempts=0)
+_MIGRATION = a_migration()
+_ROUTE = Route(alias=ALIAS, epoch=2, mode=Mode.JOURNAL, serving=SOURCE, follower=TARGET)
+_PROVEN = ProvenSpace(
+    space=Space(channel="kit", model="small", revision="1", dimensions=2), model="m", probes=np.ones((1, 2), np.float32)
+)
+_REPORT = VerificationReport(
+    **dict.fromkeys(
+        ("compared", "missing", "extra", "mismatched", "requeued", "explained", "unverifiable", "sampled"), 0
+    ),
+    sample_min_cosine=None,
+    samples=(),
+    max_sequence=0,
+    epoch=1,
+    finished=datetime(2026, 1, 1, tzinfo=UTC),
+)
+#: How each method is called; `transaction_with` and `close_ledger` touch no file.
+_CALLS: dict[str, Callable[[Ledger], Any]] = {
+    "record_space": lambda it: it.record_space(_PROVEN),
+    "space": lambda it: it.space(_PROVEN.space.id),
+    "spaces": lambda it: it.spaces(),
+    "create_alias": lambda it: it.create_alias(ALIAS, SOURCE, model="old", mirror="journal"),
+    "alias": lambda it: it.alias(ALIAS),
+    "aliases": lambda it: it.aliases(),
+    "route": lambda it: it.route(ALIAS),
+    "register_client": lambda it: it.register_client(ME, host="h", pid=1, role="r", version="1", lease_s=1.0),
+    "join": lambda it: it.join(ME, ALIAS),
+    "renew": lambda it: it.renew(ME, {ALIAS: 1}, 1.0),
+    "leave": lambda it: it.leave(ME),
+    "bury": lambda it: it.bury(ME),
+    "clients": lambda it: it.clients(ALIAS),
+    "unacknowledged": lambda it: it.unacknowledged(ALIAS, 1, 1.0),
+    "open": lambda it: it.open(ALIAS, ids("a"), client=ME, deadline_s=1.0),
+    "close": lambda it: it.close(ALIAS, OperationId(1), ids("a")),
+    "reap": lambda it: it.reap(ALIAS, 1.0),
+    "add_chunks": lambda it: it.add_chunks(_MIGRATION.id, [_CHUNK], complete=True),
+    "last_chunk": lambda it: it.last_chunk(_MIGRATION.id),
+    "lease_chunk": lambda it: it.lease_chunk(ALIAS, _MIGRATION.id, owner=ME, lease_s=LEASE_S, settle_s=SETTLE_S),
+    "publish": lambda it: it.publish(ALIAS, _CHUNK, ids("a"), owner=ME, lease_s=LEASE_S),
+    "published": lambda it: it.published(ALIAS, _CHUNK, owner=ME),
+    "release_chunk": lambda it: it.release_chunk(ALIAS, _CHUNK, owner=ME),
+    "chunk_progress": lambda it: it.chunk_progress(_MIGRATION.id),
+    "claim": lambda it: it.claim(ALIAS, owner=ME, limit=1, lease_s=LEASE_S, settle_s=SETTLE_S),
+    "clear": lambda it: it.clear(ALIAS, [_CLAIM], owner=ME),
+    "postpone": lambda it: it.postpone(ALIAS, [_CLAIM], owner=ME, delay_s=1.0, error=""),
+    "mark": lambda it: it.mark(ALIAS, ids("a")),
+    "journal_state": lambda it: it.journal_state(ALIAS, ids("a")),
+    "require_reconcile": lambda it: it.require_reconcile(ALIAS, "restored", sequence=1),
+    "reconciled": lambda it: it.reconciled(ALIAS),
+    "lag": lambda it: it.lag(ALIAS),
+    "in_flight": lambda it: it.in_flight(ALIAS, 1.0),
+    "quarantine": lambda it: it.quarantine(ALIAS, dict.fromkeys(ids("a"), ("r", ""))),
+    "release": lambda it: it.release(ALIAS, ids("a")),
+    "quarantined": lambda it: it.quarantined(ALIAS),
+    "quarantined_count": lambda it: it.quarantined_count(ALIAS),
+    "register_migration": lambda it: it.register_migration(_MIGRATION, who=""),
+    "coordinate": lambda it: it.coordinate(_MIGRATION.id, owner=ME, lease_s=1.0),
+    "yield_coordination": lambda it: it.yield_coordination(_MIGRATION.id, owner=ME),
+    "save_phase": lambda it: it.save_phase(_MIGRATION, was=Phase.BACKFILL, who=""),
+    "save_run_status": lambda it: it.save_run_status(_MIGRATION.id, RunStatus.PAUSED, reason="", who=""),
+    "spend": lambda it: it.spend(_MIGRATION.id, 1),
+    "set_budget": lambda it: it.set_budget(_MIGRATION.id, tokens=1, usd=None),
+    "change_mode": lambda it: it.change_mode(_ROUTE, Mode.JOURNAL, migration=_MIGRATION, was=Phase.BACKFILL, who=""),
+    "hold": lambda it: it.hold(_ROUTE, 1.0),
+    "flip": lambda it: it.flip(
+        _ROUTE, migration=_MIGRATION, was=Phase.BACKFILL, who="", max_dirty=None, max_quarantined=None
+    ),
+    "save_verification": lambda it: it.save_verification(ALIAS, _REPORT),
+    "verification": lambda it: it.verification(ALIAS),
+    "tune": lambda it: it.tune(ALIAS, {"a": "b"}),
+    "tuning": lambda it: it.tuning(ALIAS),
+    "save_golden": lambda it: it.save_golden("g", {}),
+    "golden": lambda it: it.golden("g"),
+    "golden_names": lambda it: it.golden_names(),
+    "history": lambda it: it.history(ALIAS),
+}
+
+
+class OutageRules:
+    """What happens when the ledger is out of reach."""
+
+    def test_the_kit_calls_every_method_of_the_port(self) -> None:
+        """A method that is added to the port is added here."""
+        port = {name for name, _ in inspect.getmembers(Ledger, inspect.isfunction) if not name.startswith("_")}
+
+        assert port - {"transaction_with", "close_ledger"} == set(_CALLS)
+
+    @pytest.mark.parametrize("method", sorted(_CALLS))
+    def test_a_ledger_out_of_reach_is_said_to_be(self, bench: LedgerBench, method: str) -> None:
+        """Every method raises `ControlUnavailable`, and works again when the ledger is back."""
+        begin(bench.ledger)
+        write(bench.ledger, "a")
+
+        with bench.cut_off(), pytest.raises(ControlUnavailable):
+            _CALLS[method](bench.ledger)
+
+        assert migration_of(bench.ledger).phase is Phase.BACKFILL
+
+
+class ContentionRules:
+    """Several processes on the machine's own clock: writers, a worker, and nothing lost."""
+
+    def test_what_processes_write_at_once_is_carried_over_whole(self, bench: LedgerBench, tmp_path: Path) -> None:
+        """Two writers change the same documents while two workers carry them; in the end both sides are equal.
+
+        The documents are files, so that each change has a moment of its own at which it happens.
+        """
+        begin(bench.ledger)
+        here, there = tmp_path / "here", tmp_path / "there"
+        here.mkdir()
+        there.mkdir()
+        context = multiprocessing.get_context("spawn")
+        done = context.Event()
+        task = (bench.opener(), here, there)
+        workers = [context.Process(target=contention.carry, args=(*task, done, name)) for name in ("w1", "w2")]
+        writers = [context.Process(target=contention.write, args=(*task, name)) for name in ("c1", "c2")]
+        for process in (*workers, *writers):
+            process.start()
+        for process in writers:
+            process.join()
+        done.set()
+        for process in workers:
+            process.join()
+
+        assert [process.exitcode for process in (*workers, *writers)] == [0, 0, 0, 0]
+        assert bench.operations(ALIAS) == 0
+        assert bench.ledger.lag(ALIAS).dirty == 0
+        marks = [bench.mark(ALIAS, key) for key in contention.KEYS]
+        assert all(mark is not None and mark.open == 0 for mark in marks)
+        assert contention.content(there) == contention.content(here)
+        assert len(contention.content(here)) == len(contention.KEYS)

@@ -1,0 +1,18 @@
+"""A local server that speaks the `/v1/embeddings` dialect over any embedding model, with failures on demand."""
+
+from __future__ import annotations
+
+from undrift.testing.provider.faults import AnswerAs, Fault, Refuse, Spoil, Wait, quota_exhausted, rate_limited
+from undrift.testing.provider.service import EmbeddingProvider, Request
+
+__all__ = [
+    "AnswerAs",
+    "EmbeddingProvider",
+    "Fault",
+    "Refuse",
+    "Request",
+    "Spoil",
+    "Wait",
+    "quota_exhausted",
+    "rate_limited",
+]
