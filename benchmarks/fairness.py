@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -47,9 +48,8 @@ def measure(folder: Path, size: Size = FULL) -> list[Row]:
                 for crew in (ours, theirs):
                     crew.ask(0.2)
                 for _ in range(size.rounds):
-                    for crew, kept in ((ours, queued), (theirs, plain)):
-                        for answer in crew.ask(size.seconds):
-                            kept += answer
+                    queued += chain.from_iterable(ours.ask(size.seconds))
+                    plain += chain.from_iterable(theirs.ask(size.seconds))
             named = f"open and close, {count} {'processes' if count > 1 else 'process'}"
             rows += latency_rows(named, queued, plain, p50=None, p99=None)
             rows += [
@@ -66,7 +66,7 @@ def measure(folder: Path, size: Size = FULL) -> list[Row]:
 
 def _bracket(connection: Connection, number: int, scene: Scene, queue: bool) -> None:
     if not queue:
-        Turnstile.turn = _no_turn  # type: ignore[method-assign]
+        Turnstile.turn = _no_turn  # type: ignore[method-assign,assignment]
     alias = AliasName(ALIAS)
     keys = [DocumentId(f"{number}-{place}") for place in range(BATCH)]
     with scene.open() as plane:

@@ -93,7 +93,7 @@ def _core() -> set[str]:
 
 
 def _installed_mb(name: str) -> float:
-    """Return the size of a distribution's files; compiled Python is left out, since whether it is there depends on the installer."""
+    """Return the size of a distribution's files, without compiled Python, which not every installer leaves there."""
     return sum(_sizes(name)) / 1e6
 
 

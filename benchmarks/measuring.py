@@ -80,7 +80,9 @@ def timed(call: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def in_turns(ours: Callable[[int], object], baseline: Callable[[int], object], rounds: int) -> tuple[list[float], list[float]]:
+def in_turns(
+    ours: Callable[[int], object], baseline: Callable[[int], object], rounds: int
+) -> tuple[list[float], list[float]]:
     """Time two calls in turns, each given the number of the round; who comes first changes with every round.
 
     Returns:

@@ -22,24 +22,24 @@ from undrift.domain.route import AliasName
 #: When a write began on the clock that all processes share, and how long it took, in seconds.
 Write = tuple[float, float]
 
-#: Mean pause of a writer between two writes, in seconds.
-_PAUSE_S = 0.1
 _LOOK_S = 0.01
+_GIVE_UP_S = 300.0
 _TARGET = Target(judged=Judged.ADDED, at_most=10)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Size:
-    """How much is migrated, how many write at the same time, and for how long."""
+    """How much is migrated, how many write at the same time, for how long, and how they pause between two writes."""
 
     documents: int
     writers: tuple[int, ...]
     seconds: float
+    pause_s: float
     rounds: int
 
 
-QUICK = Size(documents=4_000, writers=(1, 2), seconds=2.0, rounds=1)
-FULL = Size(documents=50_000, writers=(1, 4), seconds=10.0, rounds=2)
+QUICK = Size(documents=4_000, writers=(1, 2), seconds=2.0, pause_s=0.1, rounds=1)
+FULL = Size(documents=50_000, writers=(1, 4), seconds=10.0, pause_s=0.1, rounds=2)
 
 
 def measure(folder: Path, size: Size = FULL) -> list[Row]:
@@ -50,9 +50,10 @@ def measure(folder: Path, size: Size = FULL) -> list[Row]:
             place = f"{'one' if one_file else 'two'}-{writers}"
             scene = prepare(folder / place, documents(size.documents), one_file=one_file)
             found = _measure(scene, size, writers)
-            who = f"write {BATCH}, {writers} {'processes' if writers > 1 else 'process'}, ledger in {'the same' if one_file else 'its own'} file"
-            rows += latency_rows(f"{who}, journal only", found.journaled, found.before, p50=_TARGET, p99=None)
-            rows += latency_rows(f"{who}, back-fill at full speed", found.filling, found.before, p50=_TARGET, p99=None)
+            who = f"{writers} {'processes' if writers > 1 else 'process'} write {BATCH}"
+            where = "ledger in the store's file" if one_file else "ledger in its own file"
+            for what, taken in (("journal only", found.journaled), ("full back-fill", found.filling)):
+                rows += latency_rows(f"{who}, {where}, {what}", taken, found.before, p50=_TARGET, p99=None)
     return rows
 
 
@@ -66,7 +67,7 @@ class _Found:
 def _measure(scene: Scene, size: Size, writers: int) -> _Found:
     """Let processes write before a migration, while it only journals, and while it fills, again and again."""
     found = _Found()
-    with Crew(writers, _write, scene, size.documents) as crew, scene.open() as plane:
+    with Crew(writers, _write, scene, size) as crew, scene.open() as plane:
         crew.ask(0.5)
         for _ in range(size.rounds):
             found.before += _durations(crew.ask(size.seconds))
@@ -74,14 +75,25 @@ def _measure(scene: Scene, size: Size, writers: int) -> _Found:
             plane.work(ALIAS, lambda migration: migration is None or migration.phase is Phase.BACKFILL)
             found.journaled += _durations(crew.ask(size.seconds))
             plane.cancel(ALIAS, drop=True)
-            with _watching(plane) as filling, migrating(scene):
-                writes = crew.ask(size.seconds * 2)
-            found.filling += _durations(writes, within=filling)
+            found.filling += _while_filling(plane, scene, crew, size, writers)
     return found
 
 
-def _write(connection: Connection, number: int, scene: Scene, count: int) -> None:
-    """Replace documents chosen at random with other texts, for as long as one is told, with pauses."""
+def _while_filling(plane: ControlPlane, scene: Scene, crew: Crew, size: Size, writers: int) -> list[float]:
+    """Let a worker process migrate again and again until enough writes fell into its back-fills."""
+    enough = size.seconds / size.pause_s / 2 * writers
+    found: list[float] = []
+    started = time.monotonic()
+    with _watching(plane) as spans, migrating(scene):
+        while len(found) < enough:
+            if time.monotonic() - started > _GIVE_UP_S:
+                raise TimeoutError(f"only {len(found)} writes fell into a back-fill")
+            found += _durations(crew.ask(size.seconds), within=spans)
+    return found
+
+
+def _write(connection: Connection, number: int, scene: Scene, size: Size) -> None:
+    """Replace documents chosen at random with other texts, for as long as one is told, with pauses of random length."""
     chance = random.Random(number)
     edition = number * 1_000_000
     with scene.open() as plane:
@@ -91,8 +103,8 @@ def _write(connection: Connection, number: int, scene: Scene, count: int) -> Non
             until = time.monotonic() + seconds
             while time.monotonic() < until:
                 edition += 1
-                batch = [document(place, edition) for place in chance.sample(range(count), BATCH)]
-                time.sleep(chance.expovariate(1 / _PAUSE_S))
+                batch = [document(place, edition) for place in chance.sample(range(size.documents), BATCH)]
+                time.sleep(chance.expovariate(1 / size.pause_s))
                 began = time.monotonic()
                 alias.upsert(batch)
                 writes.append((began, time.monotonic() - began))

@@ -10,6 +10,7 @@ from typing import Any
 import apsw
 import sqlite_vec
 
+from benchmarks.vectors import DIMENSIONS
 from undrift import Document
 from undrift.domain.record import Vectors
 
@@ -30,6 +31,16 @@ class RawClient:
         ((number,),) = self._connection.execute("SELECT number FROM undrift_collections WHERE name = ?", (collection,))
         self._rows = f"undrift_rows_{number}"
         self._vectors = f"undrift_vectors_{number}"
+
+    def lay_out_by_default(self) -> None:
+        """Put new vectors into a table as `vec0` makes it when it is not told how: in chunks of 1,024 vectors."""
+        self._connection.execute(
+            f"CREATE VIRTUAL TABLE by_default USING vec0(embedding float[{DIMENSIONS}] distance_metric=cosine)"
+        )
+        with self._connection as connection:
+            held = connection.execute(f"SELECT rowid, embedding FROM {self._vectors}").fetchall()
+            connection.executemany("INSERT INTO by_default (rowid, embedding) VALUES (?, ?)", held)
+        self._vectors = "by_default"
 
     def search(self, vector: bytes, k: int = 10) -> list[dict[str, Any]]:
         """Return the k nearest documents."""
@@ -72,7 +83,8 @@ class RawClient:
         """Write a batch of new documents under consecutive numbers, as fast as the store takes them."""
         with self._connection as connection:
             connection.executemany(
-                f"INSERT INTO {self._rows} (number, sequence, space, content, id, metadata, text) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                f"INSERT INTO {self._rows} (number, sequence, space, content, id, metadata, text) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?)",
                 ((number, *_row(document)) for number, document in enumerate(documents, first)),
             )
             connection.executemany(

@@ -29,6 +29,7 @@ query_function = "benchmarks.vectors:old_query"
 name = "old"
 revision = "1"
 dimensions = {dimensions}
+batch_size = 256
 worth_keeping = false
 
 [models.new]
@@ -37,6 +38,7 @@ function = "benchmarks.vectors:new"
 name = "new"
 revision = "1"
 dimensions = {dimensions}
+batch_size = 256
 worth_keeping = false
 
 [models.wordllama]

@@ -34,7 +34,10 @@ def rendered(rows: Sequence[Row]) -> str:
     widths = [max(len(line[column]) for line in lines) for column in range(len(_HEAD))]
     texts = []
     for line in lines:
-        cells = [line[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(line[1:5], widths[1:5], strict=True))]
+        cells = [
+            line[0].ljust(widths[0]),
+            *(cell.rjust(width) for cell, width in zip(line[1:5], widths[1:5], strict=True)),
+        ]
         texts.append("  ".join([*cells, line[5].ljust(widths[5]), line[6]]).rstrip())
     return "\n".join(texts)
 

@@ -33,32 +33,37 @@ FULL = Size(documents=20_000, writes=200)
 def measure(folder: Path, size: Size = FULL) -> list[Row]:
     """Return how long it takes to insert a batch, and to replace one with other texts."""
     scene = prepare(folder / "ours", documents(size.documents))
-    # Each writes into a file of its own, so that neither pays for what the other left in the write-ahead log.
-    raw = RawClient(scene.copy(folder / "raw").store_file)
     chance = np.random.default_rng(2)
     fresh = [
-        [document(size.documents + number * BATCH + place) for place in range(BATCH)] for number in range(size.writes + 1)
+        [document(size.documents + number * BATCH + place) for place in range(BATCH)]
+        for number in range(size.writes + 1)
     ]
     replaced = [
         [document(int(place), number + 1) for place in chance.choice(size.documents, BATCH, replace=False)]
         for number in range(size.writes + 1)
     ]
     rows = []
-    with scene.open() as plane:
-        alias = plane.alias(ALIAS)
-        for name, batches in (("insert", fresh), ("replace", replaced)):
-            made = [vectors.old([document.text for document in batch]) for batch in batches]
-            seconds = _write(alias, raw, batches, made)
-            rows += latency_rows(
-                f"{name} {BATCH} of {size.documents:,} documents", *seconds, p50=_TARGET, p99=None
-            )
-    raw.close()
+    for layout, target in (("the same tables", _TARGET), ("vec0 as it comes", None)):
+        # Each writes into a file of its own, so that neither pays for what the other left in the write-ahead log.
+        ours, theirs = scene.copy(folder / f"ours, {layout}"), scene.copy(folder / layout)
+        raw = RawClient(theirs.store_file)
+        if target is None:
+            raw.lay_out_by_default()
+        with ours.open() as plane:
+            alias = plane.alias(ALIAS)
+            for name, batches in (("insert", fresh), ("replace", replaced)):
+                seconds = _write(alias, raw, batches)
+                named = f"{name} {BATCH} in {size.documents:,} documents, beside {layout}"
+                rows += latency_rows(named, *seconds, p50=target, p99=None)
+        raw.close()
     return rows
 
 
 def _write(
-    alias: undrift.Alias, raw: RawClient, batches: list[list[undrift.Document]], made: list[np.ndarray]
+    alias: undrift.Alias, raw: RawClient, batches: list[list[undrift.Document]]
 ) -> tuple[list[float], list[float]]:
+    """Write all batches in turns; the last one before the time is taken. The baseline is given its vectors."""
+    made = [vectors.old([document.text for document in batch]) for batch in batches]
     alias.upsert(batches[-1])
     raw.upsert(batches[-1], made[-1])
     return in_turns(

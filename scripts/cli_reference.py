@@ -18,41 +18,126 @@ PAGE = Path(__file__).resolve().parents[1] / "docs" / "reference" / "cli.md"
 
 HEAD = """# The command line
 
-<!-- Written by `python -m scripts.cli_reference`; a test keeps it up to date. Change the command's own help instead. -->
+<!-- Written by `python -m scripts.cli_reference`; a test keeps it up to date. Change the help of the verb instead. -->
 
-Results go to standard output, everything else (progress, waits, steps, warnings, errors) to standard error. Progress is a
-bar at a terminal and a line every few seconds elsewhere, with what it waits for; the time that is left is told once 1 % is
-done and every document is counted.
+Results go to standard output, everything else (progress, waits, steps, warnings, errors) to standard error. Progress
+is a bar at a terminal and a line every few seconds elsewhere, with what it waits for. The time that is left is told
+once 1 % is done and every document is counted.
 
-With `--json` a result is one JSON document, and so is an error: `{"error": {"kind", "message", "detail", "hint"}}`.
-`export` and `get` write JSON Lines; `get --json` is one document, with the ids that are `missing`.
+`cutover`, `rollback`, `complete`, `cancel --drop` and `delete --filter '{}'` ask at a terminal; elsewhere they want
+`--yes`.
 
 | exit code | meaning |
 | --- | --- |
-| 0 | done |
-| 1 | a defect of undrift, which is told in one line (`--debug` tells more), or nobody reads standard output any more |
-| 2 | usage: the call, a document or the configuration is wrong |
-| 3 | refused: a gate does not hold, something was not confirmed, or what was looked at is not as it should be (`verify`, `doctor`, `cutover --dry-run`) |
-| 4 | a back-end failed: a store, a provider, a disk |
-| 5 | conflict: another process was first; try again |
-| 130, 143 | interrupted by Ctrl-C, by SIGTERM; the same command goes on (`worker` finishes its piece and exits with 0) |
+"""
 
-`cutover`, `rollback`, `complete`, `cancel --drop` and `delete --filter '{}'` ask at a terminal; elsewhere they want `--yes`.
+EXIT_CODES = {
+    "0": "done",
+    "1": "a defect of undrift, told in one line (`--debug` tells more); or nobody reads standard output any more",
+    "2": "usage: the call, a document or the configuration is wrong",
+    "3": "refused: a gate does not hold, something was not confirmed, or what was looked at is not as it should be "
+    "(`verify`, `doctor`, `demo`, `cutover --dry-run`)",
+    "4": "a back-end failed: a store, a provider, a disk",
+    "5": "conflict: another process was first; try again",
+    "130, 143": "ended by Ctrl-C, by SIGTERM; the same command goes on (`worker` ends its piece and exits with 0)",
+}
 
+OPTIONS = """
 ## Options of every verb
 
 They may stand before or after the verb.
 """
 
+JSON = """
+## JSON
+
+With `--json` a result is one JSON document, with at least these keys: `a.b` is a key in an object, `a[b]` a key in each
+object of a list. An error is `{"error": {"kind", "message", "detail", "hint"}}` on standard error. `export` writes JSON
+Lines in any case, `get` only without `--json`; `status --watch --json` writes a document a line.
+"""
+
+_STATUS = (
+    *("alias", "phase", "run_status", "serving.field", "serving.space", "follower", "epoch", "waiting_for"),
+    *("progress.total", "progress.done", "progress.rate_per_s", "progress.eta_s", "dirty", "oldest_dirty_s"),
+    *("quarantined", "cost.tokens", "cost.usd", "cost.budget_usd", "rollback_ready", "next_steps"),
+    *("gates[name]", "gates[verdict]", "gates[detail]", "gates[hint]"),
+)
+_ALIAS = (
+    "alias",
+    "epoch",
+    "mode",
+    "mirror",
+    "serving.store",
+    "serving.collection",
+    "serving.space",
+    "follower",
+    "clients",
+)
+#: The keys that other programs may rely on, by verb: `a.b` is a key in an object, `a[b]` one in each object of a list.
+SHAPES: dict[str, tuple[str, ...]] = {
+    "init": ("config", "next_steps"),
+    "doctor": ("verdict", "checks[check]", "checks[verdict]", "checks[detail]", "checks[hint]", "next_steps"),
+    "demo": (
+        *("documents", "searches", "failed_searches", "writes", "deletes", "kills", "lost", "resurrected", "stale"),
+        *("mixed", "wrong_space_answers", "ndcg_at_10.before", "ndcg_at_10.after", "tokens", "seconds"),
+    ),
+    "model add, model show": ("name", "provider", "space", "dimensions", "metric", "paid", "serves"),
+    "alias create, alias show": _ALIAS,
+    "put": ("alias", "written", "epoch"),
+    "get": ("alias", "documents[id]", "documents[text]", "documents[metadata]", "missing"),
+    "delete": ("alias", "deleted", "missing", "epoch"),
+    "search": ("alias", "space", "epoch", "hits[id]", "hits[score]", "hits[text]", "hits[metadata]"),
+    "export": ("id", "text", "metadata", "space", "hash", "sequence"),
+    "plan": (
+        *("alias", "source", "target", "documents", "unique_texts", "tokens", "tokens_are", "cost_usd.online"),
+        *("cost_usd.batch", "hours.online", "hours.batch", "storage_bytes", "gates", "warnings", "next_steps"),
+    ),
+    "start, status ALIAS, pause, resume, tune, cutover, rollback, complete, cancel": _STATUS,
+    "worker": ("worked_on[alias]", "worked_on[phase]"),
+    "verify": (
+        *(
+            "compared",
+            "missing",
+            "extra",
+            "mismatched",
+            "requeued",
+            "sampled",
+            "sample_min_cosine",
+            "samples",
+            "verdict",
+        ),
+    ),
+    "cutover --dry-run": ("alias", "allowed", "steps", "gates[name]", "gates[verdict]", "gates[detail]", "gates[hint]"),
+    "golden import": ("set", "queries", "next_steps"),
+    "golden run": ("set", "queries", "k", "space", "ndcg_at_10", "recall_at_10", "mrr_at_10", "ci95"),
+}
+#: The same for answers that are lists of objects.
+LISTS: dict[str, tuple[str, ...]] = {
+    "model list": ("name", "provider"),
+    "alias list": _ALIAS,
+    "status": _STATUS,
+    "golden list": ("set", "queries"),
+}
+
 
 def reference() -> str:
     """Return the page."""
-    parts = [HEAD, _table(_rows(shared_options()))]
+    codes = "\n".join(f"| {code} | {meaning} |" for code, meaning in EXIT_CODES.items())
+    parts = [HEAD + codes, OPTIONS, _table(_rows(shared_options()))]
     for title, verbs in SECTIONS:
         parts.append(f"\n## {title}\n")
         for verb in verbs:
             parts += _verb(verb, f"undrift {verb.name}")
-    return "\n".join(parts)
+    parts += [JSON, "| verb | keys |\n| --- | --- |"]
+    parts += [f"| `{verb}` | {_keys(keys)} |" for verb, keys in SHAPES.items()]
+    for verb, keys in LISTS.items():
+        like = next((single.split(", ")[0] for single, others in SHAPES.items() if others is keys), "")
+        parts.append(f"| `{verb}` | a list; in each of it " + (f"those of `{like}` |" if like else f"{_keys(keys)} |"))
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def _keys(keys: tuple[str, ...]) -> str:
+    return ", ".join(f"`{key}`" for key in keys)
 
 
 def _verb(verb: click.Command, path: str) -> Iterator[str]:
@@ -79,6 +164,8 @@ def _rows(options: list[click.Parameter]) -> list[tuple[str, str]]:
         notes = [option.help or ""]
         if option.required:
             notes.append("Required.")
+        if isinstance(option.type, click.Choice):
+            notes.append(f"One of {', '.join(map(str, option.type.choices))}.")
         if option.multiple:
             notes.append("May be given several times.")
         if option.show_default and option.default is not None:
@@ -89,8 +176,7 @@ def _rows(options: list[click.Parameter]) -> list[tuple[str, str]]:
 
 def _value(option: click.Option) -> str:
     if isinstance(option.type, click.Choice):
-        # A bar would end the cell of the table.
-        return " or ".join(map(str, option.type.choices))
+        return (option.name or "").upper()
     return option.metavar or option.type.name.split(" ")[0].upper()
 
 

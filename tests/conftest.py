@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+# The published kits are test code as well: their failures should explain themselves.
+pytest.register_assert_rewrite("undrift.testing")
+
 ROOT = Path(__file__).resolve().parents[1]
 #: What continuous integration draws its examples from; any other seed: --hypothesis-seed=NUMBER.
 CI_SEED = 20261122

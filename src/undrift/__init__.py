@@ -8,6 +8,7 @@ from undrift.domain.record import Document as Document
 from undrift.domain.record import Hit as Hit
 from undrift.domain.record import Hits as Hits
 from undrift.domain.record import Receipt as Receipt
+from undrift.release import VERSION
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from undrift.control import ControlPlane as ControlPlane
     from undrift.flow.alias import Alias as Alias
 
-__version__ = "0.1.0"
+__version__ = VERSION
 __all__ = ["Alias", "ControlPlane", "Document", "Hit", "Hits", "Receipt", "open"]
 
 

@@ -13,13 +13,13 @@ from typing import Any, NoReturn
 import click
 
 from undrift import __version__
-from undrift.cli import documents, golden, migrations, models, setup, traffic
+from undrift.cli import demo, documents, golden, migrations, models, setup, traffic
 from undrift.cli.session import Session, Verbs
 from undrift.errors import BadArgument, UndriftError
 
 #: What each part of the help is called, and the verbs in it.
 SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
-    ("Set-up", (setup.init, setup.doctor, setup.demo, models.model, models.alias)),
+    ("Set-up", (setup.init, setup.doctor, demo.demo, models.model, models.alias)),
     ("Documents", (documents.put, documents.get, documents.delete, documents.search, documents.export)),
     (
         "A migration",
@@ -141,7 +141,7 @@ def _usage(error: click.UsageError, message: str) -> BadArgument:
 
 def _sentence(message: str) -> str:
     """Write a message of click as all others are written: one sentence in lower case, without a full stop."""
-    text = " ".join(message.split()).removesuffix(".")
+    text = " ".join(message.split()).removesuffix(".").replace("Missing command", "a verb is missing")
     return text[:1].lower() + text[1:]
 
 

@@ -39,7 +39,10 @@ def add_model(
     options: tuple[tuple[str, str], ...],
     **known: Any,
 ) -> None:
-    """Add a model to the configuration, after it has embedded the probe texts."""
+    """Add a model to the configuration, once it has answered.
+
+    It embeds the probe texts, by which it is recognised from then on.
+    """
     values = {"name": model_name, **{key: value for key, value in known.items() if key != "path"}}
     values["path"] = None if known["path"] is None else str(known["path"])
     given = {key: value for key, value in values.items() if value is not None}
@@ -65,7 +68,10 @@ def list_models(session: Session) -> None:
 @click.argument("name")
 @pass_session
 def show_model(session: Session, name: str) -> None:
-    """Show a model's space and what it serves, after its probe texts have proved it."""
+    """Show a model's space, and what it serves.
+
+    The model embeds its probe texts, to prove that it is still the one it was.
+    """
     with session.plane() as plane:
         shown = plane.show_model(name)
     session.answer(shown, f"{name}\n{_model(shown)}")
@@ -115,7 +121,10 @@ def alias() -> None:
 def create_alias(
     session: Session, name: str, *, store: str, model_name: str, collection: str | None, mirror: str
 ) -> None:
-    """Make an empty collection under a new name, and add it to the configuration."""
+    """Make an empty collection under a new name.
+
+    It is added to the configuration.
+    """
     with session.plane() as plane:
         shown = plane.create_alias(name, store=store, collection=collection or name, model=model_name, mirror=mirror)
         shown["clients"] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -206,8 +207,11 @@ def _bar() -> Iterator[Meter]:
     task = progress.add_task("", total=None, speed="")
     below = Text(style="dim")
 
+    begun = threading.Event()
+
     class Bar:
         def show(self, reading: Reading) -> None:
+            begun.set()
             share = f"{number(reading.done)}/{number(reading.total)}" if reading.total else number(reading.done)
             speed = _joined(share if reading.done or reading.total else "", reading.speed)
             progress.update(
@@ -217,7 +221,9 @@ def _bar() -> Iterator[Meter]:
             below.plain = f"  {status}" if status else ""
 
     with Live(
-        get_renderable=lambda: Group(progress.get_renderable(), *([below] if below.plain else [])),
+        get_renderable=lambda: Group(
+            *([progress.get_renderable()] if begun.is_set() else []), *([below] if below.plain else [])
+        ),
         console=console,
         refresh_per_second=_DRAWINGS_PER_S,
         # What is written to standard output while it runs is a result, and goes where it was sent.

@@ -1,35 +1,15 @@
-"""The verbs before there is anything: `init`, `doctor`, `demo`."""
+"""The verbs before there is anything: `init` and `doctor`."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
 import click
 
-from undrift.cli.layout import columns, duration, number, paragraphs, steps
-from undrift.cli.render import Reading
+from undrift.cli.layout import columns, paragraphs, steps
 from undrift.cli.session import Session, Verb, pass_session
 from undrift.errors import AlreadyExists, BadConfig
 
 #: What the exit code says when something was looked at and is not as it should be; the same as of a closed gate.
 REFUSED = 3
-
-#: The counts of the demo's table, by their key: those that must be 0 come last.
-_DEMO_COUNTS = {
-    "documents": "documents in the end",
-    "searches": "searches served",
-    "writes": "writes",
-    "deletes": "deletes",
-    "kills": "workers killed",
-    "tokens": "tokens",
-    "failed_searches": "searches failed",
-    "wrong_space_answers": "answers of a wrong space",
-    "lost": "documents lost",
-    "resurrected": "documents resurrected",
-    "stale": "documents stale",
-    "mixed": "documents mixed",
-}
 
 
 @click.command(cls=Verb)
@@ -83,42 +63,3 @@ def doctor(session: Session, context: click.Context) -> None:
 def _finding(check: dict[str, str]) -> str:
     hint = f" → {check['hint']}" if check["hint"] and check["verdict"] != "ok" else ""
     return check["detail"].replace("\n", " · ") + hint
-
-
-@click.command(cls=Verb)
-@click.option(
-    "--corpus",
-    type=click.Path(path_type=Path),
-    metavar="FILE.jsonl",
-    help="Documents of your own; by default the documentation of Python's standard library.",
-)
-@click.option(
-    "--keep", type=click.Path(path_type=Path), metavar="DIR", help="Work in this folder, and leave it behind."
-)
-@pass_session
-def demo(session: Session, corpus: Path | None, keep: Path | None) -> None:
-    """Migrate a real collection under live traffic, and show it.
-
-    Needs no network: documents, questions and both models are on this machine. A worker is killed in the middle, and an
-    independent check counts what was lost or is wrong in the end.
-    """
-    from undrift.demo.run import run_demo
-
-    screen = session.screen
-    with screen.meter() as meter:
-
-        def progress(label: str, done: int, total: int) -> None:
-            meter.show(Reading(label=label, done=done, total=total or None))
-
-        result = run_demo(corpus=corpus, keep=keep, report=screen.note, progress=progress)
-    session.answer(result, demo_table(result))
-
-
-def demo_table(result: dict[str, Any]) -> str:
-    """Describe what happened in the demo."""
-    quality = result["ndcg_at_10"]
-    rows = [(label, number(result[key])) for key, label in _DEMO_COUNTS.items()]
-    if quality.get("before") is not None and quality.get("after") is not None:
-        rows.append(("nDCG@10 before → after", f"{quality['before']:.3f} → {quality['after']:.3f}"))
-    rows.append(("time", duration(result["seconds"])))
-    return columns(rows, right=frozenset({1}))

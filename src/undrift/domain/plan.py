@@ -128,12 +128,12 @@ def plan_cutover(route: Route, migration: Migration, *, freeze_s: float | None, 
         return (SettleForeign(),)
     max_quarantined = None if accept_quarantine else 0
     if freeze_s is not None:
-        flip = Flip(to=to.key, phase=Phase.REVERSING, max_dirty=0, max_quarantined=max_quarantined)
-        return (HoldWrites(seconds=freeze_s), flip)
-    flip = Flip(
+        step = Flip(to=to.key, phase=Phase.REVERSING, max_dirty=0, max_quarantined=max_quarantined)
+        return (HoldWrites(seconds=freeze_s), step)
+    step = Flip(
         to=to.key, phase=Phase.REVERSING, max_dirty=MAX_DIRTY_AT_CUTOVER, max_quarantined=max_quarantined
     )
-    return (Drain(at_most=MAX_DIRTY_AT_CUTOVER), flip, SettleForeign())
+    return (Drain(at_most=MAX_DIRTY_AT_CUTOVER), step, SettleForeign())
 
 
 def plan_rollback(route: Route, migration: Migration, *, drain: bool) -> Plan:
@@ -142,9 +142,9 @@ def plan_rollback(route: Route, migration: Migration, *, drain: bool) -> Plan:
     if route.serving == to:
         return (SettleForeign(),)
     max_dirty = MAX_DIRTY_AT_CUTOVER if drain else None
-    flip = Flip(to=to.key, phase=Phase.ROLLED_BACK, max_dirty=max_dirty, max_quarantined=None)
+    step = Flip(to=to.key, phase=Phase.ROLLED_BACK, max_dirty=max_dirty, max_quarantined=None)
     before = (Drain(at_most=MAX_DIRTY_AT_CUTOVER),) if drain else ()
-    return (*before, flip, SettleForeign())
+    return (*before, step, SettleForeign())
 
 
 def plan_completion(route: Route, migration: Migration) -> Plan:

@@ -25,6 +25,8 @@ Vector = NDArray[np.float32]
 
 #: Longest id in UTF-8 bytes; what every supported store can keep as a key.
 MAX_ID_BYTES = 512
+#: How deep lists and objects in metadata may stand in one another; every store can read that back.
+MAX_METADATA_DEPTH = 64
 #: Made once: `json.dumps` with options makes an encoder for every call, which costs more than a small document.
 _CANONICAL_JSON = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
@@ -195,20 +197,41 @@ def encode_metadata(id: str, metadata: Metadata) -> str:
     """Return metadata as the canonical JSON text in which it is stored and compared.
 
     Raises:
-        BadDocument: a key is not a string, or a value is not JSON (NaN and infinity are not).
+        BadDocument: a key is not a string, a value is not JSON (NaN and infinity are not), not valid Unicode, or nested
+            more than 64 deep.
     """
     if not isinstance(metadata, Mapping) or not all(isinstance(key, str) for key in metadata):
         raise BadDocument(f"the metadata of document {id!r} is not a mapping with str keys")
     try:
-        return _CANONICAL_JSON.encode(dict(metadata))
-    except (TypeError, ValueError) as error:
+        text = _CANONICAL_JSON.encode(dict(metadata))
+        if not text.isascii():
+            text.encode()
+    except (TypeError, ValueError, RecursionError) as error:
         raise BadDocument(
             f"the metadata of document {id!r} is not JSON", str(error), "use str, int, float, bool, None, list and dict"
         ) from error
+    # Few brackets cannot nest deeply, so the values are looked at only when there are many.
+    if text.count("{") + text.count("[") > MAX_METADATA_DEPTH and _depth(metadata) > MAX_METADATA_DEPTH:
+        raise BadDocument(f"the metadata of document {id!r} is nested more than {MAX_METADATA_DEPTH} deep")
+    return text
+
+
+def _depth(value: object) -> int:
+    """Return how deep lists and objects stand in one another."""
+    level, depth = [value], 0
+    while level := [value for value in level if isinstance(value, Mapping | list | tuple)]:
+        depth += 1
+        level = [inner for value in level for inner in (value.values() if isinstance(value, Mapping) else value)]
+    return depth
 
 
 def stamp(
-    documents: Sequence[Document], vectors: Vectors, *, space: Space, sequences: Mapping[DocumentId, int]
+    documents: Sequence[Document],
+    vectors: Vectors,
+    *,
+    space: Space,
+    sequences: Mapping[DocumentId, int],
+    contents: Mapping[DocumentId, ContentHash] | None = None,
 ) -> list[Record]:
     """Turn documents and the vectors made of them into tagged records.
 
@@ -217,6 +240,7 @@ def stamp(
         vectors: float32, shape (n, space.dimensions), row i made of document i.
         space: the space the vectors were computed in.
         sequences: the journal's number of each write; ids that are absent get 0.
+        contents: hashes of these very texts, where they have been computed already.
 
     Returns:
         n records in the order given.
@@ -229,7 +253,7 @@ def stamp(
             f"vectors of shape {vectors.shape} cannot be records of space {space.id}",
             f"{len(documents)} documents of {space.dimensions} dimensions were expected",
         )
-    space_id = space.id
+    space_id, known = space.id, contents or {}
     return [
         Record(
             id=DocumentId(document.id),
@@ -238,7 +262,7 @@ def stamp(
             vector=vector,
             tag=SpaceTag(
                 space=space_id,
-                content=content_hash(document.text),
+                content=known.get(DocumentId(document.id)) or content_hash(document.text),
                 sequence=sequences.get(DocumentId(document.id), 0),
             ),
         )

@@ -10,13 +10,13 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from undrift import __version__
 from undrift.domain.client import ClientId
 from undrift.domain.route import AliasName, Route
 from undrift.domain.timing import LEASE_SAFETY, Timing
 from undrift.errors import ControlUnavailable, UndriftError, UnknownAlias
 from undrift.ports.ledger import Ledger
 from undrift.ports.runtime import Clock, Processes
+from undrift.release import VERSION
 
 
 class Router:
@@ -174,7 +174,7 @@ class Router:
             host=self._host,
             pid=self._pid,
             role=self._role,
-            version=__version__,
+            version=VERSION,
             lease_s=self._timing.lease_s,
         )
         self._lease_until = started + self._timing.lease_s * LEASE_SAFETY

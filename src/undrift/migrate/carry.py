@@ -49,21 +49,20 @@ def make_records(
             failures[entry.id] = problem
         elif text is not None:
             documents.append(Document(id=entry.id, text=text, metadata=entry.metadata))
+    # A document without a problem has the text that its tag says.
+    contents = {entry.id: entry.tag.content for entry in entries if entry.tag is not None}
+    sequences = {entry.id: entry.tag.sequence for entry in entries if entry.tag is not None}
     space = workshop.door_of(field.space).space
     vectors = np.empty((len(documents), space.dimensions), dtype=np.float32)
     missing = _take_known(documents, vectors, {record.id: record for record in have}, field)
     embedded = _embed(workshop, field, [documents[row].text for row in missing])
-    lost = set()
-    for index, row in enumerate(missing):
-        failure = embedded.failures.get(index)
-        if failure is None:
-            vectors[row] = embedded.vectors[index]
-        else:
-            failures[DocumentId(documents[row].id)] = (failure.reason.value, failure.detail)
-            lost.add(row)
-    keep = [row for row in range(len(documents)) if row not in lost]
-    sequences = {entry.id: entry.tag.sequence for entry in entries if entry.tag is not None}
-    records = stamp([documents[row] for row in keep], vectors[keep], space=space, sequences=sequences)
+    vectors[missing] = embedded.vectors
+    for index, failure in embedded.failures.items():
+        failures[DocumentId(documents[missing[index]].id)] = (failure.reason.value, failure.detail)
+    keep = [row for row, document in enumerate(documents) if document.id not in failures]
+    records = stamp(
+        [documents[row] for row in keep], vectors[keep], space=space, sequences=sequences, contents=contents
+    )
     return Made(records=records, failures=failures)
 
 

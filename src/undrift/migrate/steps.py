@@ -94,10 +94,12 @@ def _create(workshop: Workshop, field: VectorField) -> None:
 
 
 def _change_mode(workshop: Workshop, mode: Mode, transition: Transition | None, who: str) -> None:
-    route = workshop.state().route
-    if route.mode is mode or transition is None:
+    if transition is None:
         return
-    workshop.ledger.change_mode(route, mode, migration=transition.migration, was=transition.was, who=who)
+    # Also from passive to passive, when a migration is given up before anything was journaled: the phase comes with it.
+    workshop.ledger.change_mode(
+        workshop.state().route, mode, migration=transition.migration, was=transition.was, who=who
+    )
 
 
 def _await_clients(workshop: Workshop, epoch: int, on_wait: OnWait) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -70,7 +71,9 @@ def verify(
     _refuse_older_ledger(workshop, found)
     requeued = _look_again(workshop, route, route.follower, found, carry)
     quarantined = {item.key for item in workshop.ledger.quarantined(workshop.alias, limit=1_000_000)}
-    explained = [key for key, kind in found.differing.items() if kind == "missing" and key in quarantined]
+    # What could not be carried is where it was: in the serving field, or after a cutover in the one that served before.
+    absent = "extra" if state.migration.phase is Phase.REVERSING else "missing"
+    explained = [key for key, kind in found.differing.items() if kind in ("missing", absent) and key in quarantined]
     for key in explained:
         del found.differing[key]
     sampled, worst = _embed_again(workshop, route.follower, found.sample)
@@ -205,6 +208,7 @@ def _refuse_older_ledger(workshop: Workshop, found: _Found) -> None:
 def _embed_again(workshop: Workshop, follower: VectorField, keys: Sequence[DocumentId]) -> tuple[int, float | None]:
     """Return how many stored vectors were compared with new ones of the same text, and the worst cosine."""
     store, door = workshop.store_of(follower), workshop.door_of(follower.space)
+    spend = partial(workshop.ledger.spend, workshop.migration().id) if door.limits.paid else None
     worst: float | None = None
     sampled = 0
     for start in range(0, len(keys), 256):
@@ -212,7 +216,7 @@ def _embed_again(workshop: Workshop, follower: VectorField, keys: Sequence[Docum
         if not records:
             continue
         stored = np.stack([record.vector for record in records]).astype(np.float64)
-        again = door.fresh([record.text for record in records]).astype(np.float64)
+        again = door.fresh([record.text for record in records], spend=spend).astype(np.float64)
         cosines = np.sum(stored * again, axis=1) / (np.linalg.norm(stored, axis=1) * np.linalg.norm(again, axis=1))
         sampled += len(records)
         worst = float(min(cosines.min(), 1.0 if worst is None else worst))

@@ -736,6 +736,8 @@ def test_no_file_is_opened_on_a_network_filesystem(path: Path, monkeypatch: pyte
         (apsw.LockedError("locked"), ControlUnavailable, StoreUnavailable),
         (apsw.IOError("disk"), ControlUnavailable, StoreUnavailable),
         (apsw.SQLError("what"), ControlUnavailable, StoreUnavailable),
+        (apsw.TooBigError("big"), ControlUnavailable, StoreRejected),
+        (apsw.ConstraintError("check"), ControlUnavailable, StoreRejected),
         (apsw.CorruptError("torn"), LedgerUnusable, LedgerUnusable),
         (apsw.NotADBError("text"), LedgerUnusable, LedgerUnusable),
     ],

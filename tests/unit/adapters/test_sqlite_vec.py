@@ -118,9 +118,7 @@ def test_sql_answers_what_the_language_says(filter: dict[str, Any], metadata: di
 
 
 @given(st.data(), filters.filter(bool))
-def test_sql_answers_what_the_language_says_about_what_was_asked_for(
-    data: st.DataObject, filter: dict[str, Any]
-) -> None:
+def test_sql_answers_alike_about_what_was_asked_for(data: st.DataObject, filter: dict[str, Any]) -> None:
     # Values drawn at random seldom meet: take the metadata from the filter itself.
     wanted = [key for key in filter if not key.startswith("$")]
     metadata = {
@@ -226,6 +224,35 @@ def test_two_records_of_one_id_in_a_call_are_refused(store: SqliteVecStore) -> N
         store.upsert(FIELD, [*records(["a"], D), *records(["a"], D, seed=1)])
 
     assert_consistent(store, [])
+
+
+@pytest.mark.parametrize(
+    ("metadata", "text", "sequence"),
+    [({"k": "\ud800"}, "text", 1), ({}, "\ud800", 1), ({}, "text", 2**63), ({"k": None}, "text", 1)],
+    ids=["metadata that are no Unicode", "a text that is no Unicode", "a sequence of 65 bits", "metadata too deep"],
+)
+def test_what_sqlite_cannot_keep_is_refused(
+    store: SqliteVecStore, metadata: dict[str, Any], text: str, sequence: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if metadata.get("k", 1) is None:
+        # Not every Python can write JSON as deep as this one is.
+        deep = '{"k":' + "[" * 1001 + "]" * 1001 + "}"
+        monkeypatch.setattr("undrift.adapters.stores.sqlite_vec.rows.encode_metadata", lambda *_: deep)
+    first, second = unit_vectors(2, D)
+    call = [record("good", first), record("bad", second, metadata=metadata, text=text, sequence=sequence)]
+
+    with pytest.raises(StoreRejected, match="does not take this write"):
+        store.upsert(FIELD, call)
+
+    assert_consistent(store, [])
+    assert store.search(FIELD, first, k=1, filter={"k": 1}) == []
+
+
+def test_ids_that_are_no_unicode_cannot_be_asked_for(store: SqliteVecStore) -> None:
+    with pytest.raises(BadArgument, match="not valid Unicode"):
+        store.fetch(FIELD, [DocumentId("\ud800")])
+    with pytest.raises(BadArgument, match="not valid Unicode"):
+        store.ids(FIELD, after="\ud800", limit=1)
 
 
 def test_what_it_can_do_is_declared(store: SqliteVecStore) -> None:

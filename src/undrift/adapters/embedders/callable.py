@@ -28,7 +28,7 @@ class CallableEmbedder:
         *,
         function: EmbeddingFunction,
         dimensions: int,
-        name: str,
+        name: str | None = None,
         revision: str = "1",
         query_function: EmbeddingFunction | None = None,
         metric: Metric | str = Metric.COSINE,
@@ -46,7 +46,7 @@ class CallableEmbedder:
         Args:
             function: called with 1 to `batch_size` texts.
             dimensions: length of its vectors.
-            name: what the model is called.
+            name: what the model is called; by default as the function is.
             revision: its version; give another one whenever the function begins to give other vectors.
             query_function: called with one text when queries are embedded by another function.
             metric: how its vectors are compared.
@@ -62,6 +62,7 @@ class CallableEmbedder:
         Raises:
             BadArgument: it is not a function, or a number is out of range.
         """
+        name = name or f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', 'function')}"
         for given in (function, query_function):
             if given is not None and not callable(given):
                 raise BadArgument(f"the embedding function of model {name} is a {type(given).__name__}, not a function")

@@ -34,10 +34,11 @@ class HashingEmbedder:
     (Weinberger et al. 2009, "Feature hashing for large scale multitask learning", for the signed hash.)
     """
 
-    def __init__(self, *, dimensions: int = 256, seed: str = "") -> None:
+    def __init__(self, *, name: str = "words-and-trigrams", dimensions: int = 256, seed: str = "") -> None:
         """Make the model.
 
         Args:
+            name: what the model is called; another name makes another space of the same vectors.
             dimensions: length of the vectors, 2 to 16,384.
             seed: another seed gives another space of the same dimensions, unrelated to this one.
 
@@ -48,7 +49,7 @@ class HashingEmbedder:
             raise BadArgument(f"a hashing model of {dimensions} dimensions cannot be made; 2 to {_MAX_DIMENSIONS} can")
         self._space = Space(
             channel="hashing",
-            model="words-and-trigrams",
+            model=name,
             revision=f"1-{seed}" if seed else "1",
             dimensions=dimensions,
         )

@@ -41,16 +41,19 @@ class WordLlamaEmbedder:
     needs gigabytes for a batch with one long text.
     """
 
-    def __init__(self, *, dimensions: int = _NATIVE_DIMENSIONS) -> None:
+    def __init__(self, *, name: str = _MODEL, dimensions: int = _NATIVE_DIMENSIONS) -> None:
         """Find the model; it is loaded at the first text.
 
         Args:
+            name: the model in the package; there is one.
             dimensions: 256, or the first 128 or 64 of them.
 
         Raises:
             BadArgument: the model has no such dimensions.
             MissingExtra: the package is not installed.
         """
+        if name not in (_MODEL, "wordllama"):
+            raise BadArgument(f"wordllama's package brings no model {name}; it brings {_MODEL}")
         if dimensions not in _DIMENSIONS:
             allowed = ", ".join(map(str, _DIMENSIONS))
             raise BadArgument(f"wordllama has no vectors of {dimensions} dimensions; {allowed} are there")

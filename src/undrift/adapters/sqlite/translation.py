@@ -50,6 +50,12 @@ def translate(error: apsw.Error, path: Path, owner: Owner) -> UndriftError:
             return unavailable(f"{name} cannot be opened", str(error), f"ls -ld {path.parent}")
         case apsw.BusyError() | apsw.LockedError():
             return unavailable(f"{name} is busy: other processes wrote for too long", str(error), "undrift doctor")
+        case apsw.TooBigError() | apsw.ConstraintError() if owner is Owner.STORE:
+            return StoreRejected(
+                f"{name} does not take this write: {error}",
+                "nothing of this call was written",
+                "leave out the document that is too long or too deeply nested",
+            )
         case _:
             return unavailable(f"{name} failed: {error}", type(error).__name__, "undrift doctor")
 

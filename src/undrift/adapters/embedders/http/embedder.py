@@ -8,7 +8,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -23,7 +23,6 @@ from undrift.errors import (
     EmbedderUnavailable,
     MalformedVectors,
     ModelChanged,
-    UndriftError,
 )
 from undrift.ports.embedder import EmbedderLimits, TokenCount
 
@@ -133,7 +132,9 @@ class HttpEmbedder:
         self._host = url.hostname
         self._url = base_url.rstrip("/") + ("" if url.path.strip("/") else "/v1") + "/embeddings"
         self._headers = _headers(name, api_key, headers or {})
-        self._secrets = [secret for secret in (api_key, url.password, *(headers or {}).values()) if secret]
+        self._secrets = [
+            secret for secret in (api_key, url.password, *self._headers.values()) if secret and len(secret) > 3
+        ]
         is_openai = self._host == "api.openai.com"
         known = _KNOWN.get(name)
         native = _native_dimensions(name, dimensions, native_dimensions, known)
@@ -267,9 +268,10 @@ class HttpEmbedder:
         return answer
 
     def _refusal(self, status: int, response: httpx2.Response) -> Refusal:
-        found = refusal(status, response.headers, response.content, model=self._space.model, host=self._host)
-        error: UndriftError = found.error
-        return replace(found, error=type(error)(error.message, self._masked(error.detail), error.hint))
+        # Masked before anything is cut off, so that no half of a key is left.
+        content = self._masked(response.text).encode()
+        headers = {name.lower(): self._masked(value) for name, value in response.headers.items()}
+        return refusal(status, headers, content, model=self._space.model, host=self._host)
 
     def _client(self) -> httpx2.Client:
         """Return the connections of this process; a child must not speak on its parent's."""

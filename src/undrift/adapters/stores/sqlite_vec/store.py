@@ -20,7 +20,7 @@ from undrift.domain.record import DocumentId, Entry, Hit, Metadata, Record, Vect
 from undrift.domain.route import VectorField
 from undrift.domain.space import Metric
 from undrift.domain.vectors import checked_query
-from undrift.errors import BadArgument, CollectionMissing, MissingExtra
+from undrift.errors import BadArgument, CollectionMissing, MissingExtra, StoreRejected
 from undrift.ports.store import FieldDescription, Filter, Layout, Part, StoreCapabilities
 
 _CAPABILITIES = StoreCapabilities(
@@ -191,13 +191,21 @@ class SqliteVecStore:
 
     @contextmanager
     def _snapshot(self) -> Iterator[apsw.Connection]:
-        with translating(self.database.path, Owner.STORE), self.database.snapshot() as connection:
-            yield connection
+        try:
+            with translating(self.database.path, Owner.STORE), self.database.snapshot() as connection:
+                yield connection
+        except UnicodeEncodeError as error:
+            raise BadArgument(f"an id that was asked for is not valid Unicode: {error}") from error
 
     @contextmanager
     def _transaction(self) -> Iterator[apsw.Connection]:
-        with translating(self.database.path, Owner.STORE), self.database.transaction() as connection:
-            yield connection
+        try:
+            with translating(self.database.path, Owner.STORE), self.database.transaction() as connection:
+                yield connection
+        except (UnicodeEncodeError, OverflowError) as error:
+            raise StoreRejected(
+                f"store {self.database.path} does not take this write: {error}", "nothing of this call was written"
+            ) from error
 
     @contextmanager
     def _reading(self, field: VectorField) -> Iterator[tuple[apsw.Connection, StoredCollection]]:

@@ -1,0 +1,211 @@
+"""A folder in which the blocks of one page are run: a shell with the command `undrift`, and a Python interpreter."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+import undrift
+from tests.docs.output import difference
+from tests.docs.pages import ROOT, Block
+from tests.docs.settings import STARTER
+from undrift.control import open_plane
+from undrift.domain.migration import Phase
+
+#: Commands that a page may run; what is not among them needs a reason why it is not run.
+ALLOWED = frozenset({"undrift", "python", "cat", "head", "wc", "ls", "cp", "rm", "mkdir", "grep", "sleep", "kill", "echo"})
+PATIENCE_S = 120
+#: Nobody waits for a poll of a second in a test.
+QUICK = "\n[timing]\npoll_s = 0.05\n"
+DOCUMENTS = (
+    ("refund", "A refund reaches the customer's account within fourteen days.", "billing"),
+    ("invoice", "Invoices are sent by e-mail on the first day of the month.", "billing"),
+    ("password", "To reset your password, open the sign-in page and choose 'forgotten'.", "accounts"),
+    ("two-factor", "Two-factor authentication asks for a code from your telephone.", "accounts"),
+    ("delivery", "Parcels arrive two to four working days after the order.", "shipping"),
+    ("return", "Send the parcel back with the label that came with it.", "shipping"),
+)
+
+
+def documents() -> str:
+    """Return the documents of the tutorial, as JSON Lines."""
+    rows = [{"id": id, "text": text, "metadata": {"team": team}} for id, text, team in DOCUMENTS]
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+def _nothing(_: Path) -> None:
+    """Leave the folder empty."""
+
+
+def _collection(folder: Path) -> None:
+    path = folder / "undrift.toml"
+    path.write_text(STARTER.read_text(encoding="utf-8") + QUICK, encoding="utf-8")
+    (folder / "documents.jsonl").write_text(documents(), encoding="utf-8")
+    with undrift.open(path) as plane:
+        plane.put("kb", folder / "documents.jsonl")
+
+
+def _ready(folder: Path) -> None:
+    _collection(folder)
+    with open_plane(folder / "undrift.toml", role="start") as plane:
+        plane.register("kb", "new")
+        plane.work("kb", lambda migration: migration is not None and migration.phase is Phase.READY)
+
+
+#: What a page may say behind `starts from:`.
+STARTING_POINTS: dict[str, Callable[[Path], None]] = {
+    "": _nothing,
+    "a collection of six documents": _collection,
+    "a migration that is ready": _ready,
+}
+
+
+class Project:
+    """The folder of one page."""
+
+    def __init__(self, folder: Path, tools: Path) -> None:
+        """Use a folder; `tools` holds the commands that come first on the path."""
+        self._folder = folder
+        self._environment = {
+            "PATH": f"{tools}:/usr/bin:/bin",
+            "HOME": str(folder),
+            "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "COLUMNS": "200",
+            "LC_ALL": "C.UTF-8",
+            # Pages that name a variable for a key show how it is named, and not what is in it.
+            "COMPANY_KEY": "secret",
+        }
+        self._interpreter: subprocess.Popen[str] | None = None
+        self._printed = ""
+
+    def run(self, block: Block) -> None:
+        """Do what a block says: run it, compare it, parse it, or write it into a file."""
+        if name := block.notes.get("file"):
+            (self._folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (self._folder / name).write_text(block.text, encoding="utf-8")
+            if name.endswith(".py"):
+                return
+        match block.language:
+            case "console" | "sh":
+                self._commands(block)
+            case "python":
+                self._python(block)
+            case "toml" if name in (None, "undrift.toml"):
+                self._settings(block)
+            case "toml":
+                tomllib.loads(block.text)
+            case "json":
+                json.loads(block.text)
+            case "jsonl":
+                for line in block.text.splitlines():
+                    json.loads(line)
+            case "text" if "prints" in block.notes:
+                assert not difference(block.text, self._printed, ""), f"{block.where}: {self._printed}"
+
+    def close(self) -> None:
+        """End the interpreter."""
+        if self._interpreter is not None:
+            self._interpreter.kill()
+            self._interpreter.communicate()
+
+    def _commands(self, block: Block) -> None:
+        last = 0
+        for command, shown in _commands(block):
+            if command == "echo $?":
+                assert shown.strip() == str(last), f"{block.where}: the exit code is {last}"
+                last = 0
+                continue
+            assert last == 0, f"{block.where}: exit code {last}, and the page does not show it"
+            assert command.split()[0] in ALLOWED, f"{block.where}: `{command}` needs a reason why it is not run"
+            done = subprocess.run(
+                ["/bin/sh", "-c", command],
+                cwd=self._folder,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=PATIENCE_S,
+                check=False,
+            )
+            last = done.returncode
+            wrong = "" if block.language == "sh" else difference(shown, done.stdout, done.stderr)
+            assert not wrong, f"{block.where}: $ {command}\n{wrong}\n--\n{done.stdout}--\n{done.stderr}"
+            assert last == 0 or block.language == "console", f"{block.where}: $ {command}\n{done.stderr}"
+        assert last == 0, f"{block.where}: exit code {last}, and the page does not show it"
+
+    def _python(self, block: Block) -> None:
+        self._printed = self._ask(block.where, block.line, block.text, fails=block.notes.get("fails", ""))
+
+    def _ask(self, where: str, line: int, source: str, *, fails: str = "") -> str:
+        """Let the interpreter run a piece of Python, and return what it printed."""
+        if self._interpreter is None:
+            self._interpreter = subprocess.Popen(
+                [sys.executable, "-W", "error", str(Path(__file__).with_name("interpreter.py"))],
+                cwd=self._folder,
+                env=self._environment,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+        asked, answered = self._interpreter.stdin, self._interpreter.stdout
+        assert asked is not None
+        assert answered is not None
+        asked.write(json.dumps({"where": where, "line": line, "source": source}) + "\n")
+        asked.flush()
+        answer = json.loads(answered.readline())
+        if fails:
+            assert fails in answer["error"], f"{where} should raise {fails}: {answer}"
+        else:
+            assert not answer["error"], f"{where}\n{answer['error']}"
+        printed: str = answer["out"]
+        return printed
+
+    def _settings(self, block: Block) -> None:
+        """Check settings in the interpreter: they may name functions that are imported."""
+        self._ask(block.where, 1, f"from tests.docs.settings import check\ncheck({block.text!r})")
+
+
+def make_tools(folder: Path) -> Path:
+    """Make a folder with the commands `undrift` and `python` of this very interpreter."""
+    folder.mkdir()
+    installed = Path(sys.executable).with_name("undrift")
+    command = f'"{installed}"' if installed.exists() else f'"{sys.executable}" -m undrift'
+    for name, words in (("undrift", command), ("python", f'"{sys.executable}"')):
+        script = folder / name
+        script.write_text(f'#!/bin/sh\nexec {words} "$@"\n', encoding="utf-8")
+        script.chmod(0o755)
+    return folder
+
+
+def prepared(template: Path, folder: Path) -> Path:
+    """Copy a starting point."""
+    shutil.copytree(template, folder, copy_function=_copied)
+    return folder
+
+
+def _copied(source: str, target: str) -> str:
+    return os.fspath(shutil.copyfile(source, target))
+
+
+def _commands(block: Block) -> list[tuple[str, str]]:
+    """Return the commands of a block, each with what the page shows of its output."""
+    if block.language == "sh":
+        return [(line, "") for line in block.text.splitlines() if line.strip() and not line.startswith("#")]
+    parts = re.split(r"^\$ ", block.text, flags=re.MULTILINE)
+    assert not parts[0].strip(), f"{block.where}: a console block begins with a command"
+    found = []
+    for part in parts[1:]:
+        command, _, shown = part.partition("\n")
+        while command.endswith("\\"):
+            more, _, shown = shown.partition("\n")
+            command = command[:-1] + more.strip().removeprefix("> ")
+        found.append((command, shown))
+    return found

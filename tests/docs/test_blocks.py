@@ -1,0 +1,99 @@
+"""What a page shows happens: its code runs, and its commands write what stands under them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.docs.output import difference
+from tests.docs.pages import CODE, NOT_CODE, ROOT, Block, blocks, pages, starting_point
+from tests.docs.project import STARTING_POINTS, Project, make_tools, prepared
+
+pytestmark = pytest.mark.acceptance
+
+#: Blocks that are shown and not run, over all pages. Each says why; more of them, and pages stop being true.
+MOST_NOT_RUN = 8
+
+
+def _is_run(block: Block) -> bool:
+    return "not run" not in block.notes and (block.language in CODE or "file" in block.notes or "prints" in block.notes)
+
+
+PAGES = [page for page in pages() if any(_is_run(block) for block in blocks(page))]
+ALL_BLOCKS = [block for page in pages() for block in blocks(page)]
+
+
+@pytest.fixture(scope="session")
+def tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_tools(tmp_path_factory.mktemp("tools") / "bin")
+
+
+@pytest.fixture(scope="session")
+def templates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    made = {}
+    for number, name in enumerate(sorted({starting_point(page) for page in PAGES})):
+        made[name] = tmp_path_factory.mktemp(f"start{number}")
+        STARTING_POINTS[name](made[name])
+    return made
+
+
+@pytest.fixture
+def project(
+    request: pytest.FixtureRequest, tmp_path: Path, tools: Path, templates: dict[str, Path]
+) -> Iterator[Project]:
+    page: Path = request.getfixturevalue("page")
+    made = Project(prepared(templates[starting_point(page)], tmp_path / "project"), tools)
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("page", [pytest.param(page, id=str(page.relative_to(ROOT))) for page in PAGES])
+def test_every_block_of_a_page_does_what_it_shows(page: Path, project: Project) -> None:
+    for block in blocks(page):
+        if _is_run(block):
+            project.run(block)
+
+
+def test_every_block_is_in_a_language_that_is_looked_at() -> None:
+    assert ALL_BLOCKS
+    assert not [block.where for block in ALL_BLOCKS if block.language not in CODE | NOT_CODE]
+
+
+def test_few_blocks_are_not_run_and_each_says_why() -> None:
+    left_out = [block for block in ALL_BLOCKS if "not run" in block.notes]
+    assert not [block.where for block in left_out if len(block.notes["not run"].split()) < 4]
+    assert len(left_out) <= MOST_NOT_RUN, [block.where for block in left_out]
+
+
+@pytest.mark.parametrize(
+    ("shown", "out", "err"),
+    [
+        ("put 6 documents (epoch 1)", "put 6 documents (epoch 1)\n", ""),
+        ("0.12  password  To  reset", "0.25  password   To reset\n", ""),
+        ("kb: carry over\nkb · done", "kb · done\n", "load · 1 of 2\nkb: carry over\n"),
+        ("pid ...", "pid 4711\n", ""),
+        ("first\n...\nlast", "first\nsecond\nthird\nlast\n", ""),
+        ("first\n...", "first\nsecond\n", ""),
+        ("", "", "noise\n"),
+    ],
+)
+def test_output_that_is_the_same_but_for_measures_passes(shown: str, out: str, err: str) -> None:
+    assert difference(shown, out, err) == ""
+
+
+@pytest.mark.parametrize(
+    ("shown", "out", "err"),
+    [
+        ("put 6 documents", "put 7 documents\n", ""),
+        ("put 6 documents", "", ""),
+        ("put 6 documents", "put 6 documents\nand more\n", ""),
+        ("first\nlast", "first\nsecond\nlast\n", ""),
+        ("first\n...\nlast", "first\nsecond\n", ""),
+        ("two\none", "", "one\ntwo\n"),
+        ("", "something\n", ""),
+    ],
+)
+def test_output_that_differs_is_seen(shown: str, out: str, err: str) -> None:
+    assert difference(shown, out, err)

@@ -1,0 +1,50 @@
+"""A process that is killed after any change it made leaves nothing that the next one cannot finish."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.faults.worlds import CHANGES, VERBS, Verb, World, attempt, paid_twice, resume
+from undrift.testing.faults import When
+from undrift.testing.rig import CHUNK_SIZE, Layout
+
+
+def undisturbed(world: World, verb: Verb) -> list[int]:
+    """Let the verb run to its end; returns the places of the calls that change something."""
+    process = world.rig.process("operator")
+    assert attempt(world, verb, process)
+    assert world.phase() is verb.after
+    world.drain()
+    assert not paid_twice(world)
+    assert not world.faults()
+    return [place for place, call in enumerate(process.faults.calls) if call in CHANGES]
+
+
+@pytest.mark.parametrize("layout", [Layout.MEMORY, Layout.ONE_FILE], ids=lambda layout: layout.value)
+@pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.name.replace(" ", "_"))
+def test_killed_after_any_change_a_verb_ends_as_if_undisturbed(tmp_path: Path, verb: Verb, layout: Layout) -> None:
+    template = World.fresh(tmp_path / "template", layout)
+    verb.before(template)
+    calls = undisturbed(template.again(tmp_path / "undisturbed"), verb)
+    assert calls
+
+    for place in calls:
+        world = template.again(tmp_path / f"killed-{place}")
+        # Every other time the system knows that the process is dead; else its leases have to run out.
+        world.rig.roll.known = place % 2 == 0
+        process = world.rig.process("operator")
+        process.faults.kill_at(place, When.AFTER)
+        assert not attempt(world, verb, process), f"call {place} was not reached"
+        killed_after = process.faults.calls[-1]
+
+        resume(world, verb)
+        world.write()
+        world.drain()
+
+        # The batch that was under way is lost at most; what was paid for before is in the cache or in the field.
+        assert paid_twice(world) <= CHUNK_SIZE, f"killed after call {place}, {killed_after}"
+        faults = world.faults()
+        assert not faults, f"killed after call {place}, {killed_after}: {faults}"
+        world.rig.close()

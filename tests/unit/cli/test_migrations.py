@@ -1,0 +1,394 @@
+"""plan, start, worker, status, pause, resume, tune."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.cli.running import Undrift, plane_of
+from tests.unit.cli.shapes import missing_keys
+from undrift.cli.render import Screen
+from undrift.control import ControlPlane
+from undrift.domain.migration import RunStatus
+from undrift.domain.route import AliasName
+from undrift.flow.embed import EmbeddingDoor
+
+PAID = """
+[models.paid]
+provider = "callable"
+function = "paid_model:embed"
+name = "paid"
+dimensions = 8
+paid = true
+usd_per_million_tokens = 1000.0
+"""
+PAID_MODEL = """
+import numpy as np
+
+def embed(texts):
+    rows = [[len(text), *(text.count(letter) + 1 for letter in "aeiouns")] for text in texts]
+    return np.array(rows, dtype=np.float32)
+"""
+
+
+@pytest.fixture
+def paid(filled: Undrift, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Undrift:
+    """With a model that somebody is billed for."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "paid_model.py").write_text(PAID_MODEL)
+    with (tmp_path / "undrift.toml").open("a") as file:
+        file.write(PAID)
+    return filled
+
+
+def test_a_plan_states_what_it_takes_and_changes_nothing(filled: Undrift) -> None:
+    before = filled("status", "kb", "--json").json
+
+    told, value = filled("plan", "kb", "--to", "new"), filled("plan", "kb", "--to", "new", "--json")
+
+    assert missing_keys("plan", value.json) == []
+    assert (value.json["documents"], value.json["unique_texts"]) == (300, 300)
+    assert value.json["next_steps"] == ["undrift start kb --to new"]
+    assert "nothing has changed" in told.out
+    assert "300 different texts" in told.out
+    assert filled("status", "kb", "--json").json == before
+
+
+@pytest.mark.parametrize(
+    ("model", "kind"), [("other", "UnknownModel"), ("old", "BadArgument")], ids=["unknown", "the-one-that-serves"]
+)
+@pytest.mark.parametrize("verb", ["plan", "start"])
+def test_a_migration_to_nowhere_is_refused(filled: Undrift, verb: str, model: str, kind: str) -> None:
+    refused = filled(verb, "kb", "--to", model, "--json")
+
+    assert (refused.code, refused.error["kind"]) == (2, kind)
+
+
+def test_start_works_until_the_migration_is_ready(filled: Undrift) -> None:
+    value = filled("start", "kb", "--to", "new", "--json")
+
+    assert value.code == 0
+    assert missing_keys("start", value.json) == []
+    assert (value.json["phase"], value.json["progress"]["done"]) == ("ready", 300)
+    assert value.json["waiting_for"] == "a decision: undrift cutover kb"
+    assert {gate["verdict"] for gate in value.json["gates"]} == {"pass"}
+
+
+def test_starting_again_says_where_it_stands(ready: Undrift) -> None:
+    again = ready("start", "kb", "--to", "new")
+    assert again.code == 0
+    assert again.out.startswith("kb · ready\n")
+    assert "Next:  undrift cutover kb" in again.out
+
+    assert ready("cutover", "kb", "--yes").code == 0
+    later = ready("start", "kb", "--to", "new")
+    assert later.code == 0
+    assert later.out.startswith("kb · reversing\n")
+    assert "undrift complete kb" in later.out
+
+
+def test_another_target_than_the_running_one_is_a_conflict(ready: Undrift, tmp_path: Path) -> None:
+    assert ready("model", "add", "third", "--provider", "hashing", "--dimensions", "16").code == 0
+
+    refused = ready("start", "kb", "--to", "third", "--json")
+
+    assert (refused.code, refused.error["kind"]) == (5, "StaleRoute")
+
+
+def test_a_detached_start_only_records_and_names_the_worker(filled: Undrift) -> None:
+    value = filled("start", "kb", "--to", "new", "--detach", "--json").json
+
+    assert missing_keys("start", value) == []
+    assert (value["phase"], value["progress"]["done"]) == ("registered", 0)
+    assert value["next_steps"][0] == "undrift worker kb"
+    assert value["waiting_for"].startswith("a worker: undrift worker")
+
+
+def test_a_paid_model_wants_a_budget(paid: Undrift) -> None:
+    assert paid("plan", "kb", "--to", "paid", "--json").json["next_steps"] == [
+        "undrift start kb --to paid --budget-usd N"
+    ]
+
+    refused = paid("start", "kb", "--to", "paid", "--json")
+
+    assert (refused.code, refused.error["kind"]) == (3, "BudgetRequired")
+    both = paid("start", "kb", "--to", "paid", "--no-budget", "--budget-usd", "5", "--json")
+    assert (both.code, both.error["kind"]) == (2, "BadArgument")
+    assert paid("status", "kb", "--json").json["phase"] == "idle"
+
+
+def test_a_budget_stops_the_work_and_a_larger_one_lets_it_go_on(paid: Undrift) -> None:
+    stopped = paid("start", "kb", "--to", "paid", "--budget-usd", "0.5", "--json")
+    assert stopped.code == 3
+    assert json.loads(stopped.err.splitlines()[-1])["error"]["kind"] == "BudgetExhausted"
+
+    halted = paid("status", "kb", "--json").json
+    assert halted["run_status"] == "halted"
+    assert halted["waiting_for"].startswith("an operator: the migration of kb is halted")
+    assert " · " not in halted["waiting_for"]
+    assert halted["cost"]["budget_usd"] == 0.5
+    assert halted["cost"]["usd"] <= 0.5
+    refused = paid("start", "kb", "--to", "paid", "--json")
+    assert (refused.code, refused.error["kind"]) == (3, "IllegalTransition")
+    assert "undrift resume kb" in refused.error["hint"]
+
+    assert paid("start", "kb", "--to", "paid", "--no-budget", "--json").code == 3, "halted, with its new budget"
+    assert paid("status", "kb", "--json").json["cost"]["budget_usd"] is None
+    assert paid("resume", "kb", "--json").json["run_status"] == "running"
+    assert paid("start", "kb", "--to", "paid", "--json").json["phase"] == "ready"
+
+
+def test_a_budget_can_be_tuned(paid: Undrift) -> None:
+    paid("start", "kb", "--to", "paid", "--budget-tokens", "100", "--detach")
+
+    tuned = paid("tune", "kb", "budget_usd=2.5", "budget_tokens=none", "--json")
+
+    assert missing_keys("tune", tuned.json) == []
+    assert (tuned.json["cost"]["budget_usd"], tuned.json["cost"]["budget_tokens"]) == (2.5, None)
+
+
+@pytest.mark.parametrize(
+    "setting", ["colour=red", "budget_usd=much", "budget_usd=nan", "budget_usd=-1", "budget_tokens=inf"]
+)
+def test_a_wrong_setting_changes_nothing(paid: Undrift, setting: str) -> None:
+    paid("start", "kb", "--to", "paid", "--budget-usd", "1", "--detach")
+
+    refused = paid("tune", "kb", "budget_usd=5", setting, "--json")
+
+    assert (refused.code, refused.error["kind"]) == (2, "BadArgument")
+    assert paid("status", "kb", "--json").json["cost"]["budget_usd"] == 1.0
+
+
+@pytest.mark.parametrize(
+    "words", [["pause", "kb"], ["resume", "kb"], ["tune", "kb", "budget_usd=1"], ["cutover", "kb", "--yes"]]
+)
+def test_verbs_of_a_migration_need_one(filled: Undrift, words: list[str]) -> None:
+    refused = filled(*words, "--json")
+
+    assert (refused.code, refused.error["kind"]) == (2, "NoMigration")
+
+
+def test_a_migration_is_paused_and_resumed(filled: Undrift) -> None:
+    filled("start", "kb", "--to", "new", "--detach")
+
+    paused = filled("pause", "kb", "--json").json
+    assert missing_keys("pause", paused) == []
+    assert (paused["run_status"], paused["next_steps"][0]) == ("paused", "undrift resume kb")
+    assert "undrift resume kb" in paused["waiting_for"]
+    assert filled("worker", "--until-idle", "--json").json["worked_on"] == [{"alias": "kb", "phase": "registered"}]
+
+    resumed = filled("resume", "kb")
+    assert resumed.out.startswith("kb · registered\n")
+    assert filled("worker", "--until-idle", "--json").json["worked_on"] == [{"alias": "kb", "phase": "ready"}]
+
+
+def test_a_worker_works_on_every_alias(filled: Undrift, tmp_path: Path) -> None:
+    assert filled("alias", "create", "more", "--store", "main", "--model", "old").code == 0
+    assert filled("put", "more", "documents.jsonl").code == 0
+    for alias in ("kb", "more"):
+        filled("start", alias, "--to", "new", "--detach")
+
+    only = filled("worker", "more", "--until-idle", "--json")
+    assert only.json["worked_on"] == [{"alias": "more", "phase": "ready"}]
+    assert missing_keys("worker", only.json) == []
+    assert filled("status", "kb", "--json").json["phase"] == "registered"
+
+    rest = filled("worker", "--until-idle")
+    assert rest.out == "kb is ready\nmore is ready\n"
+    assert "kb: ready · 300 of 300 (100%)" in rest.err
+
+
+def test_a_worker_has_nothing_to_do_without_a_migration(filled: Undrift, run: Undrift) -> None:
+    assert filled("worker", "--until-idle", "--json").json == {"worked_on": []}
+    assert filled("worker", "other", "--until-idle", "--json").code == 2
+
+
+def test_a_worker_waits_for_an_alias_that_is_configured_and_not_used_yet(undrift: Undrift) -> None:
+    assert undrift("worker", "kb", "--until-idle", "--json").json == {"worked_on": []}
+
+
+def test_a_worker_ends_with_the_error_that_halted_a_migration(paid: Undrift) -> None:
+    paid("start", "kb", "--to", "paid", "--budget-tokens", "100", "--detach")
+
+    halted = paid("worker", "--until-idle")
+
+    assert halted.code == 3
+    assert "kb: work has stopped: the next request for kb would spend more than its budget" in halted.err
+    assert paid("status", "kb", "--json").json["run_status"] == "halted"
+
+
+def test_a_defect_in_a_worker_is_not_hidden_by_its_thread(filled: Undrift, monkeypatch: pytest.MonkeyPatch) -> None:
+    filled("start", "kb", "--to", "new", "--detach")
+    monkeypatch.setattr(ControlPlane, "work", lambda *_args, **_options: 1 / 0)
+
+    failed = filled("worker", "--until-idle")
+
+    assert failed.code == 1
+    assert "ZeroDivisionError" in failed.err
+
+
+SIGNALS = pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=lambda value: getattr(value, "name", "")
+)
+
+
+@pytest.fixture
+def signalled(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[int], None]:
+    """Arrange that a signal comes while the first piece of the back-fill is embedded."""
+
+    def arrange(number: int) -> None:
+        embed, asked = EmbeddingDoor.documents, threading.Event()
+        monkeypatch.setattr(Screen, "at_once", lambda _self, _text: asked.set())
+
+        def documents(self: EmbeddingDoor, *args: Any, **options: Any) -> Any:
+            if not asked.is_set():
+                signal.raise_signal(number)
+                # Python handles signals in its main thread, which is another one than a worker's.
+                assert asked.wait(30)
+            return embed(self, *args, **options)
+
+        monkeypatch.setattr(EmbeddingDoor, "documents", documents)
+
+    return arrange
+
+
+@SIGNALS
+def test_an_interrupted_start_ends_its_piece_and_the_same_command_goes_on(
+    filled: Undrift, signalled: Callable[[int], None], number: signal.Signals, code: int
+) -> None:
+    signalled(number)
+
+    stopped = filled("start", "kb", "--to", "new")
+
+    assert (stopped.code, stopped.out) == (code, "")
+    assert filled("status", "kb", "--json").json["progress"]["done"] == 256
+    assert filled("start", "kb", "--to", "new", "--json").json["phase"] == "ready"
+
+
+@SIGNALS
+def test_a_worker_that_is_asked_to_stop_ends_its_piece_and_is_done(
+    filled: Undrift, signalled: Callable[[int], None], number: signal.Signals, code: int
+) -> None:
+    filled("start", "kb", "--to", "new", "--detach")
+    signalled(number)
+
+    stopped = filled("worker", "--json")
+
+    assert stopped.code == 0
+    assert stopped.json["worked_on"] == [{"alias": "kb", "phase": "backfill"}]
+    assert filled("status", "kb", "--json").json["progress"]["done"] == 256
+    assert filled("alias", "show", "kb", "--json").json["clients"] == []
+
+
+def test_the_status_of_one_alias_is_told_whole(ready: Undrift) -> None:
+    value, told = ready("status", "kb", "--json").json, ready("status")
+
+    assert missing_keys("status kb".replace("kb", "ALIAS"), value) == []
+    assert told.out.splitlines()[0] == "kb · ready"
+    assert "Gates:  ok  complete" in told.out
+    assert "Waiting for: a decision: undrift cutover kb" in told.out
+    assert "Next:  undrift cutover kb" in told.out
+    assert told.err == ""
+
+
+def test_the_status_of_several_aliases_is_a_line_each(ready: Undrift) -> None:
+    ready("alias", "create", "more", "--store", "main", "--model", "old")
+
+    value, told = ready("status", "--json").json, ready("status").out.splitlines()
+
+    assert missing_keys("status", value) == []
+    assert [line.split()[:2] for line in told] == [["ALIAS", "PHASE"], ["kb", "ready"], ["more", "idle"]]
+
+
+def test_the_status_of_nothing_is_told(undrift: Undrift) -> None:
+    assert undrift("status", "--json").json == []
+    assert undrift("status").out == "no alias is in use yet: undrift alias list\n"
+    unused = undrift("status", "kb", "--json").error
+    assert (unused["kind"], unused["hint"]) == ("UnknownAlias", "undrift put kb FILE.jsonl")
+    assert undrift("status", "other", "--json").error["hint"] == "undrift alias list"
+
+
+def test_a_watch_ends_when_the_migration_is_over(ready: Undrift) -> None:
+    ready("cancel", "kb", "--yes")
+
+    told, value = ready("status", "kb", "--watch"), ready("status", "--watch", "--json")
+
+    assert told.code == value.code == 0
+    assert told.out == "kb: aborted · 300 of 300 (100%) · 1,200 tokens\n"
+    assert [json.loads(line)["phase"] for line in value.out.splitlines()] == ["aborted"]
+
+
+def test_a_watch_tells_every_change(ready: Undrift, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each pause between two looks, something happens."""
+    from undrift.cli import watching
+
+    happenings = iter(
+        [
+            lambda plane: None,
+            lambda plane: plane.pause("kb"),
+            lambda plane: plane.resume("kb"),
+            lambda plane: plane.cancel("kb"),
+        ]
+    )
+
+    class Clock:
+        def __init__(self, clock: Any) -> None:
+            self.monotonic, self.now = clock.monotonic, clock.now
+
+        def sleep(self, _seconds: float) -> None:
+            with plane_of(tmp_path) as plane:
+                next(happenings)(plane)
+
+    def watched(session: Any, plane: ControlPlane, alias: str) -> None:
+        plane.clock = Clock(plane.clock)
+        watching.watch(session, plane, alias)
+
+    monkeypatch.setattr("undrift.cli.migrations.watch", watched)
+
+    lines = [json.loads(line) for line in ready("status", "kb", "--watch", "--json").out.splitlines()]
+
+    assert [(line["phase"], line["run_status"]) for line in lines] == [
+        ("ready", "running"),
+        ("ready", "paused"),
+        ("ready", "running"),
+        ("aborted", "idle"),
+    ]
+    assert all(missing_keys("start", line) == [] for line in lines)
+
+
+def test_a_watch_takes_one_alias(ready: Undrift) -> None:
+    ready("alias", "create", "more", "--store", "main", "--model", "old")
+
+    refused = ready("status", "--watch", "--json")
+
+    assert (refused.code, refused.error["detail"]) == (2, "there are: kb, more")
+
+
+def test_gates_are_looked_at_now_and_then_only(ready: Undrift, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from undrift.cli.watching import GATES_EVERY_S, Looks
+
+    with plane_of(tmp_path) as plane:
+        looked: list[str] = []
+        status = plane.status
+        monkeypatch.setattr(plane, "status", lambda name: looked.append(name) or status(name))
+        now = [1000.0]
+        monkeypatch.setattr(plane.clock, "monotonic", lambda: now[0])
+        looks = Looks(plane, "kb")
+
+        first = looks.again()
+        assert looks.again() == first
+        assert len(looked) == 1
+        now[0] += GATES_EVERY_S
+        looks.again()
+        assert len(looked) == 2
+        plane.ledger.save_run_status(
+            plane.workshop(AliasName("kb")).migration().id, RunStatus.PAUSED, reason="", who="test"
+        )
+        assert looks.again()["waiting_for"].startswith("an operator, who paused it")
+        assert len(looked) == 3
