@@ -17,6 +17,7 @@ from undrift.cli.render import Screen
 from undrift.control import ControlPlane
 from undrift.domain.migration import RunStatus
 from undrift.domain.route import AliasName
+from undrift.errors import ControlUnavailable
 from undrift.flow.embed import EmbeddingDoor
 
 PAID = """
@@ -91,6 +92,28 @@ def test_starting_again_says_where_it_stands(ready: Undrift) -> None:
     assert later.code == 0
     assert later.out.startswith("kb · reversing\n")
     assert "undrift complete kb" in later.out
+
+
+def test_a_start_that_ends_counts_itself_out(ready: Undrift) -> None:
+    ready("cutover", "kb", "--yes")
+    ready("delete", "kb", "d001")
+
+    assert ready("start", "kb", "--to", "new", "--json").json["waiting_for"].startswith("a worker: ")
+
+
+def test_a_migration_that_is_being_given_up_does_not_go_on(ready: Undrift, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_args: object, **_options: object) -> None:
+        raise ControlUnavailable("the ledger is gone")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("undrift.migrate.runner.Runner.enter", stop)
+        assert ready("cancel", "kb").code == 4
+    assert ready("status", "kb", "--json").json["phase"] == "aborting"
+
+    refused = ready("start", "kb", "--to", "new", "--json")
+
+    assert (refused.code, refused.error["kind"], refused.error["hint"]) == (3, "IllegalTransition", "undrift cancel kb")
+    assert ready("cancel", "kb", "--json").json["phase"] == "aborted"
 
 
 def test_another_target_than_the_running_one_is_a_conflict(ready: Undrift, tmp_path: Path) -> None:
