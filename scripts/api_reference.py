@@ -29,9 +29,9 @@ HEAD = """# Python
 
 <!-- Written by `python -m scripts.api_reference`; a test keeps it up to date. Change the docstrings instead. -->
 
-What is on this page is public: it changes only with an entry in the [changelog](../../CHANGELOG.md). Everything else may change
-without notice, except the ports and the test kit for [adapters](../how-to/write-an-adapter.md). Errors have
-[a page of their own](errors.md), and so have [filters](filters.md).
+What is on this page is public: it changes only with an entry in the [changelog](../../CHANGELOG.md). Everything
+else may change without notice, except the ports and the test kit for [adapters](../how-to/write-an-adapter.md).
+Errors have [a page of their own](errors.md), and so have [filters](filters.md).
 
 """
 ALIAS = "\n## The alias\n\n"
@@ -39,8 +39,8 @@ VALUES = "\n## Values\n\nAll of them are frozen.\n\n"
 PLANE = """
 ## The control plane
 
-`undrift.open` returns a `ControlPlane`. Each verb of the [command line](cli.md) is a method of it; what they return has the
-[JSON shapes](json.md).
+`undrift.open` returns a `ControlPlane`. Each verb of the [command line](cli.md) is a method of it; what they return
+has the [JSON shapes](json.md).
 
 """
 AIO = "\n## undrift.aio\n\n"
@@ -110,7 +110,8 @@ def _described(title: str, function: Any, level: str) -> Iterator[str]:
     yield f"{level} {title}\n\n{docstring.text}\n\n"
     yield from _list(docstring.entries("Args"))
     if "Returns" in docstring.sections:
-        yield f"Returns {one_line(docstring.sections['Returns'])[:1].lower()}{one_line(docstring.sections['Returns'])[1:]}\n\n"
+        returned = one_line(docstring.sections["Returns"])
+        yield f"Returns {returned[:1].lower()}{returned[1:]}\n\n"
     raised = docstring.entries("Raises")
     if raised:
         yield "Raises:\n\n"

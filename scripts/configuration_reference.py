@@ -1,4 +1,4 @@
-"""Writes docs/reference/configuration.md from the settings and the adapters: `python -m scripts.configuration_reference`.
+"""Writes docs/reference/configuration.md from settings and adapters: `python -m scripts.configuration_reference`.
 
 A test fails when the page is not what this would write.
 """
@@ -22,14 +22,15 @@ PAGE = Path(__file__).resolve().parents[1] / "docs" / "reference" / "configurati
 
 HEAD = """# Configuration
 
-<!-- Written by `python -m scripts.configuration_reference`; a test keeps it up to date. Change the docstrings instead. -->
+<!-- Written by `python -m scripts.configuration_reference`; a test keeps it so. Change the docstrings instead. -->
 
-`undrift init` writes a commented `undrift.toml` that works as it stands. It is found by `--config`, by `$UNDRIFT_CONFIG`, or in
-the present folder. Relative paths in it start from its own folder. An unknown key is an error that names it.
+`undrift init` writes a commented `undrift.toml` that works as it stands. It is found by `--config`, by
+`$UNDRIFT_CONFIG`, or in the present folder. Relative paths in it start from its own folder. An unknown key is an
+error that names it.
 
-Every key can be given by the environment too, which wins: `UNDRIFT_` and the names of the tables and the key, with two
-underscores between them, such as `UNDRIFT_LEDGER` or `UNDRIFT_STORES__MAIN__URL`. Only names of lower-case letters, digits and
-single underscores can be reached that way.
+Every key can be given by the environment too, which wins: `UNDRIFT_` and the names of the tables and the key, with
+two underscores between them, such as `UNDRIFT_LEDGER` or `UNDRIFT_STORES__MAIN__URL`. Only names of lower-case
+letters, digits and single underscores can be reached that way.
 
 All processes that use an alias need the same ledger, the same stores and the same timing.
 
@@ -37,8 +38,9 @@ All processes that use an alias need the same ledger, the same stores and the sa
 """
 
 LEDGER = """
-`sqlite:///name.db` is relative to the configuration, `sqlite:////var/lib/undrift.db` is absolute. The file must be on a disk of
-this machine; a network filesystem is refused. When a store has the same file, a journaled write is one transaction.
+`sqlite:///name.db` is relative to the configuration, `sqlite:////var/lib/undrift.db` is absolute. The file must be
+on a disk of this machine; a network filesystem is refused. When a store has the same file, a journaled write is one
+transaction.
 """
 
 STORES = """
@@ -48,7 +50,7 @@ STORES = """
 STORE_KINDS = """
 | address | store |
 | --- | --- |
-| `sqlite-vec:PATH` | a SQLite file on this machine, searched exactly; for about a hundred thousand documents and several processes. Metrics `cosine` and `l2`. Extra `embedded` |
+| `sqlite-vec:PATH` | a SQLite file on this machine, searched exactly; for about 100,000 documents. Extra `embedded` |
 | `memory:NAME` | inside this process, gone with it; for tests |
 
 Other packages may bring more ([write an adapter](../how-to/write-an-adapter.md#make-its-name-known)).
@@ -57,8 +59,8 @@ Other packages may bring more ([write an adapter](../how-to/write-an-adapter.md#
 MODELS = """
 ## Models: `[models.NAME]`
 
-The name is yours: it stands behind `--to`, and the ledger remembers it. Change what it stands for, and the space is another one;
-undrift then refuses to use it for the old vectors. So give a new model a name of its own.
+The name is yours: it stands behind `--to`, and the ledger remembers it. Change what it stands for, and the space is
+another one; undrift then refuses to use it for the old vectors. So give a new model a name of its own.
 """
 
 PROVIDERS = """
@@ -68,8 +70,8 @@ The other keys belong to the provider. One that it does not have is an error tha
 ALIASES = """
 ## Aliases: `[aliases.NAME]`
 
-An alias that is configured is made at its first use, with an empty collection. From then on the ledger knows what it means;
-`collection`, `model` and `mirror` are not looked at again.
+An alias that is configured is made at its first use, with an empty collection. From then on the ledger knows what
+it means; `collection`, `model` and `mirror` are not looked at again.
 """
 
 TIMING = """
@@ -82,8 +84,8 @@ Defaults fit one machine. All durations are in seconds.
 NOTES = {
     "hashing": "It needs no download and knows nothing of meaning: for tests, and as the old model of a first try.",
     "wordllama": "The weights come with the package `wordllama`. Extra `embedded`.",
-    "sentence_transformers": "Nothing is downloaded. The space is read from the model's files, its prompts become the prefixes. "
-    "Extra `sentence-transformers`.",
+    "sentence_transformers": "Nothing is downloaded. The space is read from the model's files, its prompts become the "
+    "prefixes. Extra `sentence-transformers`.",
     "callable": "`function` and `query_function` are written as `module:name`, and found beside the configuration too. "
     "[How to](../how-to/use-your-own-model.md).",
     "openai": "For OpenAI and every server that speaks its dialect. "

@@ -23,10 +23,10 @@ Every error of undrift is in `undrift.errors`, in one of four branches by who ha
 - `detail`: the facts, one a line; may be empty;
 - `hint`: the command or the change that mends it; may be empty.
 
-`kind` is the name of the class, and `retryable` says whether the same call may succeed later without anybody doing anything.
-The command line writes the texts to standard error, as JSON with `--json`
-(`{"error": {"kind", "message", "detail", "hint"}}`), and exits with the code of the branch. When several gates do not hold,
-all of them are in the detail.
+`kind` is the name of the class, and `retryable` says whether the same call may succeed later without anybody doing
+anything. The command line writes the texts to standard error, as JSON with `--json` (`{"error": {"kind", "message",
+"detail", "hint"}}`), and exits with the code of the branch. When several gates do not hold, all of them are in the
+detail.
 """
 
 BRANCHES = (UsageError, RefusedError, BackendError, ConflictError)

@@ -6,6 +6,7 @@ import json
 import signal
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from tests.unit.cli.running import Undrift, plane_of
 from tests.unit.cli.shapes import missing_keys
 from undrift.cli.render import Screen
 from undrift.control import ControlPlane
-from undrift.domain.migration import RunStatus
+from undrift.domain.migration import Phase, RunStatus
 from undrift.domain.route import AliasName
 from undrift.errors import ControlUnavailable
 from undrift.flow.embed import EmbeddingDoor
@@ -415,3 +416,21 @@ def test_gates_are_looked_at_now_and_then_only(ready: Undrift, tmp_path: Path, m
         )
         assert looks.again()["waiting_for"].startswith("an operator, who paused it")
         assert len(looked) == 3
+
+
+def test_a_total_that_still_grows_allows_no_forecast(
+    ready: Undrift, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with plane_of(tmp_path) as plane:
+        state = plane.ledger.alias(AliasName("kb"))
+        assert state is not None
+        assert state.migration is not None
+
+        def rate(*, planned: bool) -> float | None:
+            migration = replace(state.migration, phase=Phase.BACKFILL, planned=planned, total=1000)
+            monkeypatch.setattr(plane.ledger, "alias", lambda _name: replace(state, migration=migration))
+            found: float | None = plane.glance("kb")["progress"]["rate_per_s"]
+            return found
+
+        assert rate(planned=True) is not None
+        assert rate(planned=False) is None
