@@ -76,6 +76,8 @@ def duration(seconds: float) -> str:
 
 def money(usd: float) -> str:
     """Write a price in dollars, small ones with the digits that count."""
+    if 0 < usd < 0.0001:
+        return "under $0.0001"
     return f"${usd:,.2f}" if usd >= 1 or usd == 0 else f"${usd:.4f}"
 
 

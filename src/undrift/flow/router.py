@@ -172,7 +172,7 @@ class Router:
         return min([epoch for name, epoch in self._in_use if name == alias] + [self._routes[alias].epoch])
 
     def _enter(self, aliases: Sequence[AliasName]) -> None:
-        """Begin a lease. It counts from before it was asked for, and only when the ledger counts on this process again."""
+        """Begin a lease: counted from before it was asked for, and valid once the ledger counts on this process."""
         started = self._clock.monotonic()
         self._told = {}
         self._ledger.register_client(

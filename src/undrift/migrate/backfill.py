@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
+
 from undrift.domain.checkpoint import Chunk
 from undrift.domain.migration import Migration
-from undrift.domain.record import DocumentId, Entry
-from undrift.errors import LeaseLost
+from undrift.domain.record import DocumentId, Entry, Record
+from undrift.errors import UndriftError
 from undrift.migrate.carry import Made, make_records, write_all
 from undrift.migrate.workshop import Workshop
 from undrift.ports.store import Part, SupportsInsertAbsent
@@ -47,25 +50,31 @@ def carry_chunk(workshop: Workshop, migration: Migration) -> int | None:
     )
     if chunk is None:
         return None
+    work = f"chunk {chunk.number} of {workshop.alias}"
     until = workshop.lease_end()
     try:
         made = _embed(workshop, migration, chunk)
-        if workshop.clock.monotonic() > until:
-            raise LeaseLost(f"chunk {chunk.number} of {workshop.alias} took longer than its lease")
+        workshop.require_lease(until, work)
     except BaseException:
-        # What was paid for is in the cache; whoever takes the piece next finds it there.
-        ledger.release_chunk(workshop.alias, chunk, owner=workshop.me)
+        # What was paid for is in the cache; whoever takes the piece next finds it there. That it cannot be given back
+        # is not what happened.
+        with suppress(UndriftError):
+            ledger.release_chunk(workshop.alias, chunk, owner=workshop.me)
         raise
-    keys = [record.id for record in made.records]
     until = workshop.lease_end()
+    # Those that could not be made are asked for as well: what was written meanwhile may be mended, or gone.
+    keys = [*(record.id for record in made.records), *made.failures]
     allowed = set(ledger.publish(workshop.alias, chunk, keys, owner=workshop.me, lease_s=timing.work_lease_s))
-    if workshop.clock.monotonic() > until:
-        raise LeaseLost(f"chunk {chunk.number} of {workshop.alias} was published too late to be written")
     store = workshop.store_of(migration.target)
     # The first to write a piece finds nothing there; whoever takes it over replaces what is.
     insert = store.insert_absent if isinstance(store, SupportsInsertAbsent) and chunk.fence == 1 else store.upsert
-    records = [record for record in made.records if record.id in allowed]
-    failures = {**made.failures, **write_all(lambda batch: insert(migration.target, batch), records)}
+
+    def write(batch: Sequence[Record]) -> None:
+        workshop.require_lease(until, work)
+        insert(migration.target, batch)
+
+    rejected = write_all(write, [record for record in made.records if record.id in allowed])
+    failures = {**{key: why for key, why in made.failures.items() if key in allowed}, **rejected}
     if failures:
         ledger.quarantine(workshop.alias, failures)
     ledger.published(workshop.alias, chunk, owner=workshop.me)

@@ -16,8 +16,10 @@ from undrift.errors import (
     LeaseLost,
     ModelChanged,
     RefusedError,
+    SpaceMismatch,
     StoreRejected,
     UndriftError,
+    UsageError,
 )
 from undrift.migrate.backfill import CHUNK_SIZE, carry_chunk, lay_out
 from undrift.migrate.gates import is_close
@@ -69,6 +71,7 @@ class Worker:
         """Work until a condition on the migration holds; failures that may pass are waited out.
 
         Raises:
+            UsageError, SpaceMismatch: this process is not set up for the work; other workers go on.
             UndriftError: the migration is halted: going on needs a person.
         """
         while True:
@@ -80,6 +83,8 @@ class Worker:
             except ConflictError:
                 # Another process did it, or is doing it: look again.
                 done = Tick.IDLE
+            except (UsageError, SpaceMismatch):
+                raise
             except (RefusedError, EmbedderRejected) as error:
                 if self._moved_on(migration):
                     # Refused was what another process had done meanwhile: look again.

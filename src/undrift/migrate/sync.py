@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import groupby
+from contextlib import suppress
 
 from undrift.domain.checkpoint import Claim
-from undrift.domain.record import DocumentId
+from undrift.domain.migration import SYNCING
+from undrift.domain.record import DocumentId, Record
 from undrift.domain.route import FieldKey
 from undrift.errors import LeaseLost, MirrorTimeout, UndriftError
 from undrift.migrate.carry import make_records, write_all
@@ -15,6 +16,8 @@ from undrift.ports.store import Part
 
 #: Documents carried over in one go.
 BATCH = 64
+#: Looks at what is awaited, this often.
+_POLL_S = 0.05
 #: How often the wait before the next try of a failed document is doubled.
 MAX_DOUBLINGS = 6
 
@@ -35,39 +38,59 @@ def carry_dirty(workshop: Workshop, *, limit: int = BATCH, only: Sequence[Docume
         settle_s=workshop.settle_s,
         only=only,
     )
-    ordered = sorted(claims, key=lambda claim: claim.source)
-    for source, group in groupby(ordered, key=lambda claim: claim.source):
-        batch = list(group)
+    # Foreign ones come first, and what keeps the others from being carried keeps them not: writers wait for them.
+    batches: dict[FieldKey, list[Claim]] = {}
+    for claim in claims:
+        batches.setdefault(claim.source, []).append(claim)
+    failures = []
+    for source, batch in batches.items():
         try:
             _carry(workshop, source, batch, until)
+            ledger.clear(workshop.alias, batch, owner=workshop.me)
         except UndriftError as error:
-            _give_up_for_now(workshop, batch, error)
-            raise
-        ledger.clear(workshop.alias, batch, owner=workshop.me)
+            failures.append(error)
+            with suppress(UndriftError):
+                _give_up_for_now(workshop, batch, error)
+    if failures:
+        raise failures[0]
     return len(claims)
 
 
 def settle(workshop: Workshop, keys: Sequence[DocumentId], timeout_s: float) -> None:
     """Carry these documents over now, and wait until they are, for writes with `mirror = "inline"`.
 
+    While no worker may carry anything yet, nothing is waited for.
+
     Raises:
-        MirrorTimeout: they were not in time; they are stored and will follow.
+        MirrorTimeout: they were not in time, or cannot be; they are stored and will follow.
     """
     until = workshop.clock.monotonic() + timeout_s
+    obstacle: UndriftError | None = None
+    waiting: Sequence[DocumentId] = keys
     while True:
-        if workshop.state().route.follower is None:
-            return
-        waiting = [key for key, (dirty, _) in workshop.ledger.journal_state(workshop.alias, keys).items() if dirty]
-        if not waiting:
-            return
-        if workshop.clock.monotonic() > until:
+        try:
+            waiting = _dirty(workshop, keys)
+            if not waiting:
+                return
+            carried = carry_dirty(workshop, only=waiting)
+        except UndriftError as error:
+            carried, obstacle = 0, error
+        if (obstacle and not obstacle.retryable) or workshop.clock.monotonic() > until:
             raise MirrorTimeout(
                 f"{len(waiting)} documents of {workshop.alias} are stored but not yet in the other field",
-                f"for example {waiting[0]}",
+                f"for example {waiting[0]}" + (f"\n{obstacle.message}" if obstacle else ""),
                 f"undrift status {workshop.alias}",
-            )
-        if not carry_dirty(workshop, only=waiting):
-            workshop.clock.sleep(0.05)
+            ) from obstacle
+        if not carried:
+            workshop.clock.sleep(_POLL_S)
+
+
+def _dirty(workshop: Workshop, keys: Sequence[DocumentId]) -> list[DocumentId]:
+    """Return those of some documents that a worker has to carry over."""
+    migration = workshop.state().migration
+    if migration is None or migration.phase not in SYNCING:
+        return []
+    return [key for key, (dirty, _) in workshop.ledger.journal_state(workshop.alias, keys).items() if dirty]
 
 
 def _carry(workshop: Workshop, source: FieldKey, claims: Sequence[Claim], until: float) -> None:
@@ -79,12 +102,17 @@ def _carry(workshop: Workshop, source: FieldKey, claims: Sequence[Claim], until:
     store = workshop.store_of(there)
     entries = workshop.store_of(here).entries(here, keys, Part.TEXT)
     made = make_records(workshop, list(entries.values()), there, have=store.fetch(there, keys).values())
-    if workshop.clock.monotonic() > until:
-        raise LeaseLost(f"carrying {len(claims)} documents of {workshop.alias} took longer than its lease")
-    failures = {**made.failures, **write_all(lambda batch: store.upsert(there, batch), made.records)}
+    work = f"carrying {len(claims)} documents of {workshop.alias}"
+
+    def write(batch: Sequence[Record]) -> None:
+        workshop.require_lease(until, work)
+        store.upsert(there, batch)
+
+    failures = {**made.failures, **write_all(write, made.records)}
     # A document that cannot be carried must not be left there with an older text.
     gone = [key for key in keys if key not in entries or key in failures]
     if gone:
+        workshop.require_lease(until, work)
         store.delete(there, gone)
     if failures:
         workshop.ledger.quarantine(workshop.alias, failures)

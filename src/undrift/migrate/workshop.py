@@ -10,7 +10,7 @@ from undrift.domain.migration import AliasState, Migration
 from undrift.domain.route import AliasName, VectorField
 from undrift.domain.space import SpaceId
 from undrift.domain.timing import LEASE_SAFETY, Timing
-from undrift.errors import NoMigration, UnknownAlias
+from undrift.errors import LeaseLost, NoMigration, UnknownAlias
 from undrift.flow.embed import EmbeddingDoor
 from undrift.ports.ledger import Ledger
 from undrift.ports.runtime import Clock, Processes
@@ -82,3 +82,12 @@ class Workshop:
     def lease_end(self) -> float:
         """Return until when, on this process's clock, a piece of work that is taken now may be written."""
         return self.clock.monotonic() + self.timing.work_lease_s * LEASE_SAFETY
+
+    def require_lease(self, until: float, work: str) -> None:
+        """Pass while a piece of work is still this worker's; asked before each request that writes it.
+
+        Raises:
+            LeaseLost: its time is over, and others count on nothing of it being sent any more.
+        """
+        if self.clock.monotonic() > until:
+            raise LeaseLost(f"{work} took longer than its lease", hint=f"undrift status {self.alias}")

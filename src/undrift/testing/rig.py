@@ -254,7 +254,7 @@ class Rig:
         found: dict[str, Record] = {}
         after = ""
         while page := store.ids(place, after=after, limit=1000):
-            found.update(store.fetch(place, page))
+            found |= {str(id): record for id, record in store.fetch(place, page).items()}
             after = page[-1]
         return found
 

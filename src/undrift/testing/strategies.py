@@ -10,7 +10,7 @@ from undrift.domain.record import MAX_ID_BYTES, Document, canonical_text
 from undrift.domain.space import Metric, Space, Truncation
 
 #: Characters that a key may have: no surrogates, no control characters.
-_PRINTED = st.characters(exclude_categories=("Cs", "Cc"))
+_PRINTED = st.characters(exclude_categories=["Cs", "Cc"])
 _KEYS = st.text(_PRINTED, min_size=1, max_size=8)
 _NUMBERS = st.floats(allow_nan=False, allow_infinity=False, width=32) | st.integers(-(2**53), 2**53)
 

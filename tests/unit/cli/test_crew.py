@@ -11,7 +11,7 @@ from tests.unit.cli.running import Undrift, plane_of
 from undrift.control import ControlPlane
 from undrift.domain.migration import Phase, RunStatus
 from undrift.domain.route import AliasName
-from undrift.errors import ControlUnavailable, StoreRejected, UndriftError, UnknownAlias
+from undrift.errors import ControlUnavailable, IncarnationMismatch, StoreRejected, UndriftError
 from undrift.migrate.engine import Worker
 
 KB = AliasName("kb")
@@ -76,12 +76,12 @@ def test_an_error_that_needs_a_person_is_told_once_and_the_others_are_worked_on(
 
     def refuse(self: Worker) -> object:
         if self.workshop.alias == KB:
-            raise UnknownAlias("something only a person can mend")
+            raise IncarnationMismatch("something only a person can mend")
         return tick(self)
 
     monkeypatch.setattr(Worker, "tick", refuse)
     with plane_of(registered) as plane:
-        with pytest.raises(UnknownAlias, match="only a person"):
+        with pytest.raises(IncarnationMismatch, match="only a person"):
             plane.work_all(
                 until=lambda: False, until_idle=True, on_error=lambda alias, error: told.append((alias, error.message))
             )
@@ -99,7 +99,7 @@ def test_an_error_that_could_not_be_recorded_is_not_run_into_again_at_once(
 
     def refuse(name: str, *_args: object, **_options: object) -> None:
         begun.append(name)
-        raise UnknownAlias("something only a person can mend")
+        raise IncarnationMismatch("something only a person can mend")
 
     rounds = iter(range(5))
     with plane_of(registered) as plane:

@@ -54,7 +54,10 @@ def test_a_length_of_time_is_rough(seconds: float, expected: str) -> None:
     assert duration(seconds) == expected
 
 
-@pytest.mark.parametrize(("usd", "expected"), [(0, "$0.00"), (0.0123, "$0.0123"), (1, "$1.00"), (1234.5, "$1,234.50")])
+@pytest.mark.parametrize(
+    ("usd", "expected"),
+    [(0, "$0.00"), (0.000002, "under $0.0001"), (0.0123, "$0.0123"), (1, "$1.00"), (1234.5, "$1,234.50")],
+)
 def test_money_keeps_the_digits_that_count(usd: float, expected: str) -> None:
     assert money(usd) == expected
 

@@ -12,6 +12,7 @@ from undrift.control.plane import ControlPlane
 from undrift.domain.migration import Migration, Phase, RunStatus
 from undrift.domain.record import Document
 from undrift.domain.route import AliasName
+from undrift.errors import SpaceMismatch, UnknownModel
 from undrift.migrate.engine import Tick, Worker
 from undrift.migrate.sync import carry_dirty
 from undrift.testing.clock import VirtualClock
@@ -136,3 +137,28 @@ def test_nothing_is_carried_over_while_a_migration_is_paused(office: Office) -> 
 
     assert while_paused == 0
     assert carry_dirty(worker.workshop) == 1
+
+
+@pytest.mark.parametrize(
+    "models",
+    [
+        pytest.param({"old": SETTINGS["models"]["old"]}, id="without the model"),  # type: ignore[index]
+        pytest.param(
+            {**SETTINGS["models"], "new": {"provider": "hashing", "dimensions": 48}},  # type: ignore[dict-item]
+            id="with another model of that name",
+        ),
+    ],
+)
+def test_a_worker_that_is_not_set_up_for_the_work_stops_alone(
+    models: dict[str, object], office: Office, tmp_path: Path
+) -> None:
+    """One badly configured host must not stop those that are well."""
+    config = parse({**SETTINGS, "models": models}, tmp_path / "undrift.toml")
+    with ControlPlane(config, clock=office.clock, heartbeat=False) as plane:
+        stranger = Worker(workshop=plane.workshop(KB), who="stranger")
+        with pytest.raises((UnknownModel, SpaceMismatch)):
+            stranger.run(is_ready)
+
+    assert state(office).run_status is RunStatus.RUNNING
+    office.worker().run(is_ready)
+    assert state(office).phase is Phase.READY

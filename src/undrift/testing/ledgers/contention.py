@@ -26,7 +26,7 @@ def content(folder: Path) -> dict[str, str]:
 def write(open_ledger: Callable[[], Ledger], here: Path, there: Path, name: str) -> None:
     """Write documents inside the bracket; the other side is none of a writer's business."""
     del there
-    ledger, chance = open_ledger(), random.Random(name)  # noqa: S311 - a schedule, not a secret
+    ledger, chance = open_ledger(), random.Random(name)
     for number in range(_WRITES):
         keys = ids(*chance.sample(KEYS, 2))
         answer = ledger.open(ALIAS, keys, client=ClientId(name), deadline_s=_HORIZON_S)
@@ -34,11 +34,11 @@ def write(open_ledger: Callable[[], Ledger], here: Path, there: Path, name: str)
         for key in keys:
             _put(here / key, f"{name} {number}")
         assert ledger.close(ALIAS, answer.operation, keys)
-    for key in KEYS:
-        answer = ledger.open(ALIAS, ids(key), client=ClientId(name), deadline_s=_HORIZON_S)
+    for last in ids(*KEYS):
+        answer = ledger.open(ALIAS, [last], client=ClientId(name), deadline_s=_HORIZON_S)
         assert isinstance(answer, Opened)
-        _put(here / key, f"{name} ends")
-        assert ledger.close(ALIAS, answer.operation, ids(key))
+        _put(here / last, f"{name} ends")
+        assert ledger.close(ALIAS, answer.operation, [last])
     ledger.close_ledger()
 
 
