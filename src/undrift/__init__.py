@@ -20,7 +20,7 @@ __version__ = VERSION
 __all__ = ["Alias", "ControlPlane", "Document", "Hit", "Hits", "Receipt", "open"]
 
 
-def open(path: str | Path | None = None) -> ControlPlane:  # noqa: A001 - `undrift.open` reads as it should
+def open(path: str | Path | None = None) -> ControlPlane:
     """Open what a configuration file names; close it at the end, or use it in a `with` block.
 
     Args:

@@ -94,7 +94,7 @@ class AsyncControlPlane:
         await self.close()
 
 
-async def open(path: str | Path | None = None) -> AsyncControlPlane:  # noqa: A001 - as `undrift.open`
+async def open(path: str | Path | None = None) -> AsyncControlPlane:
     """Open what a configuration file names; see `undrift.open`."""
     return AsyncControlPlane(await _in_thread(open_plane, path))
 

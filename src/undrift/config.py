@@ -1,6 +1,7 @@
 """Settings from `undrift.toml` and the environment; the only module that reads the environment.
 
-Every key of the file can be given as an environment variable, which wins: `UNDRIFT_LEDGER`, `UNDRIFT_STORES__MAIN__URL`.
+Every key of the file can be given as an environment variable, which wins: `UNDRIFT_LEDGER`,
+`UNDRIFT_STORES__MAIN__URL`.
 """
 
 from __future__ import annotations
@@ -51,7 +52,9 @@ class AliasSettings(_Strict):
     """A collection under a stable name."""
 
     store: str = Field(description="name of its store")
-    collection: str | None = Field(default=None, description="its first physical collection; the alias's name by default")
+    collection: str | None = Field(
+        default=None, description="its first physical collection; the alias's name by default"
+    )
     model: str = Field(description="name of the model it begins with; afterwards the ledger knows better")
     text: str = Field(default="payload:text", pattern=r"^payload:text$", description="where texts come from")
     mirror: Literal["journal", "inline"] = Field(
@@ -113,7 +116,8 @@ class Config:
         tables = document.setdefault(section, tomlkit.table(is_super_table=True))
         if name in tables:
             raise BadConfig(
-                f"{self.path} has [{section}.{name}] already", hint=f"change it there, or choose another name than {name}"
+                f"{self.path} has [{section}.{name}] already",
+                hint=f"change it there, or choose another name than {name}",
             )
         table = tomlkit.table()
         table.update({key: value for key, value in values.items() if value is not None})
@@ -182,7 +186,9 @@ def parse(values: dict[str, Any], path: Path, *, text: str = "") -> Config:
     try:
         settings = Settings.model_validate(merged)
     except ValidationError as error:
-        raise BadConfig(f"configuration {path} is not valid", _explain(error), "see docs/reference/configuration.md") from error
+        raise BadConfig(
+            f"configuration {path} is not valid", _explain(error), "see docs/reference/configuration.md"
+        ) from error
     _check_references(settings, path)
     return Config(settings, path, text)
 

@@ -160,7 +160,9 @@ class Plugins:
                     found: Callable[..., Any] = point.load()
                     return found
             names = ", ".join(sorted([*known, *(point.name for point in entry_points(group=group))]))
-            raise UnknownAdapter(f"there is no {kind} called {name!r}", f"there are: {names}", "see docs/reference/configuration.md")
+            raise UnknownAdapter(
+                f"there is no {kind} called {name!r}", f"there are: {names}", "see docs/reference/configuration.md"
+            )
         return load_function(target)
 
 

@@ -16,10 +16,10 @@ import undrift
 from undrift.errors import UndriftError
 
 
-def replay(config: str, alias: str, operations: Path, share: int, of: int, seconds: float) -> int:
+def replay(config: str, alias: str, operations: Path, share: tuple[int, int], seconds: float) -> int:
     """Apply the operations of one share, spread evenly over a time; each is repeated until it is acknowledged."""
     lines = operations.read_text(encoding="utf-8").splitlines()
-    mine = [op for op in map(json.loads, lines) if zlib.crc32(op["id"].encode()) % of == share]
+    mine = [op for op in map(json.loads, lines) if zlib.crc32(op["id"].encode()) % share[1] == share[0]]
     began = time.monotonic()
     repeated = 0
     with undrift.open(config) as plane:
@@ -52,4 +52,4 @@ def apply(kb: undrift.Alias, op: dict[str, object]) -> None:
 
 if __name__ == "__main__":
     config, alias, operations, share, of, seconds = sys.argv[1:]
-    print(replay(config, alias, Path(operations), int(share), int(of), float(seconds)))
+    sys.stdout.write(f"{replay(config, alias, Path(operations), (int(share), int(of)), float(seconds))} repeated\n")

@@ -109,7 +109,9 @@ def nfcorpus(shared: Path) -> tuple[Truth, list[dict[str, Any]]]:
         kind = chance.choice(["update", "update", "delete", "metadata", "return", "none"])
         match kind:
             case "update":
-                operations.append({"op": "update", "id": row["id"], "text": joined(row), "metadata": {"rewritten": True}})
+                operations.append(
+                    {"op": "update", "id": row["id"], "text": joined(row), "metadata": {"rewritten": True}}
+                )
             case "delete":
                 operations.append({"op": "delete", "id": row["id"]})
             case "metadata":
@@ -143,7 +145,9 @@ def replaying(folder: Path, operations: list[dict[str, Any]], seconds: float) ->
     path.write_text("".join(json.dumps(op) + "\n" for op in operations), encoding="utf-8")
     command = [sys.executable, str(HERE / "replayer.py"), str(folder / "undrift.toml"), "kb", str(path)]
     processes = [
-        subprocess.Popen([*command, str(share), "2", str(seconds)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            [*command, str(share), "2", str(seconds)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
         for share in range(2)
     ]
     try:
@@ -225,7 +229,7 @@ def test_both_fields_equal_the_replayed_truth(
     run(tmp_path, "put", "kb", str(documents))
     third = len(operations) // 3
     seed = random.SystemRandom().randrange(2**32)
-    print(f"seed of the kills: {seed}")
+    sys.stdout.write(f"seed of the kills: {seed}\n")
     chance = random.Random(seed)
 
     with undrift.open(config) as plane, replaying(tmp_path, operations[:third], seconds=8):

@@ -1,4 +1,4 @@
-"""A back-end that fails once, at any call, before or after it did what it was asked for, is waited out or said to be down."""
+"""A back-end that fails once, at any call, before or after it did its work, is waited out or said to be down."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ OUTAGES = {"store": (StoreUnavailable, 1), "ledger": (ControlUnavailable, 1), "m
 
 
 #: Calls that cannot fail: they touch nothing that could.
-NEVER = frozenset({"ledger.transaction_with", "ledger.close_ledger", "store.close", "model.close", "model.count_tokens"})
+NEVER = frozenset(
+    {"ledger.transaction_with", "ledger.close_ledger", "store.close", "model.close", "model.count_tokens"}
+)
 #: The others make the same calls in another order.
 TRIED = [verb for verb in VERBS if verb.name not in ("cutover --freeze-writes", "cancel --drop")]
 

@@ -71,7 +71,9 @@ def test_killed_in_a_write_an_application_leaves_no_half_of_it(folder: Path, poi
             serving = held(world, route.serving)
             assert not world.rig.mistakes(route.serving), where
             allowed = [after] if place is None else [before, after]
-            assert serving in [{id: (one.text, dict(one.metadata)) for id, one in truth.items()} for truth in allowed], where
+            assert serving in [
+                {id: (one.text, dict(one.metadata)) for id, one in truth.items()} for truth in allowed
+            ], where
             if route.follower is not None and point != "in the back-fill":
                 assert not world.rig.mistakes(route.follower), where
                 assert held(world, route.follower) == serving, where

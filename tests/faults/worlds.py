@@ -30,7 +30,10 @@ CHANGES = frozenset(
         *(f"ledger.{name}" for name in ("add_chunks", "lease_chunk", "publish", "published", "release_chunk")),
         *(f"ledger.{name}" for name in ("register_migration", "coordinate", "yield_coordination", "save_phase")),
         *(f"ledger.{name}" for name in ("save_run_status", "spend", "change_mode", "hold", "flip", "record_space")),
-        *(f"ledger.{name}" for name in ("save_verification", "quarantine", "release", "require_reconcile", "reconciled")),
+        *(
+            f"ledger.{name}"
+            for name in ("save_verification", "quarantine", "release", "require_reconcile", "reconciled")
+        ),
         "model.embed_documents",
     }
 )
@@ -104,7 +107,9 @@ class World:
         """The same world once more, in another folder; nobody lives in this one any more."""
         self.rig.close()
         shutil.copytree(self.rig.folder, folder)
-        models = {name: CountingModel(dimensions=model.space.dimensions, seed=name) for name, model in self.rig.models.items()}
+        models = {
+            name: CountingModel(dimensions=model.space.dimensions, seed=name) for name, model in self.rig.models.items()
+        }
         memory = MemoryStore()
         memory.collections = copy.deepcopy(self.rig.memory.collections)
         rig = Rig(folder=folder, layout=self.rig.layout, models=models, memory=memory, timing=self.rig.timing)

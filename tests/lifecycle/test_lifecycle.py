@@ -1,4 +1,4 @@
-"""Every case goes through the whole life of a migration, in every layout of store and ledger, and both fields stay true."""
+"""Every case goes through the whole life of a migration, in every layout, and both fields stay true."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Whatever applications, workers and operators do, in any order, dying in the middle: no write is lost, none comes back.
+"""Whatever applications, workers and operators do, in any order, dying in the middle: no write is lost or comes back.
 
-The real core, a ledger in a file, a store in memory, virtual time. A dictionary knows what each document may be: one value
-after an acknowledged write, several after a write whose outcome was unknown.
+The real core, a ledger in a file, a store in memory, virtual time. A dictionary knows what each document may be: one
+value after an acknowledged write, several after a write whose outcome was unknown.
 """
 
 from __future__ import annotations
@@ -39,7 +39,15 @@ KEYS = [f"k{number}" for number in range(6)]
 TIMING = {"lease_s": 3.0, "deadline_s": 4.0, "work_lease_s": 5.0, "fence_horizon_s": 2.0, "write_timeout_s": 6.0}
 SETTLED = (Phase.READY, Phase.REVERSING, Phase.ROLLED_BACK)
 #: What an operator may be told; anything else is a bug.
-REFUSALS = (ConflictError, GateFailed, IllegalTransition, NoMigration, WriteTimeout, ControlUnavailable, StoreUnavailable)
+REFUSALS = (
+    ConflictError,
+    GateFailed,
+    IllegalTransition,
+    NoMigration,
+    WriteTimeout,
+    ControlUnavailable,
+    StoreUnavailable,
+)
 #: Longer than every lease and horizon together.
 AGES_S = 20.0
 
@@ -261,14 +269,20 @@ class LifeOfACollection(RuleBasedStateMachine):
             if place is not None:
                 held = self.held(place)
                 for key in KEYS:
-                    assert held.get(key) in self.allowed(key), f"{place.key}: {key} is {held.get(key)}, not {self.allowed(key)}"
+                    assert held.get(key) in self.allowed(key), (
+                        f"{place.key}: {key} is {held.get(key)}, not {self.allowed(key)}"
+                    )
         if route.follower is not None:
             assert self.held(route.serving) == self.held(route.follower)
 
     # Means
 
     def write(
-        self, app: int, trouble: Trouble, act: Callable[[Process], Any], changes: dict[str, Callable[..., Document | None]]
+        self,
+        app: int,
+        trouble: Trouble,
+        act: Callable[[Process], Any],
+        changes: dict[str, Callable[..., Document | None]],
     ) -> None:
         after = {key: [change(one) for one in self.possible[key]] for key, change in changes.items()}
         process = self.apps[app] = self.alive(self.apps[app])

@@ -16,7 +16,7 @@ class LinuxProcesses:
 
     def is_gone(self, name: str) -> bool:
         """Whether the process of a name has ended; False when that cannot be known."""
-        namespace, pid, started = (["", "", ""] + name.rsplit(":", 2))[-3:]
+        namespace, pid, started = ["", "", "", *name.rsplit(":", 2)][-3:]
         if not namespace or namespace != _namespace() or not pid.isdecimal() or not started:
             return False
         return _started(int(pid)) != started
@@ -25,13 +25,13 @@ class LinuxProcesses:
 def _namespace() -> str:
     """Return the namespace that process ids are counted in; in another container the same id is another process."""
     try:
-        return os.readlink("/proc/self/ns/pid")
+        return str(Path("/proc/self/ns/pid").readlink())
     except OSError:
         return ""
 
 
 def _started(pid: int) -> str:
-    """Return when a process started, in ticks since boot; empty when there is none, or it is dead and not yet buried."""
+    """Return when a process started, in ticks since boot; empty when there is none, or only its zombie."""
     try:
         # The name in parentheses may hold anything; state is the first field after it, the start the twentieth.
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()

@@ -64,7 +64,9 @@ class Documents(Wiring):
             "serves": serving,
         }
 
-    def create_alias(self, name: str, *, store: str, collection: str, model: str, mirror: str = "journal") -> dict[str, Any]:
+    def create_alias(
+        self, name: str, *, store: str, collection: str, model: str, mirror: str = "journal"
+    ) -> dict[str, Any]:
         """Make an empty collection under a new alias, and add it to the configuration file.
 
         Raises:
@@ -146,7 +148,8 @@ class Documents(Wiring):
         if state is None:
             if name in self.config.settings.aliases:
                 raise UnknownAlias(
-                    f"alias {name} is configured, and nothing was ever put into it", hint=f"undrift put {name} FILE.jsonl"
+                    f"alias {name} is configured, and nothing was ever put into it",
+                    hint=f"undrift put {name} FILE.jsonl",
                 )
             raise UnknownAlias(f"the ledger knows no alias {name}", hint=f"undrift alias create {name}")
         fields = [state.route.serving, *([state.route.follower] if state.route.follower else [])]
@@ -243,7 +246,9 @@ class Documents(Wiring):
         for other in self.ledger.aliases():
             route = self.ledger.route(other)
             fields = [] if route is None else [route.serving, *([route.follower] if route.follower else [])]
-            if other != name and any((place.store, place.collection) == (field.store, field.collection) for place in fields):
+            if other != name and any(
+                (place.store, place.collection) == (field.store, field.collection) for place in fields
+            ):
                 raise FieldInUse(
                     f"collection {field.collection} of store {field.store} belongs to alias {other}",
                     hint=f"give alias {name} another collection",

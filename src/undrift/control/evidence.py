@@ -35,7 +35,11 @@ class Evidence(Wiring):
                 judgements_name=str(judgements),
             )
         self.ledger.save_golden(golden.name, golden.as_dict())
-        return {"set": golden.name, "queries": len(golden.queries), "next_steps": [f"undrift golden run {golden.name} ALIAS"]}
+        return {
+            "set": golden.name,
+            "queries": len(golden.queries),
+            "next_steps": [f"undrift golden run {golden.name} ALIAS"],
+        }
 
     def golden_sets(self) -> list[dict[str, Any]]:
         """Return the golden sets that are kept."""
@@ -81,7 +85,7 @@ class Evidence(Wiring):
         return measure(golden, rankings, k=k).as_dict(place.space)
 
     def doctor(self) -> list[dict[str, str]]:
-        """Look at the machine, the ledger, the stores, the models and the clients; returns what was found, as checks."""
+        """Look at the machine, the ledger, the stores, the models and the aliases; return what was found."""
         checks = [
             _check("sqlite", sqlite_is_safe(), apsw.sqlite_lib_version(), "pip install --upgrade apsw"),
             self._ledger_check(),
@@ -130,7 +134,9 @@ class Evidence(Wiring):
         except UndriftError as error:
             return _check(f"alias {name}", False, error.message, error.hint)
         if described is None:
-            return _check(f"alias {name}", False, f"collection {state.route.serving.collection} is gone", "restore the store")
+            return _check(
+                f"alias {name}", False, f"collection {state.route.serving.collection} is gone", "restore the store"
+            )
         waiting = self.ledger.unacknowledged(name, state.route.epoch, self.settle_s(state.route.serving))
         detail = f"epoch {state.route.epoch}, {described.count} documents, {len(waiting)} clients behind"
         return _check(f"alias {name}", True, detail, "")

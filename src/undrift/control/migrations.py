@@ -181,9 +181,7 @@ class Migrations(Documents, Status):
                 raise BadArgument(f"there is no setting {key}", f"there are: {', '.join(TUNABLE)}")
             budget[key] = None if value == "none" else _amount(key, value, f"undrift tune {name} {key}=100")
         tokens = budget["budget_tokens"]
-        self.ledger.set_budget(
-            migration.id, tokens=None if tokens is None else int(tokens), usd=budget["budget_usd"]
-        )
+        self.ledger.set_budget(migration.id, tokens=None if tokens is None else int(tokens), usd=budget["budget_usd"])
         return self.status(name)
 
     def verify(
@@ -211,9 +209,7 @@ class Migrations(Documents, Status):
         workshop = self.workshop(AliasName(name))
         migration = workshop.migration()
         gates = cutover_gates(workshop, accept_quarantine=accept_quarantine)
-        plan = plan_cutover(
-            workshop.state().route, migration, freeze_s=freeze_s, accept_quarantine=accept_quarantine
-        )
+        plan = plan_cutover(workshop.state().route, migration, freeze_s=freeze_s, accept_quarantine=accept_quarantine)
         return {
             "alias": name,
             "gates": [gate.as_dict() for gate in gates],
@@ -246,13 +242,13 @@ class Migrations(Documents, Status):
             IllegalTransition: the target serves already, or the migration is ending.
         """
         workshop = self.workshop(AliasName(name))
-        migration = self._in_phase(workshop, "cut over", (*BEFORE_CUTOVER, Phase.READY, Phase.ROLLED_BACK, Phase.REVERSING))
+        migration = self._in_phase(
+            workshop, "cut over", (*BEFORE_CUTOVER, Phase.READY, Phase.ROLLED_BACK, Phase.REVERSING)
+        )
         if migration.phase is not Phase.REVERSING:
             self._settle(workshop, is_close, on_wait)
             require(cutover_gates(workshop, accept_quarantine=accept_quarantine), verb="cutover", alias=name)
-        plan = plan_cutover(
-            workshop.state().route, migration, freeze_s=freeze_s, accept_quarantine=accept_quarantine
-        )
+        plan = plan_cutover(workshop.state().route, migration, freeze_s=freeze_s, accept_quarantine=accept_quarantine)
         return self._run(workshop, plan, on_plan, on_step, on_wait)
 
     def rollback(
@@ -317,9 +313,7 @@ class Migrations(Documents, Status):
         migration = self._in_phase(workshop, "cancel", allowed)
         return self._run(workshop, plan_cancel(workshop.state().route, migration, drop=drop), on_plan, on_step, on_wait)
 
-    def _run(
-        self, workshop: Workshop, plan: Plan, on_plan: OnPlan, on_step: OnWait, on_wait: OnWait
-    ) -> dict[str, Any]:
+    def _run(self, workshop: Workshop, plan: Plan, on_plan: OnPlan, on_step: OnWait, on_wait: OnWait) -> dict[str, Any]:
         on_plan(plan)
         Runner(workshop=workshop, who=self._who(), on_step=on_step, on_wait=on_wait).run(plan)
         self.router.refresh(workshop.alias)
@@ -345,7 +339,8 @@ class Migrations(Documents, Status):
         state = workshop.state()
         if state.migration is None or state.migration.is_final:
             raise NoMigration(
-                f"alias {workshop.alias} has no running migration to {verb}", hint=f"undrift plan {workshop.alias} --to MODEL"
+                f"alias {workshop.alias} has no running migration to {verb}",
+                hint=f"undrift plan {workshop.alias} --to MODEL",
             )
         if state.migration.phase not in allowed:
             raise IllegalTransition(

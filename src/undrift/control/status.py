@@ -56,7 +56,8 @@ class Status(Wiring):
         if state is None:
             if name in self.config.settings.aliases:
                 raise UnknownAlias(
-                    f"alias {name} is configured, and nothing was ever put into it", hint=f"undrift put {name} FILE.jsonl"
+                    f"alias {name} is configured, and nothing was ever put into it",
+                    hint=f"undrift put {name} FILE.jsonl",
                 )
             raise UnknownAlias(f"the ledger knows no alias {name}", hint="undrift alias list")
         return alias, state, self.ledger.lag(alias)
@@ -118,25 +119,28 @@ class Status(Wiring):
         needs_worker = migration.phase in BEFORE_CUTOVER or lag.dirty
         if needs_worker and not any(client.role in WORKING_ROLES for client in self._live(alias)):
             return f"a worker: undrift worker, or undrift start {alias} --to {migration.target_model}"
-        if migration.reason:
-            return migration.reason
-        match migration.phase:
-            case Phase.READY | Phase.ROLLED_BACK:
-                closed = [gate.name for gate in gates if gate.verdict is not Verdict.PASS]
-                if closed:
-                    return f"gates that do not hold: {', '.join(closed)}: undrift cutover {alias} --dry-run"
-                return f"a decision: undrift cutover {alias}"
-            case Phase.REVERSING:
-                return f"a decision: undrift complete {alias}, or undrift rollback {alias}"
-            case Phase.RETIRING:
-                return f"the rest of the completion: undrift complete {alias}"
-            case Phase.ABORTING:
-                return f"the rest of the cancellation: undrift cancel {alias}"
-            case _:
-                return None
+        return migration.reason or _decision(alias, migration.phase, gates)
 
     def _live(self, alias: AliasName) -> list[Any]:
         return [client for client in self.ledger.clients(alias) if client.lease_left_s > 0]
+
+
+def _decision(alias: AliasName, phase: Phase, gates: list[Gate]) -> str | None:
+    """Name the command that a person has to type next; None while no person is needed."""
+    match phase:
+        case Phase.READY | Phase.ROLLED_BACK:
+            closed = [gate.name for gate in gates if gate.verdict is not Verdict.PASS]
+            if closed:
+                return f"gates that do not hold: {', '.join(closed)}: undrift cutover {alias} --dry-run"
+            return f"a decision: undrift cutover {alias}"
+        case Phase.REVERSING:
+            return f"a decision: undrift complete {alias}, or undrift rollback {alias}"
+        case Phase.RETIRING:
+            return f"the rest of the completion: undrift complete {alias}"
+        case Phase.ABORTING:
+            return f"the rest of the cancellation: undrift cancel {alias}"
+        case _:
+            return None
 
 
 def halted(migration: Migration) -> IllegalTransition:

@@ -108,7 +108,7 @@ class Wiring:
             return self._doors[name]
 
     def recorded(self, name: str) -> ProvenSpace:
-        """Return the space of a configured model as the ledger has it, with probe vectors; recorded now if it is new."""
+        """Return the space of a configured model with its probe vectors; one that is new is recorded now."""
         door = self.model_door(name)
         known = self.ledger.space(door.space.id)
         if known is not None:

@@ -122,7 +122,7 @@ def plan_start(route: Route, migration: Migration) -> Plan:
 
 
 def plan_cutover(route: Route, migration: Migration, *, freeze_s: float | None, accept_quarantine: bool) -> Plan:
-    """Return the steps that make the target serve; with `freeze_s`, writers wait while the last dirty ones are carried."""
+    """Return the steps that make the target serve; with `freeze_s`, writers wait for the last dirty documents."""
     to = migration.target
     if route.serving == to:
         return (SettleForeign(),)
@@ -130,14 +130,12 @@ def plan_cutover(route: Route, migration: Migration, *, freeze_s: float | None, 
     if freeze_s is not None:
         step = Flip(to=to.key, phase=Phase.REVERSING, max_dirty=0, max_quarantined=max_quarantined)
         return (HoldWrites(seconds=freeze_s), step)
-    step = Flip(
-        to=to.key, phase=Phase.REVERSING, max_dirty=MAX_DIRTY_AT_CUTOVER, max_quarantined=max_quarantined
-    )
+    step = Flip(to=to.key, phase=Phase.REVERSING, max_dirty=MAX_DIRTY_AT_CUTOVER, max_quarantined=max_quarantined)
     return (Drain(at_most=MAX_DIRTY_AT_CUTOVER), step, SettleForeign())
 
 
 def plan_rollback(route: Route, migration: Migration, *, drain: bool) -> Plan:
-    """Return the steps that make the source serve again; without `drain`, documents not yet carried back follow later."""
+    """Return the steps that make the source serve again; without `drain`, dirty documents follow later."""
     to = migration.source
     if route.serving == to:
         return (SettleForeign(),)

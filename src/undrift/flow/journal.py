@@ -46,7 +46,7 @@ class WriteAction(Protocol, Generic[Prepared]):
         """Compute what has to be known before the write begins, such as vectors of that space."""
         ...
 
-    def send(self, store: VectorStore, field: VectorField, prepared: Prepared, sequence: int) -> None:
+    def send(self, store: VectorStore, field: VectorField, prepared: Prepared, sequence: int, /) -> None:
         """Change the field, in one call of the store."""
         ...
 

@@ -129,8 +129,9 @@ def read_objects(lines: Iterable[str], name: str) -> Iterator[tuple[int, dict[st
 def read_documents(lines: Iterable[str], name: str) -> Iterator[Document]:
     """Read documents from lines of `{"id", "text"}`, with `title` and `metadata` where there are any.
 
-    A title is joined in front of the text by one space; keys that a document does not have become metadata. A line that `document_line` wrote is taken too; its tag and its
-    vector are left out, for what is put in is embedded anew. Memory grows by a digest for each id.
+    A title is joined in front of the text by one space; keys that a document does not have become metadata. A line that
+    `document_line` wrote is taken too; its tag and its vector are left out, for what is put in is embedded anew. Memory
+    grows by a digest for each id.
 
     Args:
         lines: text lines, as of `read_lines`.
@@ -225,7 +226,7 @@ def _document(fields: dict[str, Any], where: str) -> Document:
 
 def _more_metadata(fields: dict[str, Any], metadata: dict[str, Any], where: str) -> dict[str, Any]:
     """Return what stands beside the keys of a document: it is metadata, unless the line is an exported one."""
-    known = EXPORTED_KEYS if TAG_KEYS <= fields.keys() else DOCUMENT_KEYS
+    known = EXPORTED_KEYS if fields.keys() >= TAG_KEYS else DOCUMENT_KEYS
     more = {key: value for key, value in fields.items() if key not in known}
     twice = more.keys() & metadata.keys()
     if twice:

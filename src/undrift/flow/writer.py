@@ -34,13 +34,14 @@ class Upsert:
         for index, failure in sorted(embedded.failures.items()):
             kind = TextTooLong if failure.reason is Failing.TOO_LONG else EmbedderRejected
             raise kind(
-                f"document {self.documents[index].id!r} cannot be embedded in {space}: {failure.reason.value.replace('_', ' ')}",
+                f"document {self.documents[index].id!r} cannot be embedded in {space}: "
+                f"{failure.reason.value.replace('_', ' ')}",
                 failure.detail,
                 "shorten or split the text; nothing of this call was written",
             )
         return embedded.vectors
 
-    def send(self, store: VectorStore, field: VectorField, prepared: Vectors, sequence: int) -> None:
+    def send(self, store: VectorStore, field: VectorField, prepared: Vectors, sequence: int, /) -> None:
         """Write the records."""
         space = self.door_of(field.space).space
         store.upsert(field, stamp(self.documents, prepared, space=space, sequences=dict.fromkeys(self.keys, sequence)))
@@ -56,7 +57,7 @@ class Delete:
     def prepare(self, space: SpaceId) -> None:
         """Nothing has to be known."""
 
-    def send(self, store: VectorStore, field: VectorField, prepared: None, sequence: int) -> None:
+    def send(self, store: VectorStore, field: VectorField, _prepared: None, _sequence: int, /) -> None:
         """Remove the records."""
         store.delete(field, self.keys, filter=self.filter)
 
@@ -71,7 +72,7 @@ class MergeMetadata:
     def prepare(self, space: SpaceId) -> None:
         """Nothing has to be known."""
 
-    def send(self, store: VectorStore, field: VectorField, prepared: None, sequence: int) -> None:
+    def send(self, store: VectorStore, field: VectorField, _prepared: None, sequence: int, /) -> None:
         """Change the payloads."""
         store.merge_metadata(field, dict.fromkeys(self.keys, self.changes), sequence=sequence)
 

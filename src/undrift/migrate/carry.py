@@ -67,7 +67,7 @@ def make_records(
 
 
 def _embed(workshop: Workshop, field: VectorField, texts: Sequence[str]) -> Embedded:
-    """Embed texts at the migration's expense: reserved before each request of a paid model, counted after a free one."""
+    """Embed texts at the migration's expense: reserved before each paid request, counted after free ones."""
     door = workshop.door_of(field.space)
     migration = workshop.migration()
     if door.limits.paid:
@@ -118,7 +118,9 @@ def _take_known(
     missing = []
     for row, document in enumerate(documents):
         record = known.get(DocumentId(document.id))
-        same = record is not None and record.tag.space == field.space and record.tag.content == content_hash(document.text)
+        same = (
+            record is not None and record.tag.space == field.space and record.tag.content == content_hash(document.text)
+        )
         if record is not None and same:
             vectors[row] = record.vector
         else:

@@ -185,7 +185,8 @@ class Worker:
         report = verify(self.workshop, sample=self.sample, carry=lambda: carry_dirty(self.workshop))
         if not report.is_faithful:
             raise ModelChanged(
-                f"vectors stored for {migration.target.space} are not what model {migration.target_model} gives for their texts",
+                f"vectors stored for {migration.target.space} are not what model {migration.target_model} gives "
+                f"for their texts",
                 f"the worst of {report.sampled} sampled documents has cosine {report.sample_min_cosine:.4f}",
                 f"undrift cancel {migration.alias}, then start again",
             )

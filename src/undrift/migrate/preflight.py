@@ -88,13 +88,15 @@ def require_fit(store: VectorStore, space: Space, *, model: str) -> None:
     can = store.capabilities
     if space.dimensions > can.max_dimensions:
         raise UsageError(
-            f"store {can.name} takes vectors of at most {can.max_dimensions} dimensions; model {model} has {space.dimensions}",
+            f"store {can.name} takes vectors of at most {can.max_dimensions} dimensions; model {model} has "
+            f"{space.dimensions}",
             hint="set `dimensions` for the model, if it can be cut, or choose another store",
         )
     if space.metric not in can.metrics:
         names = ", ".join(sorted(metric.value for metric in can.metrics))
         raise UsageError(
-            f"store {can.name} cannot compare vectors by {space.metric.value}, as model {model} needs", f"it can by: {names}"
+            f"store {can.name} cannot compare vectors by {space.metric.value}, as model {model} needs",
+            f"it can by: {names}",
         )
 
 

@@ -87,7 +87,8 @@ def _create(workshop: Workshop, field: VectorField) -> None:
     there = store.describe(field)
     if there is None or there.count or there.dimensions != space.dimensions or there.metric is not space.metric:
         raise FieldInUse(
-            f"collection {field.collection} is there already, with {there.count if there else 0} records; it is not taken over",
+            f"collection {field.collection} is there already, with {there.count if there else 0} records; it is "
+            f"not taken over",
             "a migration fills a collection of its own",
             f"undrift cancel {workshop.alias}",
         )
@@ -193,5 +194,7 @@ def _settle_foreign(workshop: Workshop, on_wait: OnWait) -> None:
 
 def _drop(workshop: Workshop, field: VectorField) -> None:
     if workshop.state().route.serving == field:
-        raise FieldInUse(f"{field.key} serves {workshop.alias}; it is not dropped", hint=f"undrift status {workshop.alias}")
+        raise FieldInUse(
+            f"{field.key} serves {workshop.alias}; it is not dropped", hint=f"undrift status {workshop.alias}"
+        )
     workshop.store_of(field).drop(field)

@@ -1,4 +1,4 @@
-"""Make the other field equal, document by document, by reading the field that holds the truth: never by replaying writes."""
+"""Make the other field equal by reading the field that holds the truth, document by document; no write is replayed."""
 
 from __future__ import annotations
 

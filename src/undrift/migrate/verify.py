@@ -46,8 +46,8 @@ def verify(
     """Compare the serving field with its follower and keep the report.
 
     A difference counts only when the document was not written meanwhile; the others are looked at again after they were
-    carried over. What still differs is marked dirty, so that it heals, except that after a cutover a document which only
-    the old field has is never deleted from it: nobody asked for that.
+    carried over. What still differs is marked dirty, so that it heals, except that after a cutover a document which
+    only the old field has is never deleted from it: nobody asked for that.
 
     Args:
         workshop: the means.
@@ -66,8 +66,7 @@ def verify(
             f"alias {workshop.alias} has one field only; there is nothing to compare",
             hint=f"undrift plan {workshop.alias} --to MODEL",
         )
-    found = _Found()
-    _diff(workshop, route, route.follower, found, sample, on_progress)
+    found = _diff(workshop, route, route.follower, sample=sample, on_progress=on_progress)
     _refuse_older_ledger(workshop, found)
     requeued = _look_again(workshop, route, route.follower, found, carry)
     quarantined = {item.key for item in workshop.ledger.quarantined(workshop.alias, limit=1_000_000)}
@@ -105,16 +104,14 @@ def verify(
 
 
 def _diff(
-    workshop: Workshop,
-    route: Route,
-    follower: VectorField,
-    found: _Found,
-    sample: int,
-    on_progress: Callable[[int], None],
-) -> None:
+    workshop: Workshop, route: Route, follower: VectorField, *, sample: int, on_progress: Callable[[int], None]
+) -> _Found:
     """Walk both fields side by side in the order of ids, and choose the sample on the way (reservoir sampling)."""
-    chance = random.Random(route.epoch)  # noqa: S311 - a sample, not a secret
-    pairs = _merge(_pages(workshop.store_of(route.serving), route.serving), _pages(workshop.store_of(follower), follower))
+    found = _Found()
+    chance = random.Random(route.epoch)
+    pairs = _merge(
+        _pages(workshop.store_of(route.serving), route.serving), _pages(workshop.store_of(follower), follower)
+    )
     for key, left, right in pairs:
         found.compared += 1
         found.max_sequence = max(found.max_sequence, _sequence(left), _sequence(right))
@@ -132,6 +129,7 @@ def _diff(
         if found.compared % _PAGE == 0:
             on_progress(found.compared)
     on_progress(found.compared)
+    return found
 
 
 def _look_again(
@@ -233,9 +231,7 @@ def _pages(store: VectorStore, field: VectorField) -> Iterator[Entry]:
         after = page[-1].id
 
 
-def _merge(
-    left: Iterator[Entry], right: Iterator[Entry]
-) -> Iterator[tuple[DocumentId, Entry | None, Entry | None]]:
+def _merge(left: Iterator[Entry], right: Iterator[Entry]) -> Iterator[tuple[DocumentId, Entry | None, Entry | None]]:
     """Pair two streams that are ordered by id."""
     here, there = next(left, None), next(right, None)
     while here is not None or there is not None:

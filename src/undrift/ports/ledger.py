@@ -1,7 +1,7 @@
 """The durable memory of the control plane, as short serialisable operations.
 
-Each method is one transaction. The rules named in capitals are those of the protocol (docs/explanation/protocol.md); the
-model in tests/model shows that none of them can be left out.
+Each method is one transaction. The rules named in capitals are those of the protocol (docs/explanation/protocol.md);
+the model in tests/model shows that none of them can be left out.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Ledger(Protocol):
     """The control schema. Every method raises `ControlUnavailable` when the ledger cannot be read or written."""
 
     def transaction_with(self, store: object) -> AbstractContextManager[None] | None:
-        """Return a context in which calls of this ledger and of that store are one transaction, or None if that cannot be.
+        """Return a context in which calls of this ledger and that store are one transaction; None if that cannot be.
 
         Leaving it by an exception undoes both.
         """
@@ -72,7 +72,7 @@ class Ledger(Protocol):
     def register_client(
         self, id: ClientId, *, host: str, pid: int, role: str, version: str, lease_s: float, process: str = ""
     ) -> None:
-        """Begin a lease for a process; a repeated call renews it. `process` is its name in `ports.runtime.Processes`."""
+        """Begin a lease for a process, named as in `ports.runtime.Processes`; a repeated call renews it."""
         ...
 
     def join(self, client: ClientId, alias: AliasName) -> Route | None:
@@ -83,7 +83,7 @@ class Ledger(Protocol):
         ...
 
     def renew(self, client: ClientId, acknowledged: Mapping[AliasName, int], lease_s: float) -> bool:
-        """Prolong a lease and acknowledge epochs; False when the client is not known any more and has to begin again."""
+        """Prolong a lease and acknowledge epochs; False when the client was forgotten and has to begin again."""
         ...
 
     def leave(self, client: ClientId) -> None:
@@ -91,8 +91,10 @@ class Ledger(Protocol):
         ...
 
     def bury(self, client: ClientId) -> None:
-        """End everything of a client that is dead for certain and has no request in flight: its lease, pieces, claims
-        and open writes are over as if the fence horizon had passed."""
+        """End everything of a client that is dead for certain and has no request in flight.
+
+        Its lease, pieces, claims and open writes are over as if the fence horizon had passed.
+        """
         ...
 
     def clients(self, alias: AliasName) -> list[ClientInfo]:
@@ -116,8 +118,8 @@ class Ledger(Protocol):
     def close(self, alias: AliasName, operation: OperationId, keys: Sequence[DocumentId]) -> bool:
         """End a write operation; True when it may be acknowledged.
 
-        CLOSE BUMPS SEQ. CLOSE CHECKS REAPED: False when it had been reaped; its keys are dirty again, and the caller must
-        not acknowledge.
+        CLOSE BUMPS SEQ. CLOSE CHECKS REAPED: False when it had been reaped; its keys are dirty again, and the caller
+        must not acknowledge.
         """
         ...
 
@@ -144,7 +146,8 @@ class Ledger(Protocol):
     ) -> Chunk | None:
         """Take the next piece that nobody has; None when there is none now.
 
-        TAKEOVER WAITS D: an expired lease is taken at once, one that may have been writing only after the fence horizon.
+        TAKEOVER WAITS D: an expired lease is taken at once, one that may have been writing only after the fence
+        horizon.
         """
         ...
 
@@ -194,8 +197,8 @@ class Ledger(Protocol):
     ) -> list[Claim]:
         """Take dirty documents to carry over, the foreign ones first, then the oldest.
 
-        SYNC DEFERS PUBLISH: none in the range of a piece that is being published. TAKEOVER WAITS D for claims that ended.
-        `only` restricts the choice to these keys.
+        SYNC DEFERS PUBLISH: none in the range of a piece that is being published. TAKEOVER WAITS D for claims that
+        ended. `only` restricts the choice to these keys.
         """
         ...
 
@@ -213,7 +216,7 @@ class Ledger(Protocol):
         ...
 
     def mark(self, alias: AliasName, keys: Sequence[DocumentId]) -> None:
-        """Make documents dirty from the serving field, to heal a difference; those that are dirty already stay as they are."""
+        """Make documents dirty from the serving field, to heal a difference; dirty ones stay as they are."""
         ...
 
     def journal_state(self, alias: AliasName, keys: Iterable[DocumentId]) -> dict[DocumentId, tuple[bool, int]]:

@@ -14,7 +14,7 @@ class DocumentSource(Protocol):
     def texts(self, entries: Sequence[Entry]) -> dict[DocumentId, str]:
         """Return the texts of existing records.
 
-        An id that is absent from the answer has no text here: it goes to quarantine as `source_missing` and is never deleted.
-        An empty call returns an empty answer. Repeated calls may return newer texts.
+        An id that is absent from the answer has no text here: it goes to quarantine as `source_missing` and is never
+        deleted. An empty call returns an empty answer. Repeated calls may return newer texts.
         """
         ...

@@ -96,8 +96,8 @@ class VectorStore(Protocol):
     def upsert(self, field: VectorField, records: Sequence[Record]) -> None:
         """Insert the records, replacing those with the same id whole.
 
-        Acknowledged means durable and visible to every later `fetch`. An empty call does nothing. Ids within one call are
-        distinct. All records of a call become visible together or, where the store cannot, in any order.
+        Acknowledged means durable and visible to every later `fetch`. An empty call does nothing. Ids within one call
+        are distinct. All records of a call become visible together or, where the store cannot, in any order.
         """
         ...
 
@@ -113,7 +113,7 @@ class VectorStore(Protocol):
         ...
 
     def fetch(self, field: VectorField, ids: Sequence[DocumentId]) -> dict[DocumentId, Record]:
-        """Return the records with their vectors; a strong read: it sees every acknowledged write. Unknown ids are absent."""
+        """Return the records that exist, with their vectors; a strong read: it sees every acknowledged write."""
         ...
 
     def entries(
@@ -134,8 +134,8 @@ class VectorStore(Protocol):
     ) -> list[Entry]:
         """Return the next records in the order of their ids: at most `limit` with after < id <= until.
 
-        Fewer than `limit` means that there are no more. A record that is there during the whole scan is returned exactly
-        once, however many others come and go meanwhile.
+        Fewer than `limit` means that there are no more. A record that is there during the whole scan is returned
+        exactly once, however many others come and go meanwhile.
         """
         ...
 
@@ -150,8 +150,8 @@ class VectorStore(Protocol):
     def search(self, field: VectorField, vector: Vector, *, k: int, filter: Filter | None = None) -> list[Hit]:
         """Return the k nearest records that match the filter, best first, fewer when there are fewer.
 
-        The score grows with nearness: the cosine for `Metric.COSINE`, the inner product for `DOT`, minus the distance for
-        `L2`. Ties are broken by id. With a filter, k matching records are returned if there are as many.
+        The score grows with nearness: the cosine for `Metric.COSINE`, the inner product for `DOT`, minus the distance
+        for `L2`. Ties are broken by id. With a filter, k matching records are returned if there are as many.
         """
         ...
 

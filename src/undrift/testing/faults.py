@@ -182,5 +182,3 @@ class FaultyLedger(_Surrounded, name="ledger", ports=(Ledger,)):
 
 class FaultyEmbedder(_Surrounded, name="model", ports=(Embedder,)):
     """A model that fails when its `Faults` say so; made by `Faults.embedder`."""
-
-

@@ -1,7 +1,7 @@
 """The whole life of a migration as one test: start, cancel, start, cutover, rollback, cutover, complete.
 
-A case says what is in the collection, and what an application does after each stage. The harness always runs all stages,
-and after each compares both fields with what the application wrote (after pgroll's `ExecuteTests`).
+A case says what is in the collection, and what an application does after each stage. The harness always runs all
+stages, and after each compares both fields with what the application wrote (after pgroll's `ExecuteTests`).
 """
 
 from __future__ import annotations
@@ -79,8 +79,8 @@ class LifecycleCase:
         name: what the case is about.
         documents: written by the application before anything begins.
         foreign: put into the store past the application, as another program wrote them.
-        after_start: done while the back-fill runs; the migration is then cancelled, started again, and it is done again.
-        after_cutover: done while the target serves; twice, because of the rollback.
+        after_start: done while the back-fill runs; the migration is then cancelled, started again, and it is done
+        again. after_cutover: done while the target serves; twice, because of the rollback.
         after_rollback: done while the source serves again.
         after_completion: done when only the target is left.
         unfit: whether the new model cannot take a document, so that it is not in the target.
@@ -220,7 +220,9 @@ class Lifecycle:
     def _compare_serving(self, stage: str) -> None:
         serving = self._rig.route().serving
         old = serving == self._reserve[0]
-        self._report(stage, "serving", self._rig.differences(serving, self._expected(), without=() if old else self._unfit()))
+        self._report(
+            stage, "serving", self._rig.differences(serving, self._expected(), without=() if old else self._unfit())
+        )
 
     def _compare_both(self, stage: str) -> None:
         route = self._rig.route()

@@ -324,7 +324,11 @@ class Rig:
         return self._inside().plane.ledger
 
     def _config(self) -> Config:
-        files = {Layout.MEMORY: "memory:rig", Layout.TWO_FILES: "sqlite-vec:vectors.db", Layout.ONE_FILE: "sqlite-vec:all.db"}
+        files = {
+            Layout.MEMORY: "memory:rig",
+            Layout.TWO_FILES: "sqlite-vec:vectors.db",
+            Layout.ONE_FILE: "sqlite-vec:all.db",
+        }
         values = {
             "ledger": "sqlite:///all.db" if self.layout is Layout.ONE_FILE else "sqlite:///ledger.db",
             "stores": {"main": {"url": files[self.layout]}},

@@ -36,7 +36,9 @@ def test_every_edge_of_the_table_is_allowed_and_says_when_it_happens(start: Phas
 
 
 @pytest.mark.parametrize(
-    ("start", "end"), sorted(set(itertools.product(Phase, Phase)) - set(TRANSITIONS), key=str), ids=lambda phase: phase.value
+    ("start", "end"),
+    sorted(set(itertools.product(Phase, Phase)) - set(TRANSITIONS), key=str),
+    ids=lambda phase: phase.value,
 )
 def test_no_other_edge_exists(start: Phase, end: Phase) -> None:
     with pytest.raises(IllegalTransition, match=f"is {start.value}; it cannot become {end.value}") as refused:

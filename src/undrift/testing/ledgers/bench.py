@@ -52,7 +52,7 @@ class LedgerBench(ABC):
 
     @abstractmethod
     def handle(self) -> Ledger:
-        """Return one more handle on the same ledger, on the bench's clock, as another process of this machine has it."""
+        """Return one more handle on the same ledger and clock, as another process of this machine has it."""
 
     @abstractmethod
     def opener(self) -> Callable[[], Ledger]:

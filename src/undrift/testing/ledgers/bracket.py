@@ -46,7 +46,7 @@ class BracketRules:
         assert bench.operations(ALIAS) == 0
 
     def test_open_marks_before_the_store_is_asked(self, bench: LedgerBench) -> None:
-        """MARK BEFORE WRITE: when `open` has returned, everybody sees the mark, with the serving field as its source."""
+        """MARK BEFORE WRITE: once `open` has returned, everybody sees the mark, with the serving field as source."""
         begin(bench.ledger)
 
         answer = opened(bench.ledger, "a", "b")

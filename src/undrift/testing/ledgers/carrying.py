@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from undrift.domain.migration import Phase
+from undrift.ports.ledger import Ledger
 from undrift.testing.ledgers.bench import (
     ALIAS,
     DEADLINE_S,
@@ -23,14 +24,12 @@ from undrift.testing.ledgers.bench import (
     ids,
     lay_out,
     lease,
-    make_alias,
     opened,
     present,
     publish,
     states,
     write,
 )
-from undrift.ports.ledger import Ledger
 
 
 def _keys(ledger: Ledger, limit: int = 100) -> list[str]:
@@ -135,7 +134,7 @@ class CarryingRules:
     def test_nothing_is_carried_while_somebody_may_write_past_the_journal(
         self, bench: LedgerBench, phase: Phase
     ) -> None:
-        """DRAIN BEFORE BACKFILL holds for documents that were touched as well; after the journal ended, none follows."""
+        """DRAIN BEFORE BACKFILL holds for touched documents as well; after the journal ended, none follows."""
         begin(bench.ledger, Phase.JOURNALING if phase is Phase.JOURNALING else Phase.READY)
         write(bench.ledger, "a")
         if phase is Phase.RETIRING:

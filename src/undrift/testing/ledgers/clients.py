@@ -5,6 +5,7 @@ from __future__ import annotations
 from undrift.domain.client import ClientId
 from undrift.domain.migration import Phase
 from undrift.domain.route import AliasName
+from undrift.ports.ledger import Ledger
 from undrift.testing.ledgers.bench import (
     ALIAS,
     LEASE_S,
@@ -27,7 +28,6 @@ from undrift.testing.ledgers.bench import (
     route_of,
     write,
 )
-from undrift.ports.ledger import Ledger
 
 _ANOTHER = AliasName("another")
 

@@ -330,7 +330,7 @@ class RouteRules:
         begin(bench.ledger, Phase.READY)
         for number in range(dirty):
             write(bench.ledger, f"d{number}")
-        bench.ledger.quarantine(ALIAS, {key: ("rejected", "") for key in ids(*(f"q{n}" for n in range(aside)))})
+        bench.ledger.quarantine(ALIAS, dict.fromkeys(ids(*(f"q{n}" for n in range(aside))), ("rejected", "")))
         route, lines = route_of(bench.ledger), bench.ledger.history(ALIAS)
 
         with pytest.raises(GateFailed):

@@ -32,7 +32,8 @@ class BackfillTables(Session):
             if chunks and (chunks[0].number, chunks[0].lo) != (number + 1, hi):
                 raise StaleRoute(f"another process has laid out the back-fill up to piece {number}")
             connection.executemany(
-                "INSERT INTO chunk (migration, number, lo, hi, count, state, fence, expires) VALUES (?, ?, ?, ?, ?, 0, 0, 0)",
+                "INSERT INTO chunk (migration, number, lo, hi, count, state, fence, expires) VALUES (?, ?, ?, ?, "
+                "?, 0, 0, 0)",
                 [(migration, chunk.number, chunk.lo, chunk.hi, chunk.count) for chunk in chunks],
             )
             connection.execute(
@@ -59,13 +60,14 @@ class BackfillTables(Session):
                 connection,
                 "SELECT number, lo, hi, count, fence FROM chunk WHERE migration = ?1 AND state < 3 AND "
                 "(state = 0 OR (state = 1 AND expires < ?2) OR (state = 2 AND expires + ?3 < ?2)) AND "
-                f"{_WORKING} ORDER BY number LIMIT 1",
-                (migration, now, settle_s),
+                f"?1 = (SELECT migration FROM alias WHERE name = ?4) AND {_WORKING} ORDER BY number LIMIT 1",
+                (migration, now, settle_s, alias),
             )
             if row is None:
                 return None
             connection.execute(
-                "UPDATE chunk SET state = ?, owner = ?, fence = fence + 1, expires = ? WHERE migration = ? AND number = ?",
+                "UPDATE chunk SET state = ?, owner = ?, fence = fence + 1, expires = ? WHERE migration = ? AND "
+                "number = ?",
                 (LEASED, owner, now + lease_s, migration, row[0]),
             )
         number, lo, hi, count, fence = row
@@ -77,7 +79,8 @@ class BackfillTables(Session):
         """Begin to write a piece; from here, no dirty document in its range is carried over by anybody else."""
         with self._write(Durability.NORMAL) as connection:
             connection.execute(
-                "UPDATE chunk SET state = ?, expires = ? WHERE migration = (SELECT migration FROM alias WHERE name = ?) "
+                "UPDATE chunk SET state = ?, expires = ? WHERE migration = (SELECT migration FROM alias WHERE "
+                "name = ?) "
                 "AND number = ? AND fence = ? AND owner = ? AND state = ? AND " + _WORKING,
                 (PUBLISHING, self._time() + lease_s, alias, chunk.number, chunk.fence, owner, LEASED),
             )

@@ -30,7 +30,8 @@ class ClientTables(Session):
         expires = self._time() + lease_s
         with self._write(Durability.NORMAL) as connection:
             connection.execute(
-                "INSERT INTO client (id, host, pid, role, version, process, lease_expires) VALUES (?, ?, ?, ?, ?, ?, ?) "
+                "INSERT INTO client (id, host, pid, role, version, process, lease_expires) VALUES (?, ?, ?, ?, "
+                "?, ?, ?) "
                 "ON CONFLICT (id) DO UPDATE SET lease_expires = excluded.lease_expires",
                 (id, host, pid, role, version, process, expires),
             )

@@ -56,7 +56,8 @@ class EvidenceTables(Session):
         """Keep a golden set."""
         with self._write(Durability.FULL) as connection:
             connection.execute(
-                "INSERT INTO golden (name, content) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET content = excluded.content",
+                "INSERT INTO golden (name, content) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET content = "
+                "excluded.content",
                 (name, json.dumps(content)),
             )
 

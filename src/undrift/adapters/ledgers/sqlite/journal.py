@@ -89,7 +89,8 @@ class JournalTables(Session):
     def journal_state(self, alias: AliasName, keys: Iterable[DocumentId]) -> dict[DocumentId, tuple[bool, int]]:
         """Return which of the keys were touched."""
         rows = self._read(
-            "SELECT dirty.key, state, seq FROM json_each(?) AS given JOIN dirty ON dirty.key = given.value WHERE alias = ?",
+            "SELECT dirty.key, state, seq FROM json_each(?) AS given JOIN dirty ON dirty.key = given.value WHERE "
+            "alias = ?",
             (json.dumps(list(keys)), alias),
         )
         return {DocumentId(key): (state == DIRTY, seq) for key, state, seq in rows}
@@ -123,7 +124,8 @@ class JournalTables(Session):
         """CLOSE BUMPS SEQ: a worker that read the store before this write landed may not clear the mark after it."""
         sequence = self._bump(connection, alias)
         connection.execute(
-            "UPDATE dirty SET seq = ?, open = max(open - 1, 0) WHERE alias = ? AND key IN (SELECT value FROM json_each(?))",
+            "UPDATE dirty SET seq = ?, open = max(open - 1, 0) WHERE alias = ? AND key IN (SELECT value FROM "
+            "json_each(?))",
             (sequence, alias, keys),
         )
 

@@ -38,8 +38,10 @@ class MigrationTables(Session):
                 "DELETE FROM chunk WHERE migration IN (SELECT id FROM migration WHERE alias = ?)", (alias,)
             )
             connection.execute(
-                "INSERT INTO migration (id, alias, source, target, target_model, phase, run_status, reason, total, planned, "
-                "tokens, budget_tokens, budget_usd, price, started) VALUES (?, ?, ?, ?, ?, ?, ?, '', 0, 0, 0, ?, ?, ?, ?)",
+                "INSERT INTO migration (id, alias, source, target, target_model, phase, run_status, reason, "
+                "total, planned, "
+                "tokens, budget_tokens, budget_usd, price, started) VALUES (?, ?, ?, ?, ?, ?, ?, '', 0, 0, 0, ?, "
+                "?, ?, ?)",
                 (
                     *(migration.id, alias, field_text(migration.source), field_text(migration.target)),
                     *(migration.target_model, migration.phase.value, migration.run_status.value),
@@ -167,7 +169,8 @@ class MigrationTables(Session):
         """Look once more, within the flip's transaction, at what may have grown since the gates were read."""
         ((dirty, quarantined),) = rows(
             connection,
-            "SELECT (SELECT count(*) FROM dirty WHERE alias = ?1 AND state = 1), (SELECT count(*) FROM quarantine WHERE alias = ?1)",
+            "SELECT (SELECT count(*) FROM dirty WHERE alias = ?1 AND state = 1), (SELECT count(*) FROM "
+            "quarantine WHERE alias = ?1)",
             (alias,),
         )
         gates = [

@@ -66,8 +66,8 @@ CREATE TABLE IF NOT EXISTS history (
 CREATE INDEX IF NOT EXISTS history_by_alias ON history (alias, id);
 """
 
-#: A wall clock may have been set back while the machine was off. Everything that was to end some time has ended by a new
-#: boot, because nobody has lived through it.
+#: A wall clock may have been set back while the machine was off. Everything that was to end some time has ended by a
+#: new boot, because nobody has lived through it.
 _FIX_OFFSET = """
 INSERT INTO boot (id, offset) SELECT ?1, max(?2, coalesce(max(moment), 0) - ?3) FROM (
     SELECT max(lease_expires) AS moment FROM client UNION ALL SELECT max(deadline) FROM op
@@ -141,8 +141,8 @@ class Session:
     def _time(self) -> float:
         """Return seconds that all processes agree on and that a jump of the wall clock does not change.
 
-        The suspend-aware clock of the machine starts anew at every boot, so each boot gets an offset, fixed by the first
-        process that asks. It asks before any transaction: one that is undone would take the offset with it.
+        The suspend-aware clock of the machine starts anew at every boot, so each boot gets an offset, fixed by the
+        first process that asks. It asks before any transaction: one that is undone would take the offset with it.
         """
         if self._offset is None:
             self._offset = self._boot_offset()
@@ -227,6 +227,7 @@ def _prepare(connection: apsw.Connection) -> None:
     with connection:
         connection.execute(_SCHEMA)
         connection.execute(
-            "INSERT INTO ledger_meta VALUES ('schema_version', ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+            "INSERT INTO ledger_meta VALUES ('schema_version', ?) ON CONFLICT (key) DO UPDATE SET value = "
+            "excluded.value",
             (str(SCHEMA_VERSION),),
         )

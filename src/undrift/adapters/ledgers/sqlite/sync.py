@@ -57,10 +57,13 @@ class SyncTables(Session):
                 "AND (claim IS NULL OR claim_expires < :settled) AND retry_at <= :now "
                 "AND (open = 0 OR since < :impatient) "
                 "AND (:only IS NULL OR key IN (SELECT value FROM json_each(:only))) "
-                "AND NOT EXISTS (SELECT 1 FROM chunk WHERE migration = (SELECT migration FROM alias WHERE name = :alias) "
+                "AND NOT EXISTS (SELECT 1 FROM chunk WHERE migration = (SELECT migration FROM alias WHERE name = "
+                ":alias) "
                 "  AND chunk.state = :publishing AND dirty.key > chunk.lo AND dirty.key <= chunk.hi) "
-                "AND EXISTS (SELECT 1 FROM migration JOIN alias ON alias.migration = migration.id WHERE alias.name = :alias "
-                f"  AND phase IN ({phases}) AND (run_status = :running OR dirty.source != :serving OR :only IS NOT NULL)) "
+                "AND EXISTS (SELECT 1 FROM migration JOIN alias ON alias.migration = migration.id WHERE "
+                "alias.name = :alias "
+                f"  AND phase IN ({phases}) AND (run_status = :running OR dirty.source != :serving OR :only IS "
+                f"NOT NULL)) "
                 "ORDER BY source = :serving, since LIMIT :limit",
                 values,
             )
