@@ -18,10 +18,10 @@ _PATIENCE_S = 120.0
 
 
 @contextmanager
-def migrating(scene: Scene) -> Iterator[None]:
-    """Let a worker process migrate at full speed, give the migration up when it is ready, and begin again."""
+def migrating(scene: Scene, model: str = "new") -> Iterator[None]:
+    """Let a worker process migrate to a model, give the migration up when it is ready, and begin again."""
     stop = _SPAWN.Event()
-    process = _SPAWN.Process(target=_migrate, args=(scene, stop), daemon=True)
+    process = _SPAWN.Process(target=_migrate, args=(scene, model, stop), daemon=True)
     process.start()
     try:
         yield
@@ -33,13 +33,13 @@ def migrating(scene: Scene) -> Iterator[None]:
             raise ChildProcessError(f"the worker process ended with {process.exitcode}")
 
 
-def _migrate(scene: Scene, stop: Event) -> None:
+def _migrate(scene: Scene, model: str, stop: Event) -> None:
     def over(migration: Migration | None) -> bool:
         return stop.is_set() or migration is None or migration.phase is Phase.READY
 
     with scene.open() as plane:
         while not stop.is_set():
-            plane.register(ALIAS, "new")
+            plane.register(ALIAS, model)
             plane.work(ALIAS, over)
             plane.cancel(ALIAS, drop=True)
 

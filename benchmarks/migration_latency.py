@@ -7,13 +7,14 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 from benchmarks.background import Crew, migrating, orders
 from benchmarks.measuring import Judged, Row, Target, latency_rows
 from benchmarks.scene import ALIAS, Scene, document, documents, prepare
+from benchmarks.vectors import PACE
 from benchmarks.write import BATCH
 from undrift.control import ControlPlane
 from undrift.domain.migration import Phase
@@ -24,6 +25,8 @@ Write = tuple[float, float]
 
 _LOOK_S = 0.01
 _GIVE_UP_S = 300.0
+#: How the back-fills are called, and the model that each migrates to.
+_FILLING = {f"back-fill of {PACE:,} docs/s": "paced", "back-fill at full speed": "new"}
 _TARGET = Target(judged=Judged.ADDED, at_most=10)
 
 
@@ -39,52 +42,47 @@ class Size:
 
 
 QUICK = Size(documents=4_000, writers=(1, 2), seconds=2.0, pause_s=0.1, rounds=1)
-FULL = Size(documents=50_000, writers=(1, 4), seconds=10.0, pause_s=0.1, rounds=2)
+FULL = Size(documents=50_000, writers=(1, 4), seconds=5.0, pause_s=0.1, rounds=4)
 
 
 def measure(folder: Path, size: Size = FULL) -> list[Row]:
     """Return how long a write takes during a migration, beside before it."""
-    rows = []
+    rows: list[Row] = []
     for one_file in (False, True):
         for writers in size.writers:
             place = f"{'one' if one_file else 'two'}-{writers}"
             scene = prepare(folder / place, documents(size.documents), one_file=one_file)
-            found = _measure(scene, size, writers)
+            before, during = _measure(scene, size, writers)
             who = f"{writers} {'processes' if writers > 1 else 'process'} write {BATCH}"
             where = "ledger in the store's file" if one_file else "ledger in its own file"
-            for what, taken in (("journal only", found.journaled), ("full back-fill", found.filling)):
-                rows += latency_rows(f"{who}, {where}, {what}", taken, found.before, p50=_TARGET, p99=None)
+            for what, seconds in during.items():
+                rows += latency_rows(f"{who}, {where}, {what}", seconds, before, p50=_TARGET, p99=None)
     return rows
 
 
-@dataclass(slots=True)
-class _Found:
-    before: list[float] = field(default_factory=list)
-    journaled: list[float] = field(default_factory=list)
-    filling: list[float] = field(default_factory=list)
-
-
-def _measure(scene: Scene, size: Size, writers: int) -> _Found:
+def _measure(scene: Scene, size: Size, writers: int) -> tuple[list[float], dict[str, list[float]]]:
     """Let processes write before a migration, while it only journals, and while it fills, again and again."""
-    found = _Found()
+    before: list[float] = []
+    during: dict[str, list[float]] = {"journal only": [], **{what: [] for what in _FILLING}}
     with Crew(writers, _write, scene, size) as crew, scene.open() as plane:
         crew.ask(0.5)
         for _ in range(size.rounds):
-            found.before += _durations(crew.ask(size.seconds))
+            before += _durations(crew.ask(size.seconds))
             plane.register(ALIAS, "new")
             plane.work(ALIAS, lambda migration: migration is None or migration.phase is Phase.BACKFILL)
-            found.journaled += _durations(crew.ask(size.seconds))
+            during["journal only"] += _durations(crew.ask(size.seconds))
             plane.cancel(ALIAS, drop=True)
-            found.filling += _while_filling(plane, scene, crew, size, writers)
-    return found
+            for what, model in _FILLING.items():
+                during[what] += _while_filling(plane, scene, model, crew, size, writers)
+    return before, during
 
 
-def _while_filling(plane: ControlPlane, scene: Scene, crew: Crew, size: Size, writers: int) -> list[float]:
+def _while_filling(plane: ControlPlane, scene: Scene, model: str, crew: Crew, size: Size, writers: int) -> list[float]:
     """Let a worker process migrate again and again until enough writes fell into its back-fills."""
     enough = size.seconds / size.pause_s / 2 * writers
     found: list[float] = []
     started = time.monotonic()
-    with _watching(plane) as spans, migrating(scene):
+    with _watching(plane) as spans, migrating(scene, model):
         while len(found) < enough:
             if time.monotonic() - started > _GIVE_UP_S:
                 raise TimeoutError(f"only {len(found)} writes fell into a back-fill")

@@ -41,6 +41,15 @@ dimensions = {dimensions}
 batch_size = 256
 worth_keeping = false
 
+[models.paced]
+provider = "callable"
+function = "benchmarks.vectors:paced"
+name = "paced"
+revision = "1"
+dimensions = {dimensions}
+batch_size = 64
+worth_keeping = false
+
 [models.wordllama]
 provider = "wordllama"
 

@@ -109,12 +109,14 @@ def test_the_way_back_is_not_ready_when_the_old_model_is_gone(rig: Rig) -> None:
 
 
 def test_a_collection_with_documents_is_not_taken_over_by_a_new_alias(tmp_path: Path) -> None:
-    config = tmp_path / "undrift.toml"
+    """Another ledger knows nothing of them, so nothing is known of the model that they were made with."""
+    config, stranger = tmp_path / "undrift.toml", tmp_path / "stranger.toml"
     config.write_text(STARTER.read_text(encoding="utf-8"), encoding="utf-8")
-    with undrift.open(config) as plane:
+    stranger.write_text(config.read_text(encoding="utf-8").replace("undrift.db", "stranger.db"), encoding="utf-8")
+    with undrift.open(config) as plane, undrift.open(stranger) as other:
         plane.alias("kb").upsert([Document(id="d00", text="the tide")])
 
         with pytest.raises(FieldInUse, match="is there already, with 1 records"):
-            plane.create_alias("other", store="main", collection="kb", model="old")
+            other.alias("kb")
 
         assert plane.alias("kb").count() == 1

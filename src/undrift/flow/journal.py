@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Generic, Protocol, TypeVar
 
 from undrift.domain.operation import Foreign, Held, Opened, Passive
@@ -17,6 +17,7 @@ from undrift.errors import (
     OutcomeUnknown,
     RefusedError,
     StoreRejected,
+    UndriftError,
     UsageError,
     WriteTimeout,
 )
@@ -81,32 +82,44 @@ class Journal:
             ControlUnavailable: the ledger cannot be reached and is needed; nothing was written.
             StoreRejected: the store will not take it; nothing was written.
         """
-        prepared: tuple[SpaceId, Prepared] | None = None
-        reaped = False
         patience = _Patience(self._clock, self._timing.write_timeout_s)
+        preparation = _Preparation(action)
+        receipt = self._attempt(action, preparation, patience)
+        if receipt is not None:
+            return receipt
+        # Writing the same twice is safe, so it is written once more; but from here on it may have been written before.
+        try:
+            receipt = self._attempt(action, preparation, patience)
+        except UndriftError as error:
+            raise self._unknown(action.keys, f"a worker closed it in its place; repeated, {error.message}") from error
+        if receipt is None:
+            raise self._unknown(action.keys, "it took so long that a worker closed it in its place, twice")
+        return receipt
+
+    def _attempt(
+        self, action: WriteAction[Prepared], preparation: _Preparation[Prepared], patience: _Patience
+    ) -> Receipt | None:
+        """Wait for the turn and write; None when the operation was reaped meanwhile."""
         route = self._router.current(self._alias)
         while True:
-            if prepared is None or prepared[0] != route.serving.space:
-                prepared = (route.serving.space, action.prepare(route.serving.space))
+            space, prepared = route.serving.space, preparation.of(route.serving.space)
             if route.mode is Mode.PASSIVE:
-                if self._send_passive(route, action, prepared[1]):
+                if self._send_passive(route, action, prepared):
                     return _receipt(action, route)
                 route = self._router.refresh(self._alias)
                 continue
             started = self._clock.monotonic()
-            outcome = self._journaled(action, prepared)
+            outcome = self._journaled(action, space, prepared)
             match outcome:
-                case Opened() if outcome.route.serving.space != prepared[0]:
+                case Opened() if outcome.route.serving.space != space:
                     # The route moved on while the vectors were computed: nothing is sent, and they are computed anew.
                     self._ledger.close(self._alias, outcome.operation, action.keys)
                     route = self._router.learn(self._alias, outcome.route)
                 case Opened():
                     self._router.learn(self._alias, outcome.route)
-                    if self._finish(outcome, action, prepared[1], started):
+                    if self._finish(outcome, action, prepared, started):
                         return _receipt(action, outcome.route)
-                    if reaped:
-                        raise self._unknown(action.keys, "it took so long that a worker closed it in its place, twice")
-                    reaped, route = True, self._router.refresh(self._alias)
+                    return None
                 case Passive() | Held() | Foreign():
                     if not isinstance(outcome, Passive):
                         count(Metric.WRITES_WAITED)
@@ -171,7 +184,7 @@ class Journal:
             yield opened.route.serving, opened.sequence
         except Exception as error:
             raise self._unknown(keys, str(error)) from error
-        if not self._ledger.close(self._alias, opened.operation, keys):
+        if not self._close(opened, keys):
             raise self._unknown(keys, f"it took longer than {self._timing.deadline_s:g} s")
 
     def _send_passive(self, route: Route, action: WriteAction[Prepared], prepared: Prepared) -> bool:
@@ -183,7 +196,7 @@ class Journal:
         return True
 
     def _journaled(
-        self, action: WriteAction[Prepared], prepared: tuple[SpaceId, Prepared]
+        self, action: WriteAction[Prepared], space: SpaceId, prepared: Prepared
     ) -> Opened | Passive | Held | Foreign | Receipt:
         """Open the write, or do all of it in one transaction when ledger and store share a file."""
         serving = self._router.current(self._alias).serving
@@ -192,12 +205,12 @@ class Journal:
             return self._open(action)
         with joint:
             outcome = self._open(action)
-            if not isinstance(outcome, Opened) or outcome.route.serving != serving or serving.space != prepared[0]:
+            if not isinstance(outcome, Opened) or outcome.route.serving != serving or serving.space != space:
                 if isinstance(outcome, Opened):
                     self._ledger.close(self._alias, outcome.operation, action.keys)
                     return Passive(route=outcome.route)
                 return outcome
-            action.send(self._store_of(serving), serving, prepared[1], outcome.sequence)
+            action.send(self._store_of(serving), serving, prepared, outcome.sequence)
             self._ledger.close(self._alias, outcome.operation, action.keys)
         self._router.learn(self._alias, outcome.route)
         return _receipt(action, outcome.route)
@@ -217,15 +230,21 @@ class Journal:
         try:
             action.send(self._store_of(route.serving), route.serving, prepared, opened.sequence)
         except _DEFINITE:
-            self._ledger.close(self._alias, opened.operation, action.keys)
+            # What the store said is the news; an operation that cannot be closed now is reaped later.
+            with suppress(ControlUnavailable, LedgerUnusable):
+                self._ledger.close(self._alias, opened.operation, action.keys)
             raise
         except Exception as error:
             # The request may still land: the operation stays open until nothing of it can be in flight any more.
             raise self._unknown(action.keys, str(error)) from error
+        return self._close(opened, action.keys)
+
+    def _close(self, opened: Opened, keys: Sequence[DocumentId]) -> bool:
+        """Close a write that was made; False when it had been reaped."""
         try:
-            return self._ledger.close(self._alias, opened.operation, action.keys)
+            return self._ledger.close(self._alias, opened.operation, keys)
         except (ControlUnavailable, LedgerUnusable) as error:
-            raise self._unknown(action.keys, f"the ledger did not answer afterwards: {error.message}") from error
+            raise self._unknown(keys, f"the ledger did not answer afterwards: {error.message}") from error
 
     def _unknown(self, keys: Sequence[DocumentId], why: str) -> OutcomeUnknown:
         count(Metric.OUTCOMES_UNKNOWN)
@@ -235,6 +254,20 @@ class Journal:
             why,
             "repeat the call: writing the same documents twice is safe",
         )
+
+
+class _Preparation(Generic[Prepared]):
+    """What a write needs in the space it goes to; computed again only when that is another one."""
+
+    def __init__(self, action: WriteAction[Prepared]) -> None:
+        self._action = action
+        self._known: tuple[SpaceId, Prepared] | None = None
+
+    def of(self, space: SpaceId) -> Prepared:
+        """Return what the write needs in a space."""
+        if self._known is None or self._known[0] != space:
+            self._known = (space, self._action.prepare(space))
+        return self._known[1]
 
 
 class _Patience:

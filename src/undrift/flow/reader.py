@@ -101,14 +101,14 @@ class Reader:
         return Hits(hits=hits, space=space, epoch=route.epoch)
 
     def _read(self, answer: Callable[[Route], Answer]) -> Answer:
-        try:
-            with self._router.using(self._alias) as route:
+        with self._router.using(self._alias) as route:
+            try:
                 return answer(route)
-        except CollectionMissing:
-            # This process slept through a completion: the field it knew is gone, and the ledger knows the new one.
-            known = self._router.current(self._alias)
-            if self._router.refresh(self._alias).serving == known.serving:
-                raise
+            except CollectionMissing as error:
+                missing = error
+        # This process slept through a completion: the field it used is gone, and the ledger knows the new one.
+        if self._router.refresh(self._alias).serving == route.serving:
+            raise missing
         with self._router.using(self._alias) as route:
             return answer(route)
 

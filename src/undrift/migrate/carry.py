@@ -67,10 +67,10 @@ def make_records(
 
 
 def _embed(workshop: Workshop, field: VectorField, texts: Sequence[str]) -> Embedded:
-    """Embed texts at the migration's expense: reserved before each paid request, counted after free ones."""
+    """Embed texts at the migration's expense: reserved before each request where that matters, else counted after."""
     door = workshop.door_of(field.space)
     migration = workshop.migration()
-    if door.limits.paid:
+    if door.limits.paid or migration.token_limit is not None:
         return door.documents(texts, spend=partial(workshop.ledger.spend, migration.id))
     embedded = door.documents(texts)
     if embedded.tokens:

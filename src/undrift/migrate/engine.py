@@ -15,6 +15,7 @@ from undrift.errors import (
     EmbedderRejected,
     LeaseLost,
     ModelChanged,
+    NoMigration,
     RefusedError,
     SpaceMismatch,
     StoreRejected,
@@ -75,13 +76,14 @@ class Worker:
             UndriftError: the migration is halted: going on needs a person.
         """
         while True:
-            migration = self.workshop.state().migration
-            if until(migration):
-                return
+            migration: Migration | None = None
             try:
+                migration = self.workshop.state().migration
+                if until(migration):
+                    return
                 done = self.tick()
-            except ConflictError:
-                # Another process did it, or is doing it: look again.
+            except (ConflictError, NoMigration):
+                # Another process did it, is doing it, or has ended all of it: look again.
                 done = Tick.IDLE
             except (UsageError, SpaceMismatch):
                 raise

@@ -22,7 +22,7 @@ def document_ids() -> st.SearchStrategy[str]:
 
 def texts() -> st.SearchStrategy[str]:
     """Return texts that can be embedded: valid Unicode, not blank."""
-    return st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=60).filter(
+    return st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=60).filter(
         lambda text: bool(canonical_text(text))
     )
 

@@ -18,8 +18,9 @@ from undrift.testing.ledgers.bench import LedgerBench, Mark
 from undrift.testing.ledgers.bracket import BracketRules
 from undrift.testing.ledgers.carrying import CarryingRules, QuarantineRules
 from undrift.testing.ledgers.clients import ClientRules
-from undrift.testing.ledgers.migrations import MigrationRules, RouteRules
+from undrift.testing.ledgers.migrations import MigrationRules
 from undrift.testing.ledgers.outages import ContentionRules, OutageRules
+from undrift.testing.ledgers.routes import RouteRules
 
 
 class LedgerConformance(

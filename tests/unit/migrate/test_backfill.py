@@ -1,0 +1,349 @@
+"""A piece of the back-fill reaches the target whole, and never on top of what was written meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.unit.migrate.scene import DOCUMENTS, TIMING, Scene, texts_of
+from undrift import Document
+from undrift.domain.migration import Phase
+from undrift.domain.record import DocumentId, stamp
+from undrift.errors import (
+    ControlUnavailable,
+    EmbedderUnavailable,
+    LeaseLost,
+    StoreRejected,
+    StoreUnavailable,
+    UndriftError,
+)
+from undrift.migrate import backfill
+from undrift.migrate.backfill import carry_chunk, lay_out
+from undrift.testing.faults import When
+from undrift.testing.rig import ALIAS
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Iterator[Scene]:
+    scene = Scene(tmp_path).begin()
+    yield scene
+    scene.rig.close()
+
+
+def laid_out(scene: Scene, size: int = 4) -> None:
+    while not lay_out(scene.workshop, scene.migration, size):
+        pass
+
+
+def carried(scene: Scene) -> int:
+    count = 0
+    while (done := carry_chunk(scene.workshop, scene.migration)) is not None:
+        count += done
+    return count
+
+
+# Laying out
+
+
+@pytest.mark.parametrize(("size", "bounds"), [(5, ["d04", "d09", "d11"]), (4, ["d03", "d07", "d11"]), (100, ["d11"])])
+def test_pieces_follow_one_another_to_the_end_of_the_ids(scene: Scene, size: int, bounds: list[str]) -> None:
+    laid_out(scene, size)
+
+    found = []
+    while (
+        piece := scene.ledger.lease_chunk(ALIAS, scene.migration.id, owner=scene.workshop.me, lease_s=10, settle_s=1)
+    ) is not None:
+        found.append((piece.lo, piece.hi, piece.count))
+    assert [hi for _, hi, _ in found] == bounds
+    assert [lo for lo, _, _ in found] == ["", *bounds[:-1]]
+    assert (scene.migration.total, scene.migration.planned) == (12, True)
+
+
+def test_a_long_layout_takes_several_transactions(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backfill, "_CHUNKS_AT_ONCE", 2)
+
+    assert not lay_out(scene.workshop, scene.migration, 3)
+    assert not scene.migration.planned
+    assert not lay_out(scene.workshop, scene.migration, 3)
+    assert lay_out(scene.workshop, scene.migration, 3)
+
+    assert (scene.migration.total, scene.migration.planned) == (12, True)
+    assert scene.ledger.chunk_progress(scene.migration.id) == (0, 0, 4)
+
+
+def test_an_empty_source_is_laid_out_at_once(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    scene.app.alias.delete([document.id for document in DOCUMENTS])
+    scene.begin()
+
+    assert lay_out(scene.workshop, scene.migration)
+    assert carry_chunk(scene.workshop, scene.migration) is None
+    assert (scene.migration.total, scene.migration.planned) == (0, True)
+    scene.rig.close()
+
+
+# Carrying
+
+
+def test_every_piece_is_carried_once(scene: Scene) -> None:
+    laid_out(scene)
+
+    assert carried(scene) == 12
+    assert scene.target() == texts_of(DOCUMENTS)
+    assert not scene.rig.mistakes(scene.migration.target)
+    assert scene.ledger.chunk_progress(scene.migration.id) == (12, 3, 3)
+    assert carry_chunk(scene.workshop, scene.migration) is None
+
+
+def test_documents_that_were_touched_before_are_not_even_embedded(scene: Scene) -> None:
+    laid_out(scene)
+    scene.write(*(replace(document, text="newer") for document in DOCUMENTS[:4]))
+    before = scene.calls().count("model.embed_documents")
+
+    carry_chunk(scene.workshop, scene.migration)
+
+    assert scene.calls().count("model.embed_documents") == before
+    assert scene.target() == {}
+
+
+def test_a_document_that_is_written_while_its_piece_is_embedded_is_not_overwritten(scene: Scene) -> None:
+    """Read, then written and carried over by others, then published: the older text would win."""
+    laid_out(scene)
+
+    def meanwhile() -> None:
+        scene.write(replace(DOCUMENTS[1], text="newer"))
+        scene.carry()
+
+    scene.when("model.embed_documents", meanwhile)
+    carry_chunk(scene.workshop, scene.migration)
+
+    assert scene.target() == texts_of(DOCUMENTS[:4]) | {"d01": "newer"}
+
+
+def test_a_document_that_is_deleted_while_its_piece_is_embedded_does_not_come_back(scene: Scene) -> None:
+    laid_out(scene)
+
+    def meanwhile() -> None:
+        scene.app.alias.delete(["d01"])
+        scene.carry()
+
+    scene.when("model.embed_documents", meanwhile)
+    carry_chunk(scene.workshop, scene.migration)
+
+    assert sorted(scene.target()) == ["d00", "d02", "d03"]
+
+
+def test_a_document_that_is_written_while_its_piece_is_published_is_carried_over_afterwards(scene: Scene) -> None:
+    laid_out(scene)
+
+    def meanwhile() -> None:
+        scene.write(replace(DOCUMENTS[1], text="newer"))
+        scene.operator.worker().tick()
+        assert scene.lag().dirty == 1, "nobody may carry it while the piece is under way"
+
+    scene.when("store.insert_absent", meanwhile)
+    carry_chunk(scene.workshop, scene.migration)
+    assert scene.target()["d01"] == DOCUMENTS[1].text
+    scene.carry()
+
+    assert scene.target()["d01"] == "newer"
+
+
+# Takeover
+
+
+def test_a_piece_that_somebody_may_have_written_is_replaced_and_its_vectors_are_used(scene: Scene) -> None:
+    """What it wrote is paid for."""
+    laid_out(scene)
+    place = scene.migration.target
+    scene.worker.faults.fail("ledger.published", lambda: ControlUnavailable("it does not answer"))
+    with pytest.raises(ControlUnavailable):
+        carry_chunk(scene.workshop, scene.migration)
+    model = scene.rig.models["new"]
+    stale = stamp(
+        [replace(DOCUMENTS[0], metadata={"stale": True})],
+        scene.rig.vector(place.space, DOCUMENTS[0].text)[None, :],
+        space=model.space,
+        sequences={},
+    )
+    scene.rig.memory.upsert(place, stale)
+    scene.rig.clock.advance(TIMING["work_lease_s"] + TIMING["fence_horizon_s"] + 1)
+    scene.calls().clear()
+
+    assert carry_chunk(scene.workshop, scene.migration) == 4
+
+    assert "model.embed_documents" not in scene.calls()
+    assert "store.upsert" in scene.calls()
+    assert scene.rig.records(place)["d00"].metadata == {"number": 0}
+
+
+def test_a_piece_that_took_longer_than_its_lease_to_embed_is_not_written(scene: Scene) -> None:
+    laid_out(scene)
+    scene.when("model.embed_documents", lambda: scene.rig.clock.advance(TIMING["work_lease_s"]))
+
+    with pytest.raises(LeaseLost):
+        carry_chunk(scene.workshop, scene.migration)
+
+    assert scene.target() == {}
+    assert carried(scene) == 12
+
+
+def test_a_piece_that_was_published_too_late_is_not_written(scene: Scene) -> None:
+    """The process was stopped between the ledger's answer and the first request."""
+    laid_out(scene)
+    scene.worker.faults.on_call = lambda call: (
+        scene.rig.clock.advance(TIMING["work_lease_s"]) if call == "ledger.publish" else None
+    )
+
+    with pytest.raises(LeaseLost):
+        carry_chunk(scene.workshop, scene.migration)
+
+    assert scene.target() == {}
+
+
+def test_no_request_of_a_piece_is_sent_after_its_lease(scene: Scene) -> None:
+    """Also not while documents that the store rejects are singled out, one request after another."""
+    laid_out(scene)
+    sent: list[float] = []
+    began = scene.rig.clock.monotonic()
+
+    def on_call(call: str) -> None:
+        if call == "store.insert_absent":
+            sent.append(scene.rig.clock.monotonic() - began)
+            scene.rig.clock.advance(20.0)
+
+    scene.worker.faults.on_call = on_call
+    scene.worker.faults.fail("store.insert_absent", lambda: StoreRejected("not this one"))
+
+    with pytest.raises(LeaseLost):
+        carry_chunk(scene.workshop, scene.migration)
+
+    assert max(sent) <= TIMING["work_lease_s"]
+    assert scene.quarantined() == {}
+
+
+def test_a_piece_of_which_nothing_was_written_is_given_back(scene: Scene) -> None:
+    laid_out(scene)
+    scene.worker.faults.fail("model.embed_documents", lambda: EmbedderUnavailable("it does not answer"), times=4)
+    with pytest.raises(EmbedderUnavailable):
+        carry_chunk(scene.workshop, scene.migration)
+
+    assert carry_chunk(scene.workshop, scene.migration) == 4
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, EmbedderUnavailable])
+def test_that_a_piece_cannot_be_given_back_does_not_hide_why(scene: Scene, error: type[BaseException]) -> None:
+    """Ctrl-C has to end the process, not to look like a lost lease."""
+    laid_out(scene)
+    scene.worker.faults.fail("store.scan", lambda: error("stop"))
+    scene.worker.faults.fail("ledger.release_chunk", lambda: LeaseLost("it is not this worker's any more"))
+
+    with pytest.raises(error):
+        carry_chunk(scene.workshop, scene.migration)
+
+
+# What cannot be carried
+
+
+def test_documents_that_cannot_be_carried_are_set_aside_and_the_others_are_not(scene: Scene) -> None:
+    source = scene.migration.source
+    model = scene.rig.models["old"]
+    blank = stamp(
+        [Document(id="d01", text=" ")], scene.rig.vector(source.space, " ")[None, :], space=model.space, sequences={}
+    )
+    other = stamp(
+        [Document(id="d02", text="one text")],
+        scene.rig.vector(source.space, "x")[None, :],
+        space=model.space,
+        sequences={},
+    )
+    scene.rig.memory.upsert(source, [*blank, replace(other[0], text="another text")])
+    laid_out(scene)
+
+    assert carry_chunk(scene.workshop, scene.migration) == 4
+
+    assert scene.quarantined() == {"d01": "blank_text", "d02": "hash_mismatch"}
+    assert sorted(scene.target()) == ["d00", "d03"]
+
+
+def test_a_document_that_the_store_rejects_is_singled_out(scene: Scene) -> None:
+    laid_out(scene)
+    inner = scene.rig.memory.insert_absent
+
+    def rejecting(field, records):
+        if any(record.id == "d02" for record in records):
+            raise StoreRejected("not this one")
+        inner(field, records)
+
+    scene.rig.memory.insert_absent = rejecting  # type: ignore[method-assign]
+
+    assert carry_chunk(scene.workshop, scene.migration) == 4
+
+    assert scene.quarantined() == {"d02": "rejected_by_store"}
+    assert sorted(scene.target()) == ["d00", "d01", "d03"]
+
+
+def test_a_store_that_takes_nothing_is_not_the_documents_fault(scene: Scene) -> None:
+    laid_out(scene)
+    scene.worker.faults.fail("store.insert_absent", lambda: StoreRejected("it is full"), times=100)
+
+    with pytest.raises(StoreRejected, match="takes no document at all"):
+        carry_chunk(scene.workshop, scene.migration)
+
+    assert scene.quarantined() == {}
+
+
+@pytest.mark.parametrize("mended", ["rewritten", "deleted"])
+def test_a_document_that_was_mended_while_its_piece_was_embedded_is_not_set_aside(scene: Scene, mended: str) -> None:
+    """It is carried over already; a quarantine for what it was would close the cutover's gate for nothing."""
+    source, model = scene.migration.source, scene.rig.models["old"]
+    blank = stamp(
+        [Document(id="d01", text=" ")], scene.rig.vector(source.space, " ")[None, :], space=model.space, sequences={}
+    )
+    scene.rig.memory.upsert(source, blank)
+    laid_out(scene)
+
+    def meanwhile() -> None:
+        if mended == "rewritten":
+            scene.write(Document(id="d01", text="mended"))
+        else:
+            scene.app.alias.delete(["d01"])
+        scene.carry()
+
+    scene.when("model.embed_documents", meanwhile)
+    carry_chunk(scene.workshop, scene.migration)
+
+    assert scene.quarantined() == {}
+    assert scene.target().get("d01") == ("mended" if mended == "rewritten" else None)
+
+
+@pytest.mark.parametrize("call", ["store.scan", "store.insert_absent", "ledger.publish", "ledger.published"])
+@pytest.mark.parametrize("when", When, ids=lambda when: when.value)
+def test_a_piece_is_carried_after_an_outage_at_any_point(scene: Scene, call: str, when: When) -> None:
+    laid_out(scene, 100)
+    kind: type[UndriftError] = StoreUnavailable if call.startswith("store") else ControlUnavailable
+    scene.worker.faults.fail(call, lambda: kind("it does not answer"), when=when)
+    with pytest.raises(kind):
+        carry_chunk(scene.workshop, scene.migration)
+    scene.rig.clock.advance(TIMING["work_lease_s"] + TIMING["fence_horizon_s"] + 1)
+
+    carry_chunk(scene.workshop, scene.migration)
+
+    assert scene.target() == texts_of(DOCUMENTS)
+    assert scene.ledger.chunk_progress(scene.migration.id)[1:] == (1, 1)
+
+
+def test_the_phase_before_the_back_fill_hands_out_nothing(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    scene.operator.plane.register(ALIAS, "new")
+    migration = scene.migration
+    assert migration.phase is Phase.REGISTERED
+
+    lay_out(scene.workshop, migration)
+
+    assert carry_chunk(scene.workshop, migration) is None
+    assert DocumentId("d00") not in scene.target() if scene.rig.store().describe(migration.target) else True
+    scene.rig.close()
