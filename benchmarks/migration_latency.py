@@ -73,7 +73,7 @@ def _measure(scene: Scene, size: Size, writers: int) -> tuple[list[float], dict[
             during["journal only"] += _durations(crew.ask(size.seconds))
             plane.cancel(ALIAS, drop=True)
             for what, model in _FILLING.items():
-                during[what] += _while_filling(plane, scene, model, crew, size, writers)
+                during[what] += _while_filling(plane, scene, model, crew, size=size, writers=writers)
     return before, during
 
 

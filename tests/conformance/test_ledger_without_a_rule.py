@@ -19,7 +19,8 @@ from undrift.testing.ledgers.backfill import BackfillRules
 from undrift.testing.ledgers.bracket import BracketRules
 from undrift.testing.ledgers.carrying import CarryingRules
 from undrift.testing.ledgers.clients import ClientRules
-from undrift.testing.ledgers.migrations import MigrationRules, RouteRules
+from undrift.testing.ledgers.migrations import MigrationRules
+from undrift.testing.ledgers.routes import RouteRules
 
 MODULES = {module.__name__.rpartition(".")[2]: module for module in (backfill, clients, journal, migrations, sync)}
 #: The part of the kit that tries what a module keeps.

@@ -1,4 +1,4 @@
-"""The way of one write, under every route and through every failure: acknowledged means that both fields will have it."""
+"""The way of one write, under every route and failure: acknowledged means that both fields will have it."""
 
 from __future__ import annotations
 

@@ -119,7 +119,7 @@ def test_a_join_whose_answer_was_lost_is_finished_by_the_next_beat(scene: Scene)
 
 
 def test_joining_another_alias_looks_at_the_known_ones_before_the_lease_is_prolonged(scene: Scene) -> None:
-    """A process that slept may have been given up; with a new lease and an old route it would write past the journal."""
+    """A process that slept may have been given up; with a new lease and an old route it would write past it."""
     begin(scene.operator, Phase.REGISTERED)
     make_alias(scene.operator, ANOTHER)
     scene.router.join(ALIAS)

@@ -13,7 +13,7 @@ from undrift.domain.record import DocumentId
 from undrift.domain.route import VectorField
 from undrift.migrate.workshop import Workshop
 from undrift.ports.ledger import Ledger
-from undrift.testing.rig import ALIAS, Process, Rig, documents
+from undrift.testing.rig import ALIAS, Rig, documents
 
 DOCUMENTS = documents(*(f"text of number {number}" for number in range(12)))
 TIMING = {"lease_s": 10.0, "deadline_s": 20.0, "work_lease_s": 30.0, "fence_horizon_s": 5.0, "write_timeout_s": 60.0}
