@@ -34,7 +34,7 @@ class Size:
 
 QUICK = Size(documents=(1_000, 4_000), rounds=1, texts=500)
 FULL = Size(documents=(10_000, 100_000), rounds=3, texts=10_000)
-LONG = Size(documents=(10_000, 100_000, 1_000_000), rounds=1, texts=10_000)
+LONG = Size(documents=(10_000, 100_000, 1_000_000), rounds=3, texts=10_000)
 
 _RATE = Target(judged=Judged.VALUE, at_least=5_000)
 _BULK = Target(judged=Judged.RATIO, at_least=0.6)

@@ -77,7 +77,9 @@ def _measure(scene: Scene, size: Size, writers: int) -> tuple[list[float], dict[
     return before, during
 
 
-def _while_filling(plane: ControlPlane, scene: Scene, model: str, crew: Crew, size: Size, writers: int) -> list[float]:
+def _while_filling(
+    plane: ControlPlane, scene: Scene, model: str, crew: Crew, *, size: Size, writers: int
+) -> list[float]:
     """Let a worker process migrate again and again until enough writes fell into its back-fills."""
     enough = size.seconds / size.pause_s / 2 * writers
     found: list[float] = []

@@ -54,8 +54,8 @@ MISSING = (
     Missing(
         rule="close bumps seq",
         module="journal",
-        line='"UPDATE dirty SET seq = ?, open = max(open - 1, 0) WHERE',
-        instead='"UPDATE dirty SET seq = max(seq, ? * 0), open = max(open - 1, 0) WHERE',
+        line='"UPDATE dirty SET seq = ?, open = max(open - 1, 0), ',
+        instead='"UPDATE dirty SET seq = max(seq, ? * 0), open = max(open - 1, 0), ',
     ),
     Missing(
         rule="close checks reaped: no acknowledgement",

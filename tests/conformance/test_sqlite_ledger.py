@@ -273,13 +273,44 @@ def test_tokens_of_a_budget_are_reserved_durably(bench: SqliteLedgerBench, durab
 
 
 def test_a_document_under_constant_writes_is_carried_now_and_then(bench: SqliteLedgerBench) -> None:
-    """Not at once, because it could not be cleared; not never, because a cutover would never come."""
+    """Not at once, because it could not be cleared; not never, because a cutover would never come; not all the time."""
     begin(bench.ledger)
     opened(bench.ledger, "a")
 
     assert claim(bench.other) == []
     bench.clock.advance(6)
+    for _ in range(3):
+        claims = claim(bench.other)
+        assert [one.key for one in claims] == ["a"]
+        assert bench.other.clear(ALIAS, claims, owner=ME) == 0
+        opened(bench.ledger, "a")
+        assert claim(bench.other) == []
+        bench.clock.advance(6)
+
+
+def test_a_document_is_carried_as_soon_as_the_last_write_to_it_has_ended(bench: SqliteLedgerBench) -> None:
+    begin(bench.ledger)
+    first, second = opened(bench.ledger, "a").operation, opened(bench.ledger, "a").operation
+    bench.clock.advance(6)
+    bench.other.clear(ALIAS, claim(bench.other), owner=ME)
+
+    bench.ledger.close(ALIAS, first, ids("a"))
+    assert claim(bench.other) == []
+    bench.ledger.close(ALIAS, second, ids("a"))
     assert [one.key for one in claim(bench.other)] == ["a"]
+
+
+def test_the_end_of_a_write_does_not_hurry_a_document_that_cannot_be_carried(bench: SqliteLedgerBench) -> None:
+    begin(bench.ledger)
+    operation = opened(bench.ledger, "a").operation
+    bench.clock.advance(6)
+    bench.other.postpone(ALIAS, claim(bench.other), owner=ME, delay_s=60.0, error="the model is down")
+
+    bench.ledger.close(ALIAS, operation, ids("a"))
+
+    assert claim(bench.other) == []
+    bench.clock.advance(61)
+    assert len(claim(bench.other)) == 1
 
 
 @pytest.mark.parametrize("status", [RunStatus.PAUSED, RunStatus.HALTED])

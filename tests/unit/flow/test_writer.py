@@ -137,7 +137,7 @@ def test_metadata_is_merged_without_an_embedding(door: EmbeddingDoor, field: Vec
         Document(id="x" * 513, text="x"),
         Document(id="x", text="x\ud800"),
         Document(id="x", text="x", metadata={"n": float("nan")}),
-        Document(id="x", text="x", metadata={"n": object()}),
+        Document(id="x", text="x", metadata={"n": {1}}),
         replace(DOCUMENTS[0], id=7),  # type: ignore[arg-type]
         replace(DOCUMENTS[0], text=None),  # type: ignore[arg-type]
     ],

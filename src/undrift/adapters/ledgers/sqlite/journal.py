@@ -49,7 +49,8 @@ class JournalTables(Session):
                 "INSERT INTO dirty (alias, key, state, source, seq, open, since) "
                 "SELECT ?1, value, 1, ?2, ?3, 1, ?4 FROM json_each(?5) WHERE true "
                 "ON CONFLICT (alias, key) DO UPDATE SET state = 1, source = excluded.source, seq = excluded.seq, "
-                "open = open + 1, since = iif(state = 1, since, excluded.since), attempts = 0, retry_at = 0",
+                "open = open + 1, since = iif(state = 1, since, excluded.since), "
+                "retry_at = iif(attempts > 0, 0, retry_at), attempts = 0",
                 (alias, route.serving.key, sequence, now, listed),
             )
         return Opened(operation=operation, route=route, sequence=sequence)
@@ -124,8 +125,8 @@ class JournalTables(Session):
         """CLOSE BUMPS SEQ: a worker that read the store before this write landed may not clear the mark after it."""
         sequence = self._bump(connection, alias)
         connection.execute(
-            "UPDATE dirty SET seq = ?, open = max(open - 1, 0) WHERE alias = ? AND key IN (SELECT value FROM "
-            "json_each(?))",
+            "UPDATE dirty SET seq = ?, open = max(open - 1, 0), retry_at = iif(open <= 1 AND attempts = 0, 0, retry_at) "
+            "WHERE alias = ? AND key IN (SELECT value FROM json_each(?))",
             (sequence, alias, keys),
         )
 

@@ -79,15 +79,19 @@ class SyncTables(Session):
         return claims
 
     def clear(self, alias: AliasName, claims: Sequence[Claim], *, owner: ClientId) -> int:
-        """Give claims back; a document is clean when nothing was written to it since it was claimed."""
+        """Give claims back; a document is clean when nothing was written to it since it was claimed.
+
+        One that is still being written could be carried again and again without ever being clean: it waits a while, or
+        until that write ends.
+        """
         given = json.dumps([[claim.key, claim.sequence] for claim in claims])
         with self._write(Durability.NORMAL) as connection:
             cleared = rows(
                 connection,
-                "UPDATE dirty SET claim = NULL, attempts = 0, last_error = '', "
+                "UPDATE dirty SET claim = NULL, attempts = 0, last_error = '', retry_at = iif(open > 0, ?, 0), "
                 "state = iif(seq = json_extract(given.value, '$[1]') AND open = 0, 0, 1) FROM json_each(?) AS given "
                 "WHERE alias = ? AND dirty.key = json_extract(given.value, '$[0]') AND claim = ? RETURNING state = 0",
-                (given, alias, owner),
+                (self._time() + PATIENCE_S, given, alias, owner),
             )
         return sum(flag for (flag,) in cleared)
 
