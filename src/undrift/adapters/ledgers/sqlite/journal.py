@@ -125,7 +125,8 @@ class JournalTables(Session):
         """CLOSE BUMPS SEQ: a worker that read the store before this write landed may not clear the mark after it."""
         sequence = self._bump(connection, alias)
         connection.execute(
-            "UPDATE dirty SET seq = ?, open = max(open - 1, 0), retry_at = iif(open <= 1 AND attempts = 0, 0, retry_at) "
+            "UPDATE dirty SET seq = ?, open = max(open - 1, 0), "
+            "retry_at = iif(open <= 1 AND attempts = 0, 0, retry_at) "
             "WHERE alias = ? AND key IN (SELECT value FROM json_each(?))",
             (sequence, alias, keys),
         )
