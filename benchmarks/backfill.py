@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +15,8 @@ from benchmarks import vectors, wordllama_package
 from benchmarks.background import alone
 from benchmarks.measuring import Judged, Row, Target, median, timed
 from benchmarks.raw import RawClient
-from benchmarks.scene import ALIAS, Scene, batches, documents, prepare
-from undrift import Document
+from benchmarks.scene import ALIAS, Scene, batches, documents, prepare, real_documents
 from undrift.adapters.embedders.wordllama import WordLlamaEmbedder
-from undrift.demo.corpus import standard_library
 from undrift.domain.migration import Phase
 from undrift.domain.route import VectorField
 from undrift.domain.space import Metric, SpaceId
@@ -89,7 +86,7 @@ def measure(folder: Path, size: Size = FULL) -> list[Row]:
 
 def _with_wordllama(folder: Path, size: Size) -> list[Row]:
     """Carry the documentation of Python over to a real model, beside the model alone on the same texts."""
-    found = [Document(id=item["id"], text=item["text"]) for item in islice(standard_library(), size.texts)]
+    found = real_documents(size.texts)
     scene = prepare(folder / "texts", found)
     texts = [document.text for document in found]
     ours, package, adapter = [], [], []

@@ -12,7 +12,7 @@ import sqlite_vec
 
 from benchmarks.vectors import DIMENSIONS
 from undrift import Document
-from undrift.domain.record import Vectors
+from undrift.domain.record import Vector, Vectors
 
 #: What stands in the columns of undrift's tags, so that the same bytes are written.
 _TAG = (0, "callable/old-0000000000000000", "0" * 32)
@@ -42,12 +42,12 @@ class RawClient:
             connection.executemany("INSERT INTO by_default (rowid, embedding) VALUES (?, ?)", held)
         self._vectors = "by_default"
 
-    def search(self, vector: bytes, k: int = 10) -> list[dict[str, Any]]:
+    def search(self, vector: Vector, k: int = 10) -> list[dict[str, Any]]:
         """Return the k nearest documents."""
         found = self._connection.execute(
             f"SELECT r.id, r.text, r.metadata, v.distance FROM {self._vectors} v "
             f"JOIN {self._rows} r ON r.number = v.rowid WHERE v.embedding MATCH ? AND v.k = ? ORDER BY v.distance",
-            (vector, k),
+            (vector.tobytes(), k),
         )
         return [
             {"id": id, "text": text, "metadata": json.loads(metadata), "score": 1 - distance}

@@ -11,6 +11,7 @@ from pathlib import Path
 import undrift
 from benchmarks.vectors import DIMENSIONS
 from undrift.control import ControlPlane
+from undrift.demo.corpus import standard_library
 from undrift.domain.record import Record, stamp
 from undrift.domain.route import VectorField
 
@@ -25,7 +26,6 @@ url = "sqlite-vec:{store}"
 [models.old]
 provider = "callable"
 function = "benchmarks.vectors:old"
-query_function = "benchmarks.vectors:old_query"
 name = "old"
 revision = "1"
 dimensions = {dimensions}
@@ -125,6 +125,11 @@ def document(number: int, edition: int = 0) -> undrift.Document:
 def documents(count: int) -> Iterator[undrift.Document]:
     """Yield so many made-up documents, in the order of their ids."""
     return map(document, range(count))
+
+
+def real_documents(limit: int) -> list[undrift.Document]:
+    """Return the documentation of the standard library of this Python, or the first part of it."""
+    return [undrift.Document(id=item["id"], text=item["text"]) for item in islice(standard_library(), limit)]
 
 
 def batches(things: Iterable[undrift.Document], size: int) -> Iterator[list[undrift.Document]]:

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks import vectors, wordllama_package
 from benchmarks.background import migrating
 from benchmarks.measuring import Judged, Row, Target, in_turns, latency_rows, quantile_ms
 from benchmarks.raw import RawClient
-from benchmarks.scene import ALIAS, Scene, document, documents, prepare
+from benchmarks.scene import ALIAS, Scene, document, documents, prepare, real_documents
 from undrift.domain.route import Mode
 
 #: How long each search took, through undrift and by hand.
@@ -22,14 +23,15 @@ Seconds = tuple[list[float], list[float]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Size:
-    """How much is searched how often; a migration runs with the most documents only."""
+    """How much is searched how often; a migration runs with the most documents only. `texts` are real ones."""
 
     documents: tuple[int, ...]
     queries: int
+    texts: int
 
 
-QUICK = Size(documents=(1_000, 2_000), queries=100)
-FULL = Size(documents=(5_000, 20_000), queries=1_000)
+QUICK = Size(documents=(1_000, 2_000), queries=100, texts=500)
+FULL = Size(documents=(5_000, 20_000), queries=1_000, texts=10_000)
 
 _P50 = Target(judged=Judged.RATIO, at_most=1.05)
 _P99 = Target(judged=Judged.RATIO, at_most=1.10)
@@ -51,7 +53,7 @@ def measure(folder: Path, size: Size = FULL) -> list[Row]:
     return [
         *rows,
         *_alone_rows(largest, before),
-        *_with_wordllama(folder, texts, size, named),
+        *_with_wordllama(folder, size),
         *latency_rows(f"{named}, during a migration", *during, p50=_P50_MIGRATING, p99=None),
         Row(
             name=f"{named}, during beside before, p50",
@@ -66,7 +68,7 @@ def _before(folder: Path, count: int, size: Size) -> tuple[Scene, list[str], Sec
     """Make a scene of so many documents and search there while no migration runs."""
     scene = prepare(folder / f"{count}", documents(count))
     texts = _texts(count, size.queries)
-    return scene, texts, _beside_raw(scene, texts, size, query_of=lambda text: vectors.old([text])[0])
+    return scene, texts, _beside_raw(scene, texts, size, vector_of=lambda text: vectors.prepare([text])[0])
 
 
 def _alone_rows(count: int, seconds: Seconds) -> list[Row]:
@@ -74,18 +76,23 @@ def _alone_rows(count: int, seconds: Seconds) -> list[Row]:
 
 
 def _beside_raw(
-    scene: Scene, texts: list[str], size: Size, *, query_of: Callable[[str], np.ndarray], embed_baseline: bool = False
+    scene: Scene,
+    texts: list[str],
+    size: Size,
+    *,
+    vector_of: Callable[[str], NDArray[np.float32]],
+    embed_baseline: bool = False,
 ) -> Seconds:
-    """Search for the texts of documents, in turns through undrift and by hand.
+    """Search in turns through undrift and by hand.
 
     Args:
         scene: what is searched.
         texts: what is searched for.
         size: how often.
-        query_of: the vector of a text.
+        vector_of: the baseline's vector of a text.
         embed_baseline: whether the baseline computes it within its time.
     """
-    known = [query_of(text).tobytes() for text in texts]
+    known = [vector_of(text) for text in texts]
     raw = RawClient(scene.store_file)
     with scene.open() as plane:
         alias = plane.alias(ALIAS)
@@ -94,28 +101,32 @@ def _beside_raw(
             return alias.search(texts[number % len(texts)], k=10)
 
         def baseline(number: int) -> object:
-            number %= len(texts)
-            return raw.search(query_of(texts[number]).tobytes() if embed_baseline else known[number], k=10)
+            place = number % len(texts)
+            return raw.search(vector_of(texts[place]) if embed_baseline else known[place], k=10)
 
-        in_turns(ours, baseline, len(texts))
+        in_turns(ours, baseline, len(texts) // 10)
         seconds = in_turns(ours, baseline, size.queries)
     raw.close()
     return seconds
 
 
-def _with_wordllama(folder: Path, texts: list[str], size: Size, named: str) -> list[Row]:
-    """Measure again with a real model, whose own package embeds the query of the baseline."""
-    scene = prepare(folder / "wordllama", documents(max(size.documents)), model="wordllama")
+def _with_wordllama(folder: Path, size: Size) -> list[Row]:
+    """Measure again with a real model on real texts; the model's own package embeds the query of the baseline."""
+    found = real_documents(size.texts)
+    scene = prepare(folder / "wordllama", found, model="wordllama")
+    chance = np.random.default_rng(1)
+    texts = [found[place].text[:100] for place in chance.integers(0, len(found), size.queries)]
     model = wordllama_package.load()
     seconds = _beside_raw(
-        scene, texts, size, query_of=lambda text: model.embed(text, norm=True)[0], embed_baseline=True
+        scene, texts, size, vector_of=lambda text: model.embed(text, norm=True)[0], embed_baseline=True
     )
-    return latency_rows(f"{named}, query embedded by wordllama", *seconds, p50=_P50, p99=_P99)
+    named = f"search {len(found):,} real texts, query embedded by wordllama"
+    return latency_rows(named, *seconds, p50=_P50, p99=_P99)
 
 
 def _while_migrating(scene: Scene, texts: list[str], size: Size) -> Seconds:
     """Search in turns while a worker process migrates; what was measured between two migrations is not counted."""
-    known = [vectors.old([text])[0].tobytes() for text in texts]
+    known = vectors.prepare(texts)
     seconds: Seconds = ([], [])
     raw = RawClient(scene.store_file)
     with scene.open() as plane, migrating(scene):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from functools import cache, lru_cache
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 #: As long as those of the small sentence transformers.
 DIMENSIONS = 384
 _POOL = 4096
+_prepared: dict[str, NDArray[np.float32]] = {}
 
 
 @cache
@@ -21,12 +22,9 @@ def _pool() -> NDArray[np.float32]:
 
 def old(texts: Sequence[str]) -> NDArray[np.float32]:
     """Return unit vectors that depend on the texts alone; float32, shape (n, 384)."""
-    return _mixed([zlib.crc32(text.encode()) for text in texts])
-
-
-def old_query(texts: Sequence[str]) -> NDArray[np.float32]:
-    """Return the vector of one text as `old` does, made once; float32, shape (384,)."""
-    return _kept(texts[0])
+    found = [_prepared.get(text) for text in texts]
+    known = [vector for vector in found if vector is not None]
+    return np.concatenate(known).reshape(len(texts), -1) if len(known) == len(texts) else _of_old(texts)
 
 
 def new(texts: Sequence[str]) -> NDArray[np.float32]:
@@ -34,10 +32,15 @@ def new(texts: Sequence[str]) -> NDArray[np.float32]:
     return _mixed([zlib.crc32(text.encode(), 1) for text in texts])
 
 
-@lru_cache(maxsize=10_000)
-def _kept(text: str) -> NDArray[np.float32]:
-    vector: NDArray[np.float32] = old([text])[0]
-    return vector
+def prepare(texts: Sequence[str]) -> NDArray[np.float32]:
+    """Compute what `old` returns for these texts; in this process it only looks them up from now on."""
+    vectors = _of_old(texts)
+    _prepared.update(zip(texts, vectors, strict=True))
+    return vectors
+
+
+def _of_old(texts: Sequence[str]) -> NDArray[np.float32]:
+    return _mixed([zlib.crc32(text.encode()) for text in texts])
 
 
 def _mixed(sums: Sequence[int]) -> NDArray[np.float32]:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 import undrift
-from benchmarks import vectors
+from benchmarks import vectors, wordllama_package
 from benchmarks.measuring import Judged, Row, Target, in_turns, latency_rows
 from benchmarks.raw import RawClient
-from benchmarks.scene import ALIAS, document, documents, prepare
+from benchmarks.scene import ALIAS, document, documents, prepare, real_documents
+from benchmarks.scene import batches as in_batches
+from undrift.domain.record import Vectors
 
 #: Documents of one write.
 BATCH = 64
@@ -52,22 +55,56 @@ def measure(folder: Path, size: Size = FULL) -> list[Row]:
         with ours.open() as plane:
             alias = plane.alias(ALIAS)
             for name, batches in (("insert", fresh), ("replace", replaced)):
-                seconds = _write(alias, raw, batches)
+                seconds = _write(alias, raw, batches, vectors.prepare)
                 named = f"{name} {BATCH} in {size.documents:,} documents, beside {layout}"
                 rows += latency_rows(named, *seconds, p50=target, p99=None)
         raw.close()
-    return rows
+    return rows + _with_wordllama(folder, size)
+
+
+def _with_wordllama(folder: Path, size: Size) -> list[Row]:
+    """Write real texts with a real model; the model's own package embeds them for the baseline, within its time."""
+    found = real_documents((size.writes + 1) * BATCH)
+    scene = prepare(folder / "wordllama", [], model="wordllama")
+    raw = RawClient(scene.copy(folder / "wordllama, raw").store_file)
+    model = wordllama_package.load()
+    with scene.open() as plane:
+        alias = plane.alias(ALIAS)
+        seconds = _write(
+            alias,
+            raw,
+            list(in_batches(found, BATCH)),
+            lambda texts: model.embed(texts, norm=True),
+            embed_baseline=True,
+        )
+    raw.close()
+    named = f"insert {BATCH} real texts, embedded by wordllama"
+    return latency_rows(named, *seconds, p50=_TARGET, p99=None)
 
 
 def _write(
-    alias: undrift.Alias, raw: RawClient, batches: list[list[undrift.Document]]
+    alias: undrift.Alias,
+    raw: RawClient,
+    batches: list[list[undrift.Document]],
+    vectors_of: Callable[[list[str]], Vectors],
+    *,
+    embed_baseline: bool = False,
 ) -> tuple[list[float], list[float]]:
-    """Write all batches in turns; the last one before the time is taken. The baseline is given its vectors."""
-    made = [vectors.old([document.text for document in batch]) for batch in batches]
+    """Write all batches in turns; the last one before the time is taken.
+
+    Args:
+        alias: ours.
+        raw: the baseline.
+        batches: what is written.
+        vectors_of: the baseline's vectors of some texts.
+        embed_baseline: whether the baseline computes them within its time.
+    """
+    texts = [[document.text for document in batch] for batch in batches]
+    made = [vectors_of(some) for some in texts]
     alias.upsert(batches[-1])
     raw.upsert(batches[-1], made[-1])
     return in_turns(
         lambda number: alias.upsert(batches[number]),
-        lambda number: raw.upsert(batches[number], made[number]),
+        lambda number: raw.upsert(batches[number], vectors_of(texts[number]) if embed_baseline else made[number]),
         len(batches) - 1,
     )

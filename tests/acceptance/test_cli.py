@@ -96,23 +96,25 @@ def wait_for(process: subprocess.Popen[str], words: str) -> None:
 
 
 @pytest.fixture
-def started(run: Run, tmp_path: Path) -> Run:
-    """The command in a folder where `init` was run, with 2,000 documents put in."""
+def made(run: Run) -> Run:
+    """The command in a folder where `init` was run."""
     pytest.importorskip("sqlite_vec")
     pytest.importorskip("wordllama")
     run("init")
-    topics = ("cats", "dogs", "ships", "trees")
+    return run
+
+
+@pytest.fixture
+def started(made: Run, tmp_path: Path) -> Run:
+    """The same with 2,000 documents put in."""
+    topics = [("cats", "dogs", "ships", "trees")[number % 4] for number in range(2000)]
     documents = [
-        {
-            "id": f"d{number:04}",
-            "text": f"{topics[number % 4]} and number {number}",
-            "metadata": {"topic": topics[number % 4]},
-        }
-        for number in range(2000)
+        {"id": f"d{number:04}", "text": f"{topic} and number {number}", "metadata": {"topic": topic}}
+        for number, topic in enumerate(topics)
     ]
     write_lines(tmp_path / "documents.jsonl", documents)
-    run("put", "kb", "documents.jsonl")
-    return run
+    made("put", "kb", "documents.jsonl")
+    return made
 
 
 def add_slow_model(folder: Path) -> None:
@@ -182,6 +184,7 @@ def test_an_interrupted_start_is_taken_up_by_the_same_command(
     assert as_json(started, "start", "start", "kb", "--to", "slow")["phase"] == "ready"
 
 
+@pytest.mark.slow
 def test_a_worker_waits_for_work_and_ends_by_sigterm(
     started: Run, begin: Callable[..., subprocess.Popen[str]], tmp_path: Path
 ) -> None:
@@ -224,22 +227,20 @@ def test_an_error_leaves_standard_output_empty_and_says_what_to_do(run: Run, tmp
     assert error_of(run("search", "kb", "ships", "-k", "0", "--json", code=2))["kind"] == "BadArgument"
 
 
-def test_a_store_that_cannot_be_opened_is_a_failed_back_end(started: Run, tmp_path: Path) -> None:
+def test_a_store_that_cannot_be_opened_is_a_failed_back_end(made: Run, tmp_path: Path) -> None:
     text = (tmp_path / "undrift.toml").read_text()
     (tmp_path / "undrift.toml").write_text(text.replace("./vectors.db", "./gone/vectors.db"))
 
-    refused = error_of(started("search", "kb", "ships", "--json", code=4))
+    refused = error_of(made("search", "kb", "ships", "--json", code=4))
 
     assert refused["kind"] == "StoreUnavailable"
     assert "gone/vectors.db" in refused["message"]
 
 
-def test_a_ledger_that_is_none_is_refused(started: Run, tmp_path: Path) -> None:
-    for path in tmp_path.glob("undrift.db*"):
-        path.unlink()
+def test_a_ledger_that_is_none_is_refused(made: Run, tmp_path: Path) -> None:
     (tmp_path / "undrift.db").write_bytes(b"this is not a database, and never was one\n" * 100)
 
-    assert error_of(started("status", "--json", code=3))["kind"] == "LedgerUnusable"
+    assert error_of(made("status", "--json", code=3))["kind"] == "LedgerUnusable"
 
 
 LIGHT = """

@@ -13,38 +13,52 @@ _DECIMAL = re.compile(r"\d+\.\d+")
 def difference(shown: str, out: str, err: str) -> str:
     """Compare what a page shows of a command with what it wrote; return a sentence, empty when it is the same.
 
-    All of standard output is shown, unless a line of three dots stands for the rest of it. Of standard error (steps,
+    All of standard output is shown, unless a line of three dots stands for some of it. Of standard error (steps,
     progress, waits) a page may show what it likes, in the order of its lines. Decimals match any decimals and a run of
     blanks any other, because measures differ and columns with them; three dots match anything.
     """
-    results = [line for line in out.splitlines() if line.strip()]
-    asides = [line for line in err.splitlines() if line.strip()]
-    wanted = [line for line in shown.splitlines() if line.strip()]
-    for index, line in enumerate(wanted):
-        if line.strip() == ANYTHING:
-            results = _from(wanted[index + 1 :], results)
-        elif results and _same(line, results[0]):
-            results = results[1:]
-        elif (at := _find(line, asides)) is not None:
-            asides = asides[at + 1 :]
+    return _Comparison(_lines(shown), _lines(out), _lines(err)).run()
+
+
+class _Comparison:
+    """The search for a way to lay what is shown over what was written."""
+
+    def __init__(self, shown: Sequence[str], out: Sequence[str], err: Sequence[str]) -> None:
+        self._shown, self._out, self._err = shown, out, err
+        self._dead: set[tuple[int, int, int]] = set()
+        self._furthest = (0, 0)
+
+    def run(self) -> str:
+        if self._fits(0, 0, 0):
+            return ""
+        line, written = self._furthest
+        found = repr(self._out[written]) if written < len(self._out) else "nothing"
+        wanted = repr(self._shown[line]) if line < len(self._shown) else "nothing more"
+        return f"the page shows {wanted}, and {found} was written"
+
+    def _fits(self, line: int, out: int, err: int) -> bool:
+        """Whether the rest of what is shown fits the rest of both streams."""
+        if (line, out, err) in self._dead:
+            return False
+        self._furthest = max(self._furthest, (line, out))
+        if line == len(self._shown):
+            fits = out == len(self._out)
+        elif self._shown[line] == ANYTHING:
+            fits = any(self._fits(line + 1, later, err) for later in range(out, len(self._out) + 1))
         else:
-            return f"the page shows {line!r}, next was {results[0]!r}" if results else f"{line!r} was not written"
-    return f"the page does not show {results[0]!r}" if results else ""
+            on_out = out < len(self._out) and _same(self._shown[line], self._out[out])
+            fits = on_out and self._fits(line + 1, out + 1, err)
+            if not fits:
+                aside = next((at for at in range(err, len(self._err)) if _same(self._shown[line], self._err[at])), None)
+                fits = aside is not None and self._fits(line + 1, out, aside + 1)
+        if not fits:
+            self._dead.add((line, out, err))
+        return fits
 
 
-def _from(rest: Sequence[str], results: list[str]) -> list[str]:
-    """Leave out results up to the one that the page shows next."""
-    for line in rest:
-        at = _find(line, results)
-        if at is not None:
-            return results[at:]
-    return []
-
-
-def _find(line: str, among: Sequence[str]) -> int | None:
-    return next((index for index, other in enumerate(among) if _same(line, other)), None)
+def _lines(text: str) -> list[str]:
+    return [" ".join(_DECIMAL.sub("0.0", line).split()) for line in text.splitlines() if line.strip()]
 
 
 def _same(shown: str, written: str) -> bool:
-    pattern = re.escape(" ".join(_DECIMAL.sub("0.0", shown).split())).replace(re.escape(ANYTHING), ".*")
-    return re.fullmatch(pattern, " ".join(_DECIMAL.sub("0.0", written).split())) is not None
+    return re.fullmatch(re.escape(shown).replace(re.escape(ANYTHING), ".*"), written) is not None

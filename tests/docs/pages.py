@@ -1,4 +1,4 @@
-"""The pages a reader sees, taken apart: blocks of code with what is said about them, links, and tests that are named."""
+"""The pages that users read, taken apart: blocks of code with what is said about them, links, tests that are named."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
+#: Its commands are run as they are installed, from start to end.
+TUTORIAL = DOCS / "tutorial" / "first-migration.md"
 
 #: Blocks in these languages are run or parsed; what is in others is a picture or a piece of output.
 CODE = frozenset({"console", "sh", "python", "toml", "json", "jsonl"})
@@ -45,6 +47,12 @@ class Block:
     def where(self) -> str:
         """File and line, as an editor takes it."""
         return f"{self.page.relative_to(ROOT)}:{self.line}"
+
+    @property
+    def is_run(self) -> bool:
+        """Whether a test does something with it."""
+        known = self.language in CODE or "file" in self.notes or "prints" in self.notes
+        return known and "not run" not in self.notes
 
 
 def pages() -> list[Path]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -14,14 +15,17 @@ from pathlib import Path
 
 import undrift
 from tests.docs.output import difference
-from tests.docs.pages import ROOT, Block
+from tests.docs.pages import ROOT, Block, blocks
 from tests.docs.settings import STARTER
+from tests.docs.warm import Done, WarmCommand
 from undrift.control import open_plane
 from undrift.domain.migration import Phase
 
 #: Commands that a page may run; what is not among them needs a reason why it is not run.
-ALLOWED = frozenset({"undrift", "python", "cat", "head", "wc", "ls", "cp", "rm", "mkdir", "grep", "sleep", "kill", "echo"})
+ALLOWED = frozenset({"undrift", "python", "cat", "head", "grep", "echo"})
 PATIENCE_S = 120
+#: What only a shell understands.
+SHELL = frozenset("|<>$&;")
 #: Nobody waits for a poll of a second in a test.
 QUICK = "\n[timing]\npoll_s = 0.05\n"
 DOCUMENTS = (
@@ -70,9 +74,10 @@ STARTING_POINTS: dict[str, Callable[[Path], None]] = {
 class Project:
     """The folder of one page."""
 
-    def __init__(self, folder: Path, tools: Path) -> None:
-        """Use a folder; `tools` holds the commands that come first on the path."""
+    def __init__(self, folder: Path, tools: Path, warm: WarmCommand | None) -> None:
+        """Use a folder; `tools` holds the commands that come first on the path, `warm` runs plain ones quickly."""
         self._folder = folder
+        self._warm = warm
         self._environment = {
             "PATH": f"{tools}:/usr/bin:/bin",
             "HOME": str(folder),
@@ -85,6 +90,12 @@ class Project:
         }
         self._interpreter: subprocess.Popen[str] | None = None
         self._printed = ""
+
+    def run_all(self, page: Path) -> None:
+        """Do what every block of a page says, in order."""
+        for block in blocks(page):
+            if block.is_run:
+                self.run(block)
 
     def run(self, block: Block) -> None:
         """Do what a block says: run it, compare it, parse it, or write it into a file."""
@@ -125,21 +136,29 @@ class Project:
                 continue
             assert last == 0, f"{block.where}: exit code {last}, and the page does not show it"
             assert command.split()[0] in ALLOWED, f"{block.where}: `{command}` needs a reason why it is not run"
-            done = subprocess.run(
-                ["/bin/sh", "-c", command],
-                cwd=self._folder,
-                env=self._environment,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                timeout=PATIENCE_S,
-                check=False,
-            )
-            last = done.returncode
-            wrong = "" if block.language == "sh" else difference(shown, done.stdout, done.stderr)
-            assert not wrong, f"{block.where}: $ {command}\n{wrong}\n--\n{done.stdout}--\n{done.stderr}"
-            assert last == 0 or block.language == "console", f"{block.where}: $ {command}\n{done.stderr}"
+            done = self._run(command)
+            last = done.code
+            wrong = "" if block.language == "sh" else difference(shown, done.out, done.err)
+            assert not wrong, f"{block.where}: $ {command}\n{wrong}\n--\n{done.out}--\n{done.err}"
+            assert last == 0 or block.language == "console", f"{block.where}: $ {command}\n{done.err}"
         assert last == 0, f"{block.where}: exit code {last}, and the page does not show it"
+
+    def _run(self, command: str) -> Done:
+        """Run a command; one that needs no shell by the warm process, if there is one."""
+        words = shlex.split(command)
+        if self._warm is not None and words[0] == "undrift" and not set(command) & SHELL:
+            return self._warm.run(words[1:], folder=self._folder, environment=self._environment)
+        done = subprocess.run(
+            ["/bin/sh", "-c", command],
+            cwd=self._folder,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+            check=False,
+        )
+        return Done(code=done.returncode, out=done.stdout, err=done.stderr)
 
     def _python(self, block: Block) -> None:
         self._printed = self._ask(block.where, block.line, block.text, fails=block.notes.get("fails", ""))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.docs.output import difference
-from tests.docs.pages import CODE, NOT_CODE, ROOT, Block, blocks, pages, starting_point
-from tests.docs.project import STARTING_POINTS, Project, make_tools, prepared
+from tests.docs.pages import CODE, NOT_CODE, ROOT, TUTORIAL, blocks, pages
+from tests.docs.project import Project
 
 pytestmark = pytest.mark.acceptance
 
@@ -17,43 +16,14 @@ pytestmark = pytest.mark.acceptance
 MOST_NOT_RUN = 8
 
 
-def _is_run(block: Block) -> bool:
-    return "not run" not in block.notes and (block.language in CODE or "file" in block.notes or "prints" in block.notes)
-
-
-PAGES = [page for page in pages() if any(_is_run(block) for block in blocks(page))]
+#: The tutorial has a test of its own.
+PAGES = [page for page in pages() if page != TUTORIAL and any(block.is_run for block in blocks(page))]
 ALL_BLOCKS = [block for page in pages() for block in blocks(page)]
-
-
-@pytest.fixture(scope="session")
-def tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tools(tmp_path_factory.mktemp("tools") / "bin")
-
-
-@pytest.fixture(scope="session")
-def templates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    made = {}
-    for number, name in enumerate(sorted({starting_point(page) for page in PAGES})):
-        made[name] = tmp_path_factory.mktemp(f"start{number}")
-        STARTING_POINTS[name](made[name])
-    return made
-
-
-@pytest.fixture
-def project(
-    request: pytest.FixtureRequest, tmp_path: Path, tools: Path, templates: dict[str, Path]
-) -> Iterator[Project]:
-    page: Path = request.getfixturevalue("page")
-    made = Project(prepared(templates[starting_point(page)], tmp_path / "project"), tools)
-    yield made
-    made.close()
 
 
 @pytest.mark.parametrize("page", [pytest.param(page, id=str(page.relative_to(ROOT))) for page in PAGES])
 def test_every_block_of_a_page_does_what_it_shows(page: Path, project: Project) -> None:
-    for block in blocks(page):
-        if _is_run(block):
-            project.run(block)
+    project.run_all(page)
 
 
 def test_every_block_is_in_a_language_that_is_looked_at() -> None:

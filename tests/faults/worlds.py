@@ -35,6 +35,8 @@ CHANGES = frozenset(
     }
 )
 
+#: Short, because whoever waits looks ten times a second, virtual or not.
+TIMING = {"lease_s": 3.0, "deadline_s": 4.0, "work_lease_s": 5.0, "fence_horizon_s": 2.0, "write_timeout_s": 20.0}
 #: How often an operator repeats a verb; more than leases and horizons last.
 _PATIENCE = 20
 
@@ -91,7 +93,7 @@ class World:
     def fresh(cls, folder: Path, layout: Layout) -> World:
         folder.mkdir()
         models = {"old": CountingModel(dimensions=16, seed="old"), "new": CountingModel(dimensions=24, seed="new")}
-        world = cls(rig=Rig(folder=folder, layout=layout, models=models))
+        world = cls(rig=Rig(folder=folder, layout=layout, models=models, timing=TIMING))
         app = world.rig.process()
         app.alias.upsert(DOCUMENTS)
         world.truth = {document.id: document for document in DOCUMENTS}
@@ -105,7 +107,7 @@ class World:
         models = {name: CountingModel(dimensions=model.space.dimensions, seed=name) for name, model in self.rig.models.items()}
         memory = MemoryStore()
         memory.collections = copy.deepcopy(self.rig.memory.collections)
-        rig = Rig(folder=folder, layout=self.rig.layout, models=models, memory=memory)
+        rig = Rig(folder=folder, layout=self.rig.layout, models=models, memory=memory, timing=self.rig.timing)
         rig.clock.advance(self.rig.clock.monotonic() - rig.clock.monotonic())
         return World(rig=rig, truth=dict(self.truth), wrote=self.wrote)
 

@@ -16,8 +16,16 @@ from benchmarks.table import machine, rendered
 ROOT = Path(__file__).resolve().parents[2]
 #: A tiny size of each benchmark, and what its rows must be about.
 TINY = [
-    (search, search.Size(documents=(50, 100), queries=12), ["vector free", "wordllama", "during a migration"]),
-    (write, write.Size(documents=100, writes=3), ["insert 64", "replace 64", "the same tables", "vec0 as it comes"]),
+    (
+        search,
+        search.Size(documents=(50, 100), queries=12, texts=50),
+        ["vector free", "by wordllama", "during a migration", "during beside before"],
+    ),
+    (
+        write,
+        write.Size(documents=100, writes=3),
+        ["insert 64", "replace 64", "the same tables", "vec0 as it comes", "by wordllama"],
+    ),
     (backfill, backfill.Size(documents=(50, 300), rounds=1, texts=20), ["bulk load", "peak memory", "wordllama"]),
     (verify, verify.Size(documents=100, rounds=1), ["verify 100 documents"]),
     (

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,6 +53,9 @@ def put(session: Session, alias: str, file: Path) -> None:
 @contextmanager
 def _spooled() -> Iterator[Path]:
     """Copy standard input into a file: it is read twice."""
+    import shutil
+    import tempfile
+
     with tempfile.TemporaryDirectory(prefix="undrift-") as folder:
         path = Path(folder, "stdin.jsonl")
         with path.open("wb") as file:

@@ -156,20 +156,16 @@ def worker(session: Session, aliases: tuple[str, ...], *, until_idle: bool) -> N
                 one.show()
 
         screen.note(f"working on {', '.join(aliases) or 'every alias'}")
-        try:
-            with regularly(show):
-                plane.work_all(
-                    aliases,
-                    until=stop.requested,
-                    until_idle=until_idle,
-                    on_progress=worked,
-                    on_wait=waits,
-                    on_error=lambda alias, error: screen.note(f"{alias}: work has stopped: {error.message}"),
-                )
-        except KeyboardInterrupt:
-            if stop.insisted:
-                raise
-        states = [plane.glance(alias) for alias in sorted(lookouts)]
+        with regularly(show):
+            worked_on = plane.work_all(
+                aliases,
+                until=stop.requested,
+                until_idle=until_idle,
+                on_progress=worked,
+                on_wait=waits,
+                on_error=lambda alias, error: screen.note(f"{alias}: work has stopped: {error.message}"),
+            )
+        states = [plane.glance(alias) for alias in worked_on]
     value = {"worked_on": [{"alias": state["alias"], "phase": state["phase"]} for state in states]}
     session.answer(value, "\n".join(f"{state['alias']} is {state['phase'].replace('_', ' ')}" for state in states))
 

@@ -32,8 +32,6 @@ class Stop:
         self._before: dict[int, Any] = {}
         #: The signal that asked, 0 as long as none did.
         self.signal = 0
-        #: Whether it was asked more than once.
-        self.insisted = False
 
     def __enter__(self) -> Self:
         """Catch both signals."""
@@ -79,7 +77,6 @@ class Stop:
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         if self.signal:
-            self.insisted = True
             raise KeyboardInterrupt
         self.signal = number
         self._on_request()

@@ -40,6 +40,7 @@ class _Shift:
     on_error: OnAliasError
     hands: dict[AliasName, _Hand] = field(default_factory=dict)
     failures: dict[AliasName, UndriftError] = field(default_factory=dict)
+    begun: set[AliasName] = field(default_factory=set)
     not_before: dict[AliasName, float] = field(default_factory=dict)
 
 
@@ -55,7 +56,7 @@ class Crew(Migrations):
         on_progress: OnAlias = lambda _alias: None,
         on_wait: OnAliasWait = lambda _alias, _reason: None,
         on_error: OnAliasError = lambda _alias, _error: None,
-    ) -> None:
+    ) -> list[str]:
         """Be a worker of every migration there is and will be; the piece in hand is finished before it returns.
 
         A migration that halts, because going on needs a person, is left alone until it is resumed. A ledger that does
@@ -68,6 +69,9 @@ class Crew(Migrations):
             on_progress: told the alias of every piece of work, by the thread that did it; so are the next two.
             on_wait: told what an alias waits for.
             on_error: told what halted an alias, or keeps this process from working on it.
+
+        Returns:
+            The aliases on which it worked, sorted.
 
         Raises:
             UnknownAlias: the ledger does not know a name.
@@ -100,6 +104,7 @@ class Crew(Migrations):
             self._collect(alias, shift)
         if until_idle and shift.failures:
             raise next(iter(shift.failures.values()))
+        return sorted(shift.begun)
 
     def _pause(self, until: Callable[[], bool]) -> None:
         try:
@@ -120,6 +125,7 @@ class Crew(Migrations):
             shift.failures.pop(alias, None)
             # Here and not in the thread: this process takes its lease once.
             self.router.join(alias)
+            shift.begun.add(alias)
             hand = shift.hands[alias] = _Hand()
             hand.thread = threading.Thread(
                 target=self._labour, args=(alias, hand, shift), name=f"undrift-work-{alias}", daemon=True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -72,13 +73,20 @@ class Documents(Wiring):
         """
         if self.ledger.alias(AliasName(name)) is not None:
             raise AlreadyExists(f"there is an alias {name} already", hint=f"undrift alias show {name}")
-        if name not in self.config.settings.aliases:
-            self.model_settings(model)
-            self.plugins.store(store)
-            values = {"store": store, "collection": collection, "model": model, "mirror": mirror}
-            self._reconfigure(self.config.with_table("aliases", name, values))
-            self.config.save()
-        self.alias(name)
+        if name in self.config.settings.aliases:
+            self.alias(name)
+            return self.show_alias(name)
+        self.model_settings(model)
+        self.plugins.store(store)
+        before = self.config
+        values = {"store": store, "collection": collection, "model": model, "mirror": mirror}
+        self._reconfigure(before.with_table("aliases", name, values))
+        try:
+            self.alias(name)
+        except BaseException:
+            self._reconfigure(before)
+            raise
+        self.config.save()
         return self.show_alias(name)
 
     def alias(self, name: str) -> Alias:
@@ -214,7 +222,12 @@ class Documents(Wiring):
             )
         space = self.recorded(settings.model).space
         field = VectorField(store=settings.store, collection=settings.collection or name, space=space.id)
+        self._refuse_shared(field, name)
         store = self.store_of(field)
+        if store.describe(field) is None:
+            # Another process may make the same alias now: what counts is what is there afterwards.
+            with suppress(FieldInUse):
+                store.create(field, dimensions=space.dimensions, metric=space.metric)
         there = store.describe(field)
         if there is not None and (there.count or there.dimensions != space.dimensions):
             raise FieldInUse(
@@ -222,9 +235,19 @@ class Documents(Wiring):
                 "undrift cannot know which model its vectors are of",
                 f"give alias {name} another collection",
             )
-        if there is None:
-            store.create(field, dimensions=space.dimensions, metric=space.metric)
-        self.ledger.create_alias(name, field, model=settings.model, mirror=settings.mirror)
+        with suppress(AlreadyExists):
+            self.ledger.create_alias(name, field, model=settings.model, mirror=settings.mirror)
+
+    def _refuse_shared(self, field: VectorField, name: AliasName) -> None:
+        """Pass when no other alias uses a collection: writes under one name would go past the journal of the other."""
+        for other in self.ledger.aliases():
+            route = self.ledger.route(other)
+            fields = [] if route is None else [route.serving, *([route.follower] if route.follower else [])]
+            if other != name and any((place.store, place.collection) == (field.store, field.collection) for place in fields):
+                raise FieldInUse(
+                    f"collection {field.collection} of store {field.store} belongs to alias {other}",
+                    hint=f"give alias {name} another collection",
+                )
 
     def _serves(self, name: AliasName) -> str | None:
         route = self.ledger.route(name)

@@ -58,12 +58,22 @@ class Migrations(Documents, Status):
             BadArgument: the alias serves that model's space already.
         """
         alias, door, target = self._aim(name, to)
+        state = self.ledger.alias(alias)
+        running = state.migration if state else None
+        if running is not None and not running.is_final and running.target_model == to:
+            target = running.target
         route = self.router.join(alias)
         facts = survey(self.store_of(route.serving), route.serving, door)
         price = door.limits.usd_per_million_tokens
         warnings = list(facts.warnings)
         if door.limits.paid and not price:
             warnings.append(f"model {to} is paid for, and its price is not configured (usd_per_million_tokens)")
+        if door.limits.paid and facts.documents:
+            share = min(SAMPLE, facts.documents) / facts.documents
+            warnings.append(
+                f"each verification embeds {min(SAMPLE, facts.documents)} documents again: "
+                f"about {int(facts.tokens * share)} tokens on top, which the budget has to allow"
+            )
         return {
             "alias": name,
             "source": {"field": route.serving.key, "space": route.serving.space},

@@ -6,6 +6,7 @@ waits for `go`.
 
 from __future__ import annotations
 
+import os
 import random
 import sys
 import threading
@@ -55,8 +56,12 @@ class Orders:
         return not self.stop
 
     def _listen(self) -> None:
-        for line in sys.stdin:
-            self._order = line.strip()
+        # Not through sys.stdin: a thread that waits there keeps the interpreter from ending in order.
+        heard = b""
+        while data := os.read(sys.stdin.fileno(), 4096):
+            *orders, heard = (heard + data).split(b"\n")
+            for order in orders:
+                self._order = order.decode()
         self._order = "stop"
 
 

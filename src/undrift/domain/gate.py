@@ -50,7 +50,7 @@ def require(gates: Sequence[Gate], *, verb: str, alias: str) -> None:
     closed = [gate for gate in gates if gate.verdict is not Verdict.PASS]
     if closed:
         raise GateFailed(
-            f"{verb} of {alias} is refused: {len(closed)} of {len(gates)} gates do not hold",
+            f"{verb} of {alias} is refused: {len(closed)} of {len(gates)} gates {'does' if len(closed) == 1 else 'do'} not hold",
             "\n".join(f"{gate.name} ({gate.verdict.value}): {gate.detail}" for gate in closed),
             next((gate.hint for gate in closed if gate.hint), f"undrift status {alias}"),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -58,9 +59,11 @@ def checked_query(vector: Vector, *, dimensions: int, metric: Metric) -> Vector:
     """
     if not isinstance(vector, np.ndarray) or vector.dtype != np.float32 or vector.shape != (dimensions,):
         raise BadArgument(f"the query's vector is {_kind(vector)}, not float32 of shape ({dimensions},)")
-    fault = _fault(vector.reshape(1, -1), metric)
-    if fault is not None:
-        raise BadArgument(f"the query's vector cannot be compared: {fault[1]}")
+    # One product tells what is good: a square that overflows or vanishes makes a length beyond these limits.
+    if not SHORTEST <= math.sqrt(np.dot(vector, vector)) <= LONGEST:
+        fault = _fault(vector.reshape(1, -1), metric)
+        if fault is not None:
+            raise BadArgument(f"the query's vector cannot be compared: {fault[1]}")
     return np.ascontiguousarray(vector)
 
 

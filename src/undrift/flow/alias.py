@@ -86,6 +86,9 @@ class Alias:
             raise BadArgument(
                 "delete takes ids or a filter, one of them", hint='delete(["7"]) or delete(filter={"lang": "en"})'
             )
+        if filter is not None:
+            # Asked for ids before that, a field that has just begun to serve would not name every match.
+            self._journal.await_truth()
         keys = self._reader.ids(filter) if filter is not None else checked_ids(ids or [])
         if not keys:
             return self._receipt()

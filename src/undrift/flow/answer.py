@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from undrift.domain.record import Vectors
 from undrift.domain.space import Space
@@ -47,13 +47,15 @@ def defects(vectors: Vectors, space: Space) -> dict[int, str]:
     Returns:
         A sentence for each bad row; empty when all are good.
     """
-    finite: NDArray[np.bool_] = np.asarray(np.isfinite(vectors).all(axis=1))
-    with np.errstate(over="ignore", invalid="ignore"):
-        lengths = np.linalg.norm(vectors, axis=1)
-        wrong = ~finite | ~(lengths > 0)
-        if space.normalized:
-            wrong |= np.abs(lengths - 1) > LENGTH_TOLERANCE
-    return {int(row): _defect(finite=bool(finite[row]), length=float(lengths[row])) for row in np.flatnonzero(wrong)}
+    # In float64 the squares of float32 values neither overflow nor vanish: a length says whether every value is finite,
+    # and whether any is not zero.
+    lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))
+    good = (lengths > 0) & (lengths < np.inf)
+    if space.normalized:
+        good &= np.abs(lengths - 1) <= LENGTH_TOLERANCE
+    if good.all():
+        return {}
+    return {int(row): _defect(float(lengths[row])) for row in np.flatnonzero(~good)}
 
 
 def refuse_defects(vectors: Vectors, space: Space) -> None:
@@ -71,9 +73,9 @@ def malformed(space: Space, detail: str, hint: str = "") -> MalformedVectors:
     return MalformedVectors(f"model {space.model} gave an answer that cannot be used", detail, hint)
 
 
-def _defect(*, finite: bool, length: float) -> str:
-    if not finite:
+def _defect(length: float) -> str:
+    if not math.isfinite(length):
         return "it has a value that is not finite"
-    if not length > 0:
+    if not length:
         return "it is zero everywhere"
     return f"its length is {length:.4g}, and the space says 1"

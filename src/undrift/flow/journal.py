@@ -125,6 +125,26 @@ class Journal:
             return False
         return any(dirty for dirty, _ in self._ledger.journal_state(self._alias, keys).values())
 
+    def await_truth(self) -> None:
+        """Wait until the serving field has the truth of every document, which it may lack shortly after a flip.
+
+        Raises:
+            WriteTimeout: some documents were not carried over in time.
+            ControlUnavailable: the ledger cannot be reached and is needed.
+        """
+        patience = _Patience(self._clock, self._timing.write_timeout_s)
+        while self._router.current(self._alias).mode is not Mode.PASSIVE or not self._router.may_write():
+            foreign = self._ledger.lag(self._alias).foreign
+            if not foreign:
+                return
+            patience.wait(
+                WriteTimeout(
+                    f"{foreign} documents of {self._alias} are still to be carried over, and may match the filter",
+                    "their last text is only in the other field",
+                    "undrift worker",
+                )
+            )
+
     @contextmanager
     def bracket(self, keys: Sequence[DocumentId]) -> Iterator[tuple[VectorField, int]]:
         """Bracket a write that the caller makes itself; yields the field it must go to and the sequence of its tags.

@@ -7,13 +7,13 @@ import socket
 import threading
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from undrift.domain.client import ClientId
 from undrift.domain.route import AliasName, Route
 from undrift.domain.timing import LEASE_SAFETY, Timing
-from undrift.errors import ControlUnavailable, UndriftError, UnknownAlias
+from undrift.errors import UndriftError, UnknownAlias
 from undrift.ports.ledger import Ledger
 from undrift.ports.runtime import Clock, Processes
 from undrift.release import VERSION
@@ -60,6 +60,7 @@ class Router:
         self.client = ClientId(f"{self._host}-{self._pid}-{uuid.uuid4().hex[:8]}")
         self._lock = threading.Lock()
         self._routes: dict[AliasName, Route] = {}
+        self._joining: set[AliasName] = set()
         self._in_use: Counter[tuple[AliasName, int]] = Counter()
         self._told: dict[AliasName, int] = {}
         self._lease_until = float("-inf")
@@ -77,8 +78,12 @@ class Router:
             known = self._routes.get(alias)
         if known is not None:
             return known
-        self._register()
-        return self._join(alias)
+        if self._routes:
+            # What is known of the others may be older than the lease: they are looked at before it is prolonged.
+            self.beat()
+            return self._join(alias)
+        self._enter([alias])
+        return self._routes[alias]
 
     def current(self, alias: AliasName) -> Route:
         """Return what an alias means, from memory."""
@@ -129,6 +134,10 @@ class Router:
         """Read every route, acknowledge what may be, and prolong the lease when half of it is over."""
         with self._lock:
             aliases = list(self._routes)
+            unanswered = self._joining.difference(aliases)
+        for alias in unanswered:
+            # The ledger may have counted this process in, though the answer was lost; then it is waited for.
+            self._join(alias)
         for alias in aliases:
             self.learn(alias)
         with self._lock:
@@ -142,9 +151,7 @@ class Router:
             self._told = acknowledged
             return
         self._lease_until = float("-inf")
-        self._register()
-        for alias in aliases:
-            self._join(alias)
+        self._enter(aliases)
 
     def close(self) -> None:
         """End the lease; nothing of this process may be going on any more."""
@@ -153,7 +160,7 @@ class Router:
         self._stop.set()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout=10)
-        joined, self._routes = bool(self._routes), {}
+        joined, self._routes = bool(self._routes or self._joining), {}
         self._lease_until = float("-inf")
         if joined:
             with suppress(UndriftError):
@@ -164,10 +171,9 @@ class Router:
         """Return the newest epoch with nothing older going on; the caller holds the lock."""
         return min([epoch for name, epoch in self._in_use if name == alias] + [self._routes[alias].epoch])
 
-    def _register(self) -> None:
+    def _enter(self, aliases: Sequence[AliasName]) -> None:
+        """Begin a lease. It counts from before it was asked for, and only when the ledger counts on this process again."""
         started = self._clock.monotonic()
-        if started < self._lease_until:
-            return
         self._told = {}
         self._ledger.register_client(
             self.client,
@@ -176,14 +182,19 @@ class Router:
             role=self._role,
             version=VERSION,
             lease_s=self._timing.lease_s,
+            process=self._processes.me(),
         )
-        self._lease_until = started + self._timing.lease_s * LEASE_SAFETY
         if self._heartbeat and self._thread is None:
             self._thread = threading.Thread(target=self._run, name="undrift-lease", daemon=True)
             self._thread.start()
+        for alias in aliases:
+            self._join(alias)
+        self._lease_until = started + self._timing.lease_s * LEASE_SAFETY
 
     def _join(self, alias: AliasName) -> Route:
+        self._joining.add(alias)
         route = self._ledger.join(self.client, alias)
+        self._joining.discard(alias)
         if route is None:
             raise UnknownAlias(f"the ledger knows no alias {alias}", hint=f"undrift alias create {alias}")
         with self._lock:
@@ -194,7 +205,7 @@ class Router:
         stop = self._stop
         while not stop.wait(self._timing.poll_s):
             # The lease lapses by itself when the ledger is out of reach; writes then say so.
-            with suppress(ControlUnavailable, UnknownAlias):
+            with suppress(UndriftError):
                 self.beat()
 
     def _after_fork(self) -> None:

@@ -135,7 +135,11 @@ class Worker:
     def _begin(self, migration: Migration) -> Tick:
         if not self._coordinates(migration):
             return Tick.IDLE
-        runner = Runner(workshop=self.workshop, who=self.who, on_wait=lambda reason: self._wait_as_coordinator(migration, reason))
+        runner = Runner(
+            workshop=self.workshop,
+            who=self.who,
+            on_wait=lambda reason: self._wait_as_coordinator(migration, reason),
+        )
         runner.run(plan_start(self.workshop.state().route, migration))
         # DRAIN BEFORE BACKFILL: from here on nobody writes past the journal, so the source may be read.
         runner.enter(Phase.BACKFILL, was=Phase.JOURNALING)
@@ -186,7 +190,9 @@ class Worker:
 
     def _moved_on(self, migration: Migration | None) -> bool:
         present = self.workshop.state().migration
-        return migration is not None and present is not None and (present.id, present.phase) != (migration.id, migration.phase)
+        if migration is None or present is None:
+            return False
+        return (present.id, present.phase) != (migration.id, migration.phase)
 
     def _coordinates(self, migration: Migration) -> bool:
         lease_s = self.workshop.timing.work_lease_s

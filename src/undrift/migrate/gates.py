@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 from undrift.domain.checkpoint import Lag
@@ -63,7 +64,10 @@ def completion_gates(workshop: Workshop) -> list[Gate]:
         detail=f"{lag.foreign} documents have their truth in the source",
         hint=f"undrift worker, then undrift status {workshop.alias}" if lag.foreign else "",
     )
-    return [settled, _quarantine(workshop, accept_quarantine=False), _acknowledged(workshop, workshop.state().route)]
+    # Documents that were accepted as missing exist in the source only; dropping it would lose them.
+    hint = f"mend or delete them; the source alone has them: undrift export {workshop.alias} --field follower"
+    kept = replace(_quarantine(workshop, accept_quarantine=False), hint=hint)
+    return [settled, kept, _acknowledged(workshop, workshop.state().route)]
 
 
 def rollback_ready(workshop: Workshop, migration: Migration) -> bool:
@@ -127,7 +131,8 @@ def _quarantine(workshop: Workshop, *, accept_quarantine: bool) -> Gate:
     if not count:
         return Gate(name="quarantine", verdict=Verdict.PASS, detail="no document is set aside")
     first = workshop.ledger.quarantined(workshop.alias, limit=3)
-    detail = f"{count} documents could not be carried over, for example " + ", ".join(
+    what = "1 document" if count == 1 else f"{count} documents"
+    detail = f"{what} could not be carried over, for example " + ", ".join(
         f"{item.key} ({item.reason})" for item in first
     )
     if accept_quarantine:

@@ -49,8 +49,9 @@ class Runner:
         present = self.workshop.migration()
         if present.phase is not was:
             raise StaleRoute(
-                f"the migration of {present.alias} is {present.phase.value} already, not {was.value}; another process was first",
-                hint=f"undrift status {present.alias}",
+                f"the migration of {present.alias} is {present.phase.value} already, not {was.value}",
+                "another process was first",
+                f"undrift status {present.alias}",
             )
         following = advance(present, phase)
         self.workshop.ledger.save_phase(following, was=present.phase, who=self.who, detail=detail)

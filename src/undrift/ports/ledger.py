@@ -76,7 +76,10 @@ class Ledger(Protocol):
         ...
 
     def join(self, client: ClientId, alias: AliasName) -> Route | None:
-        """Record that a client uses an alias and has acknowledged the epoch that is returned with the route."""
+        """Record that a client uses an alias and has acknowledged the epoch that is returned with the route.
+
+        Only the first call acknowledges: what a client that is counted on began before may still be going on.
+        """
         ...
 
     def renew(self, client: ClientId, acknowledged: Mapping[AliasName, int], lease_s: float) -> bool:

@@ -9,6 +9,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+import apsw
 import numpy as np
 
 from undrift.adapters.embedders.hashing import HashingEmbedder
@@ -182,6 +183,7 @@ class Rig:
     def __post_init__(self) -> None:
         """Open the side door."""
         self._door: Process | None = None
+        self._vectors: dict[tuple[SpaceId, str], Any] = {}
         self._count = 0
 
     def process(self, role: str = "app") -> Process:
@@ -233,6 +235,15 @@ class Rig:
         state = self._ledger().alias(ALIAS)
         return state.migration if state else None
 
+    def dirty_from_elsewhere(self, serving: VectorField) -> set[str]:
+        """Return the ids of documents whose truth is in the other field, as they are in the ledger's file."""
+        connection = apsw.Connection(str(self._inside().plane.plugins.ledger_path()))
+        try:
+            rows = connection.execute("SELECT key FROM dirty WHERE state = 1 AND source != ?", (serving.key,))
+            return {str(key) for (key,) in rows}
+        finally:
+            connection.close()
+
     def store(self) -> VectorStore:
         """Return the store, past every fault."""
         return self._inside().plane.plugins.store("main")
@@ -249,8 +260,10 @@ class Rig:
 
     def vector(self, space: SpaceId, text: str) -> Any:
         """Return what the model of a space gives for a text; float32, shape (d,)."""
-        (model,) = (model for model in self.models.values() if model.space.id == space)
-        return np.asarray(model.embed_documents([text]))[0]
+        if (space, text) not in self._vectors:
+            (model,) = (model for model in self.models.values() if model.space.id == space)
+            self._vectors[space, text] = np.asarray(model.embed_documents([text]))[0]
+        return self._vectors[space, text]
 
     def differences(self, place: VectorField, truth: Iterable[Document], *, without: Iterable[str] = ()) -> list[str]:
         """Compare a field with what should be in it, vectors and tags included; every sentence is a fault.

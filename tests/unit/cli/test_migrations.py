@@ -6,6 +6,7 @@ import json
 import signal
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ from tests.unit.cli.running import Undrift, plane_of
 from tests.unit.cli.shapes import missing_keys
 from undrift.cli.render import Screen
 from undrift.control import ControlPlane
-from undrift.domain.migration import RunStatus
+from undrift.domain.migration import Phase, RunStatus
 from undrift.domain.route import AliasName
+from undrift.errors import ControlUnavailable
 from undrift.flow.embed import EmbeddingDoor
 
 PAID = """
@@ -91,6 +93,28 @@ def test_starting_again_says_where_it_stands(ready: Undrift) -> None:
     assert later.code == 0
     assert later.out.startswith("kb · reversing\n")
     assert "undrift complete kb" in later.out
+
+
+def test_a_start_that_ends_counts_itself_out(ready: Undrift) -> None:
+    ready("cutover", "kb", "--yes")
+    ready("delete", "kb", "d001")
+
+    assert ready("start", "kb", "--to", "new", "--json").json["waiting_for"].startswith("a worker: ")
+
+
+def test_a_migration_that_is_being_given_up_does_not_go_on(ready: Undrift, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_args: object, **_options: object) -> None:
+        raise ControlUnavailable("the ledger is gone")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("undrift.migrate.runner.Runner.enter", stop)
+        assert ready("cancel", "kb").code == 4
+    assert ready("status", "kb", "--json").json["phase"] == "aborting"
+
+    refused = ready("start", "kb", "--to", "new", "--json")
+
+    assert (refused.code, refused.error["kind"], refused.error["hint"]) == (3, "IllegalTransition", "undrift cancel kb")
+    assert ready("cancel", "kb", "--json").json["phase"] == "aborted"
 
 
 def test_another_target_than_the_running_one_is_a_conflict(ready: Undrift, tmp_path: Path) -> None:
@@ -392,3 +416,21 @@ def test_gates_are_looked_at_now_and_then_only(ready: Undrift, tmp_path: Path, m
         )
         assert looks.again()["waiting_for"].startswith("an operator, who paused it")
         assert len(looked) == 3
+
+
+def test_a_total_that_still_grows_allows_no_forecast(
+    ready: Undrift, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with plane_of(tmp_path) as plane:
+        state = plane.ledger.alias(AliasName("kb"))
+        assert state is not None
+        assert state.migration is not None
+
+        def rate(*, planned: bool) -> float | None:
+            migration = replace(state.migration, phase=Phase.BACKFILL, planned=planned, total=1000)
+            monkeypatch.setattr(plane.ledger, "alias", lambda _name: replace(state, migration=migration))
+            found: float | None = plane.glance("kb")["progress"]["rate_per_s"]
+            return found
+
+        assert rate(planned=True) is not None
+        assert rate(planned=False) is None

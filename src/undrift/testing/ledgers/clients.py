@@ -15,6 +15,7 @@ from undrift.testing.ledgers.bench import (
     LedgerBench,
     begin,
     claim,
+    enter,
     ids,
     lay_out,
     lease,
@@ -59,6 +60,17 @@ class ClientRules:
         assert route == route_of(bench.other)
         assert _awaited(bench.other, route.epoch) == []
         assert _awaited(bench.other, route.epoch + 1) == [ME]
+
+    def test_joining_again_acknowledges_nothing(self, bench: LedgerBench) -> None:
+        """What the client began under the older route may still be going on; it says so when that is over."""
+        begin(bench.ledger, Phase.REGISTERED)
+        _begin_to_use(bench.ledger)
+        enter(bench.ledger, Phase.JOURNALING)
+
+        route = present(bench.ledger.join(ME, ALIAS))
+
+        assert route.epoch == 2
+        assert _awaited(bench.other, 2) == [ME]
 
     def test_nobody_joins_an_alias_that_is_not_there(self, bench: LedgerBench) -> None:
         """And nobody is awaited for it."""

@@ -43,8 +43,7 @@ class ClientTables(Session):
             except UnknownAlias:
                 return None
             connection.execute(
-                "INSERT INTO ack (alias, client, epoch) VALUES (?, ?, ?) "
-                "ON CONFLICT (alias, client) DO UPDATE SET epoch = excluded.epoch",
+                "INSERT INTO ack (alias, client, epoch) VALUES (?, ?, ?) ON CONFLICT (alias, client) DO NOTHING",
                 (alias, client, route.epoch),
             )
         return route

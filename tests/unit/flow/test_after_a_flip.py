@@ -1,4 +1,4 @@
-"""A metadata update of a document whose truth is still in the other field."""
+"""Writes to documents whose truth is still in the other field."""
 
 from __future__ import annotations
 
@@ -66,3 +66,23 @@ def test_a_document_that_is_in_no_field_is_not_made_and_not_marked(plane: Contro
     assert kb.update_metadata("nobody", {"seen": 1}).ids == ()
     assert plane.ledger.journal_state(kb.name, ["nobody"]) == {}  # type: ignore[list-item]
     assert kb.get(["nobody"]) == []
+
+
+def test_a_delete_by_filter_waits_for_matches_that_are_still_in_the_other_field(plane: ControlPlane) -> None:
+    """Ids that are asked of a field which has just begun to serve would miss them, and they would stay."""
+    kb = plane.alias("kb")
+    kb.upsert([Document(id="new", text="inserted after the cutover", metadata={"lang": "en"})])
+    refused: list[str] = []
+
+    def before_it_is_carried_back(step: str) -> None:
+        if "truth" in step:
+            plane.router.refresh(kb.name)
+            with pytest.raises(WriteTimeout) as error:
+                kb.delete(filter={"lang": "en"})
+            refused.append(error.value.hint)
+
+    plane.rollback("kb", now=True, on_step=before_it_is_carried_back)
+    assert refused == ["undrift worker"]
+
+    assert kb.delete(filter={"lang": "en"}).ids == ("new",)
+    assert kb.get(["new"]) == []

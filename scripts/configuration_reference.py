@@ -1,0 +1,153 @@
+"""Writes docs/reference/configuration.md from settings and adapters: `python -m scripts.configuration_reference`.
+
+A test fails when the page is not what this would write.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from scripts.docstrings import one_line, parsed
+from undrift.config import AliasSettings, ModelSettings, Settings, StoreSettings, TimingSettings
+from undrift.domain.timing import Timing
+from undrift.plugins import EMBEDDERS, load_function
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "reference" / "configuration.md"
+
+HEAD = """# Configuration
+
+<!-- Written by `python -m scripts.configuration_reference`; a test keeps it so. Change the docstrings instead. -->
+
+`undrift init` writes a commented `undrift.toml` that works as it stands. It is found by `--config`, by
+`$UNDRIFT_CONFIG`, or in the present folder. Relative paths in it start from its own folder. An unknown key is an
+error that names it.
+
+Every key can be given by the environment too, which wins: `UNDRIFT_` and the names of the tables and the key, with
+two underscores between them, such as `UNDRIFT_LEDGER` or `UNDRIFT_STORES__MAIN__URL`. Only names of lower-case
+letters, digits and single underscores can be reached that way.
+
+All processes that use an alias need the same ledger, the same stores and the same timing.
+
+## The ledger
+"""
+
+LEDGER = """
+`sqlite:///name.db` is relative to the configuration, `sqlite:////var/lib/undrift.db` is absolute. The file must be
+on a disk of this machine; a network filesystem is refused. When a store has the same file, a journaled write is one
+transaction.
+"""
+
+STORES = """
+## Stores: `[stores.NAME]`
+"""
+
+STORE_KINDS = """
+| address | store |
+| --- | --- |
+| `sqlite-vec:PATH` | a SQLite file on this machine, searched exactly; for about 100,000 documents. Extra `embedded` |
+| `memory:NAME` | inside this process, gone with it; for tests |
+
+Other packages may bring more ([write an adapter](../how-to/write-an-adapter.md#make-its-name-known)).
+"""
+
+MODELS = """
+## Models: `[models.NAME]`
+
+The name is yours: it stands behind `--to`, and the ledger remembers it. Change what it stands for, and the space is
+another one; undrift then refuses to use it for the old vectors. So give a new model a name of its own.
+"""
+
+PROVIDERS = """
+The other keys belong to the provider. One that it does not have is an error that lists those it has.
+"""
+
+ALIASES = """
+## Aliases: `[aliases.NAME]`
+
+An alias that is configured is made at its first use, with an empty collection. From then on the ledger knows what
+it means; `collection`, `model` and `mirror` are not looked at again.
+"""
+
+TIMING = """
+## Timing: `[timing]`
+
+Defaults fit one machine. All durations are in seconds.
+"""
+
+#: What a person who configures a provider should know besides its keys.
+NOTES = {
+    "hashing": "It needs no download and knows nothing of meaning: for tests, and as the old model of a first try.",
+    "wordllama": "The weights come with the package `wordllama`. Extra `embedded`.",
+    "sentence_transformers": "Nothing is downloaded. The space is read from the model's files, its prompts become the "
+    "prefixes. Extra `sentence-transformers`.",
+    "callable": "`function` and `query_function` are written as `module:name`, and found beside the configuration too. "
+    "[How to](../how-to/use-your-own-model.md).",
+    "openai": "For OpenAI and every server that speaks its dialect. "
+    "[How to](../how-to/use-an-openai-compatible-provider.md).",
+}
+#: Keys that never stand in the configuration themselves.
+HIDDEN = frozenset({"self", "api_key"})
+
+
+def reference() -> str:
+    """Return the page."""
+    parts = [HEAD, _table(_settings(Settings, only=("ledger",))), LEDGER]
+    parts += [STORES, _table(_settings(StoreSettings)), STORE_KINDS]
+    parts += [MODELS, _table(_settings(ModelSettings)), PROVIDERS]
+    for name, target in EMBEDDERS.items():
+        adapter = load_function(target)
+        summary = parsed(adapter).text.partition("\n\n")[0]
+        parts.append(f"### {name}\n\n{summary} {NOTES[name]}\n")
+        parts.append(_table(_arguments(adapter)) + "\n")
+    parts += [ALIASES, _table(_settings(AliasSettings)), TIMING, _table(_timing())]
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def _settings(model: type[BaseModel], only: tuple[str, ...] = ()) -> Iterator[tuple[str, str, str]]:
+    for name, field in model.model_fields.items():
+        if not only or name in only:
+            default = "required" if field.is_required() else _shown(field.default)
+            yield name, default, one_line(field.description or "")
+
+
+def _arguments(adapter: Any) -> Iterator[tuple[str, str, str]]:
+    described = parsed(adapter.__init__).entries("Args")
+    for name, parameter in inspect.signature(adapter).parameters.items():
+        if name not in HIDDEN:
+            default = "required" if parameter.default is parameter.empty else _shown(parameter.default)
+            yield name, default, one_line(described[name])
+
+
+def _timing() -> Iterator[tuple[str, str, str]]:
+    described = parsed(Timing).entries("Attributes")
+    for name, field in TimingSettings.model_fields.items():
+        yield name, _shown(field.default), one_line(described[name])
+
+
+def _shown(value: object) -> str:
+    match value:
+        case None:
+            return ""
+        case bool():
+            return f"`{str(value).lower()}`"
+        case Enum():
+            return f'`"{value.value}"`'
+        case str():
+            return f'`"{value}"`' if value else ""
+        case _:
+            return f"`{value}`"
+
+
+def _table(rows: Iterator[tuple[str, str, str]]) -> str:
+    lines = [f"| `{name}` | {default} | {meaning} |" for name, default, meaning in rows]
+    return "\n".join(["| key | default | meaning |", "| --- | --- | --- |", *lines])
+
+
+if __name__ == "__main__":
+    PAGE.write_text(reference(), encoding="utf-8")
