@@ -1,6 +1,6 @@
 """What one transaction may not miss of another, with the first of them halted just before it commits.
 
-Each race is run with the locks and once more without them: a race that did no harm without the lock would prove nothing.
+Each race is run with the locks and once more without them: one that did no harm without the lock would prove nothing.
 """
 
 from __future__ import annotations
@@ -61,7 +61,10 @@ END $$;
 CREATE CONSTRAINT TRIGGER halt AFTER INSERT OR UPDATE ON undrift.{table} DEFERRABLE INITIALLY DEFERRED
     FOR EACH ROW EXECUTE FUNCTION public.halt();
 """
-_END = "DROP TRIGGER halt ON undrift.{table}; DROP FUNCTION public.halt; DROP TABLE public.go_on; DROP SEQUENCE public.halts"
+_END = (
+    "DROP TRIGGER halt ON undrift.{table}; DROP FUNCTION public.halt; DROP TABLE public.go_on; "
+    "DROP SEQUENCE public.halts"
+)
 
 
 @pytest.fixture

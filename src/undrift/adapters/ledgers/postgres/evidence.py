@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from undrift.adapters.ledgers.postgres.session import Session, moment
+from undrift.adapters.ledgers.postgres.session import Session, moment, seconds_of
 from undrift.domain.event import Entered
 from undrift.domain.gate import VerificationReport
 from undrift.domain.route import AliasName
@@ -83,7 +83,8 @@ class EvidenceTables(Session):
     def history(self, alias: AliasName, *, limit: int = 100) -> list[Entered]:
         """Return what happened to an alias, newest first."""
         rows = self._read(
-            "SELECT at, who, action, epoch, detail FROM undrift.history WHERE alias = %s ORDER BY id DESC LIMIT %s",
+            f"SELECT {seconds_of('at')}, who, action, epoch, detail FROM undrift.history "
+            "WHERE alias = %s ORDER BY id DESC LIMIT %s",
             (alias, limit),
         )
         return [

@@ -34,7 +34,7 @@ DECLARE
 BEGIN
     UPDATE undrift.alias SET sequence = sequence + 1 WHERE name = p_alias RETURNING * INTO found_alias;
     IF NOT FOUND THEN
-        RAISE EXCEPTION 'the ledger knows no alias %', p_alias USING ERRCODE = 'UD001';
+        RAISE EXCEPTION 'the ledger knows no alias %', p_alias USING ERRCODE = 'UD001', DETAIL = p_alias;
     END IF;
     RETURN found_alias;
 END $$;
@@ -72,7 +72,7 @@ BEGIN
     PERFORM undrift.lock(p_alias, 1, false);
     SELECT a.* INTO found_alias FROM undrift.alias AS a WHERE a.name = p_alias;
     IF NOT FOUND THEN
-        RAISE EXCEPTION 'the ledger knows no alias %', p_alias USING ERRCODE = 'UD001';
+        RAISE EXCEPTION 'the ledger knows no alias %', p_alias USING ERRCODE = 'UD001', DETAIL = p_alias;
     END IF;
     moment := undrift.now();
     epoch := found_alias.epoch; mode := found_alias.mode; sequence := found_alias.sequence;

@@ -12,6 +12,7 @@ from undrift.adapters.ledgers.postgres.session import (
     field_text,
     lock,
     moment,
+    seconds_of,
     unknown,
 )
 from undrift.domain.client import ClientId
@@ -20,8 +21,7 @@ from undrift.domain.migration import FINAL, Migration, MigrationId, Phase, RunSt
 from undrift.domain.route import AliasName, Mode, Route
 from undrift.errors import BudgetExhausted, StaleRoute
 
-#: The columns of `migration_from`.
-COLUMNS = (
+_COLUMNS = (
     *("id", "alias", "source", "target", "target_model", "phase", "run_status", "reason", "total", "planned", "tokens"),
     *("budget_tokens", "budget_usd", "price", "started", "finished"),
 )
@@ -57,7 +57,7 @@ class MigrationTables(Session):
             for table in ("dirty", "quarantine", "tuning"):
                 connection.execute(f"DELETE FROM undrift.{table} WHERE alias = %s", (alias,))
             connection.execute(
-                f"INSERT INTO undrift.migration ({', '.join(COLUMNS)}) "
+                f"INSERT INTO undrift.migration ({', '.join(_COLUMNS)}) "
                 "VALUES (%s, %s, %s, %s, %s, %s, %s, '', 0, false, 0, %s, %s, %s, %s, NULL)",
                 (
                     *(migration.id, alias, field_text(migration.source), field_text(migration.target)),
@@ -119,7 +119,7 @@ class MigrationTables(Session):
 
     def spend(self, migration: MigrationId, tokens: int) -> None:
         """Count tokens; against a budget they are reserved, durably, before they are sent."""
-        select = f"SELECT {', '.join(COLUMNS)} FROM undrift.migration WHERE id = %s"
+        select = f"SELECT {migration_columns('m')} FROM undrift.migration AS m WHERE m.id = %s"
         (row,) = self._read(select, (migration,))
 
         def work(connection: Any) -> None:
@@ -203,9 +203,15 @@ class MigrationTables(Session):
         return changed
 
 
+def migration_columns(table: str) -> str:
+    """Return the columns that `migration_from` reads, of a table by its name in the query."""
+    names = [f"{table}.{column}" for column in _COLUMNS]
+    return ", ".join([*names[:-2], *map(seconds_of, names[-2:])])
+
+
 def migration_from(row: tuple[Any, ...]) -> Migration:
-    """Read back the columns of `COLUMNS`."""
-    values = dict(zip(COLUMNS, row, strict=True))
+    """Read back the columns of `migration_columns`."""
+    values = dict(zip(_COLUMNS, row, strict=True))
     return Migration(
         id=MigrationId(values["id"]),
         alias=AliasName(values["alias"]),

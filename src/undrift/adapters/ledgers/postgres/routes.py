@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from undrift.adapters.ledgers.postgres.migrations import COLUMNS, migration_from
+from undrift.adapters.ledgers.postgres.migrations import migration_columns, migration_from
 from undrift.adapters.ledgers.postgres.session import ROUTE, Session, enter, field_text, route_from
 from undrift.domain.migration import AliasState
 from undrift.domain.route import AliasName, Mode, Route, VectorField
@@ -60,7 +60,7 @@ class RouteTables(Session):
         """Return everything about an alias, read at one moment."""
         rows = self._read(
             f"WITH a AS (SELECT {ROUTE}, sequence, model, mirror, needs_reconcile, migration FROM undrift.alias "
-            f"  WHERE name = %s) SELECT a.*, {', '.join(f'm.{column}' for column in COLUMNS)} FROM a "
+            f"  WHERE name = %s) SELECT a.*, {migration_columns('m')} FROM a "
             "LEFT JOIN undrift.migration AS m ON m.id = a.migration",
             (name,),
         )

@@ -90,8 +90,10 @@ def _upgrade(connection: Any, address: Address) -> None:
 
 
 def _version(connection: Any) -> tuple[int, int] | None:
-    ((known,),) = connection.execute("SELECT to_regclass('undrift.ledger_meta') IS NOT NULL").fetchall()
-    if not known:
+    # Not to_regclass: within a transaction it answers from a cache that a lock does not refresh.
+    if not connection.execute(
+        "SELECT 1 FROM pg_tables WHERE schemaname = 'undrift' AND tablename = 'ledger_meta'"
+    ).fetchone():
         return None
     values = dict(connection.execute("SELECT key, value FROM undrift.ledger_meta").fetchall())
     return int(values.get("major", 0)), int(values.get("minor", 0))

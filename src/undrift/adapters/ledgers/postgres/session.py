@@ -170,9 +170,14 @@ def field_from(text: str) -> VectorField:
     return VectorField(store=values["store"], collection=values["collection"], space=SpaceId(values["space"]))
 
 
-def moment(value: datetime) -> datetime:
-    """Return a time that was read, in UTC, whatever the zone of the connection."""
-    return value.astimezone(UTC)
+def seconds_of(column: str) -> str:
+    """Return the expression that reads a time, whatever the connection's zone and style of dates are."""
+    return f"extract(epoch FROM {column})::float8"
+
+
+def moment(seconds: float) -> datetime:
+    """Return a time that was read with `seconds_of`."""
+    return datetime.fromtimestamp(seconds, UTC)
 
 
 def _rows(cursor: Any) -> Rows:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from undrift.adapters.ledgers.postgres.session import PUBLISHING, Session, Statement, lock, moment
+from undrift.adapters.ledgers.postgres.session import PUBLISHING, Session, Statement, lock, moment, seconds_of
 from undrift.domain.checkpoint import Claim, Quarantined
 from undrift.domain.client import ClientId
 from undrift.domain.migration import SYNCING, RunStatus
@@ -146,7 +146,8 @@ class SyncTables(Session):
     def quarantined(self, alias: AliasName, *, limit: int = 1000) -> list[Quarantined]:
         """Return documents in quarantine."""
         held = self._read(
-            "SELECT key, reason, detail, first_seen FROM undrift.quarantine WHERE alias = %s ORDER BY key LIMIT %s",
+            f"SELECT key, reason, detail, {seconds_of('first_seen')} FROM undrift.quarantine WHERE alias = %s "
+            "ORDER BY key LIMIT %s",
             (alias, limit),
         )
         return [

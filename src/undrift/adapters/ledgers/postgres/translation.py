@@ -35,7 +35,7 @@ def translate(error: Any, address: Address) -> UndriftError:
     state = error.sqlstate or ""
     text = str(error).strip()
     if state == _UNKNOWN_ALIAS:
-        name = (error.diag.message_primary or "").rpartition(" ")[2]
+        name = error.diag.message_detail or "of this name"
         return UnknownAlias(f"the ledger knows no alias {name}", hint=f"undrift alias create {name}")
     if state == "53100":
         return ControlUnavailable(f"{address.name} cannot grow: its disk is full", text, "free space on the server")
