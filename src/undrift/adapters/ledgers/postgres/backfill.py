@@ -72,12 +72,13 @@ class BackfillTables(Session):
                 "  WHERE migration = %(migration)s AND state < 3 AND (state = 0 "
                 "    OR (state = 1 AND expires < (SELECT now FROM clock)) "
                 "    OR (state = 2 AND expires + %(settle)s < (SELECT now FROM clock))) "
-                f"  AND {_WORKING} ORDER BY number LIMIT 1 FOR NO KEY UPDATE OF chunk SKIP LOCKED) "
+                f"  AND {_OF_ALIAS} AND {_WORKING} ORDER BY number LIMIT 1 FOR NO KEY UPDATE OF chunk SKIP LOCKED) "
                 "UPDATE undrift.chunk AS c SET state = %(leased)s, owner = %(owner)s, fence = c.fence + 1, "
                 "expires = (SELECT now FROM clock) + %(lease)s FROM next "
                 "WHERE c.migration = %(migration)s AND c.number = next.number "
                 "RETURNING c.number, c.lo, c.hi, c.count, c.fence",
                 {
+                    "alias": alias,
                     "migration": migration,
                     "settle": float(settle_s),
                     "leased": LEASED,

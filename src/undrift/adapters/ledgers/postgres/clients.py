@@ -42,7 +42,7 @@ class ClientTables(Session):
                 f"WITH present AS (SELECT {ROUTE} FROM undrift.alias WHERE name = %(alias)s), "
                 "joined AS (INSERT INTO undrift.ack (alias, client, epoch) "
                 "  SELECT %(alias)s, %(client)s, epoch FROM present "
-                "  ON CONFLICT (alias, client) DO UPDATE SET epoch = excluded.epoch) SELECT * FROM present",
+                "  ON CONFLICT (alias, client) DO NOTHING) SELECT * FROM present",
                 {"alias": alias, "client": client},
             ),
         )
