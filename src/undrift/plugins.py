@@ -31,6 +31,8 @@ EMBEDDERS = {
     "callable": "undrift.adapters.embedders.callable:CallableEmbedder",
     "openai": "undrift.adapters.embedders.http:HttpEmbedder",
 }
+#: Schemes of a ledger that a server keeps.
+_SERVERS = frozenset({"postgresql", "postgres"})
 #: Where a provider's key is looked for when the configuration does not say.
 _KEYS = {"openai": "OPENAI_API_KEY"}
 
@@ -54,30 +56,52 @@ class Plugins:
         """Open the ledger.
 
         Raises:
-            BadConfig: its address is not one.
+            BadConfig: its address is not one, or has a password in it.
+            MissingExtra: the driver of its database is not installed.
         """
+        if self._ledger_is_server():
+            from undrift.adapters.ledgers.postgres import PostgresLedger
+
+            return PostgresLedger(self._config.settings.ledger, self._clock)
         from undrift.adapters.clock import boot_id
         from undrift.adapters.ledgers.sqlite import SqliteLedger
 
         return SqliteLedger(self._database(self.ledger_path()), self._clock, boot_id=boot_id())
 
     def ledger_path(self) -> Path:
-        """Return the ledger's file."""
+        """Return the ledger's file.
+
+        Raises:
+            BadConfig: it is not in a file.
+        """
         address = self._config.settings.ledger
         scheme, _, path = address.partition("://")
         if scheme != "sqlite" or not path.removeprefix("/"):
             raise BadConfig(
-                f"ledger {address.partition('@')[0]!r} is not an address that this version knows",
-                "a file is written as sqlite:///undrift.db",
+                f"a ledger cannot be at {scheme}:… by this version",
+                "a file is written as sqlite:///undrift.db, a server as postgresql://USER@HOST:PORT/DATABASE",
                 "change `ledger` in the configuration",
             )
         # sqlite:///name is relative to the configuration, sqlite:////name is absolute, as SQLAlchemy writes them.
         return self._config.resolve(path.removeprefix("/"))
 
+    def ledger_place(self) -> str:
+        """Return where the ledger is, for a person; it has no password in it."""
+        if self._ledger_is_server():
+            from undrift.adapters.ledgers.postgres.address import address_from
+
+            return address_from(self._config.settings.ledger).name.removeprefix("ledger ")
+        from undrift.adapters.sqlite import filesystem_of
+
+        path = self.ledger_path()
+        return f"{path} on {filesystem_of(path) or 'an unknown filesystem'}"
+
     def cache(self) -> VectorCache:
-        """Open the cache of vectors that are paid for and not yet published, beside the ledger."""
+        """Open the cache of vectors that are paid for and not yet published, beside the ledger or the configuration."""
         from undrift.adapters.caches.sqlite import SqliteVectorCache
 
+        if self._ledger_is_server():
+            return SqliteVectorCache(self._config.resolve("undrift.db-vectors"))
         path = self.ledger_path()
         return SqliteVectorCache(path.with_name(path.name + "-vectors"))
 
@@ -137,6 +161,9 @@ class Plugins:
         for embedder in self._embedders.values():
             embedder.close()
         self._stores, self._embedders = {}, {}
+
+    def _ledger_is_server(self) -> bool:
+        return self._config.settings.ledger.partition("://")[0] in _SERVERS
 
     def _database(self, path: Path) -> Any:
         from undrift.adapters.sqlite import Database

@@ -8,7 +8,7 @@ from typing import Any
 
 import apsw
 
-from undrift.adapters.sqlite import filesystem_of, sqlite_is_safe
+from undrift.adapters.sqlite import sqlite_is_safe
 from undrift.control.wiring import Wiring
 from undrift.domain.route import AliasName
 from undrift.errors import BadArgument, UndriftError, UnknownAlias
@@ -99,12 +99,11 @@ class Evidence(Wiring):
         return checks
 
     def _ledger_check(self) -> dict[str, str]:
-        path = self.plugins.ledger_path()
         try:
             self.ledger.aliases()
         except UndriftError as error:
             return _check("ledger", False, error.message, error.hint)
-        return _check("ledger", True, f"{path} on {filesystem_of(path) or 'an unknown filesystem'}", "")
+        return _check("ledger", True, self.plugins.ledger_place(), "")
 
     def _store_check(self, name: str) -> dict[str, str]:
         try:

@@ -1,0 +1,158 @@
+"""The pieces of a back-fill, and who works on them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from undrift.adapters.ledgers.postgres.session import LEASED, PENDING, PUBLISHED, PUBLISHING, Session, lock
+from undrift.domain.checkpoint import Chunk
+from undrift.domain.client import ClientId
+from undrift.domain.migration import MigrationId, Phase, RunStatus
+from undrift.domain.record import DocumentId
+from undrift.domain.route import AliasName
+from undrift.errors import LeaseLost, StaleRoute
+
+#: A worker may take or publish a piece only while its migration back-fills and is not paused. Lock 2 keeps the phase as
+#: it is: an abort that was committed finds every piece that is being published.
+_WORKING = (
+    "EXISTS (SELECT 1 FROM undrift.migration AS m WHERE m.id = chunk.migration "
+    f"AND m.phase = '{Phase.BACKFILL.value}' AND m.run_status = '{RunStatus.RUNNING.value}')"
+)
+_OF_ALIAS = "migration = (SELECT a.migration FROM undrift.alias AS a WHERE a.name = %(alias)s)"
+_LAST = "SELECT number, lo, hi, count, fence FROM undrift.chunk WHERE migration = %s ORDER BY number DESC LIMIT 1"
+
+
+class BackfillTables(Session):
+    """Pieces are leased, published under a fence, and done; all of it may be lost to a power cut and is done again."""
+
+    def add_chunks(self, migration: MigrationId, chunks: Sequence[Chunk], *, complete: bool) -> None:
+        """Append pieces that begin where the last one ended."""
+
+        def work(connection: Any) -> None:
+            connection.execute("SELECT 1 FROM undrift.migration WHERE id = %s FOR NO KEY UPDATE", (migration,))
+            row = connection.execute(_LAST, (migration,)).fetchone()
+            number, hi = (row[0], row[2]) if row else (-1, "")
+            # Two coordinators that lay out from different readings would leave a gap between their pieces.
+            if chunks and (chunks[0].number, chunks[0].lo) != (number + 1, hi):
+                raise StaleRoute(f"another process has laid out the back-fill up to piece {number}")
+            connection.execute(
+                "INSERT INTO undrift.chunk (migration, number, lo, hi, count, state, fence, expires) "
+                "SELECT %s, given.number, given.lo, given.hi, given.count, 0, 0, 0 "
+                "FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::bigint[]) AS given (number, lo, hi, count)",
+                (
+                    migration,
+                    [chunk.number for chunk in chunks],
+                    [chunk.lo for chunk in chunks],
+                    [chunk.hi for chunk in chunks],
+                    [chunk.count for chunk in chunks],
+                ),
+            )
+            connection.execute(
+                "UPDATE undrift.migration SET planned = planned OR %(complete)s, total = "
+                "(SELECT coalesce(sum(count), 0) FROM undrift.chunk WHERE migration = %(id)s) WHERE id = %(id)s",
+                {"complete": complete, "id": migration},
+            )
+
+        self._transact(work, durable=False)
+
+    def last_chunk(self, migration: MigrationId) -> Chunk | None:
+        """Return the piece with the highest number."""
+        rows = self._read(_LAST, (migration,))
+        return _chunk(*rows[0]) if rows else None
+
+    def lease_chunk(
+        self, alias: AliasName, migration: MigrationId, *, owner: ClientId, lease_s: float, settle_s: float
+    ) -> Chunk | None:
+        """Take the next piece that nobody works on."""
+        _, rows = self._run(
+            lock(alias, 2, exclusive=False),
+            (
+                "WITH clock AS MATERIALIZED (SELECT undrift.now() AS now), next AS (SELECT number FROM undrift.chunk "
+                "  WHERE migration = %(migration)s AND state < 3 AND (state = 0 "
+                "    OR (state = 1 AND expires < (SELECT now FROM clock)) "
+                "    OR (state = 2 AND expires + %(settle)s < (SELECT now FROM clock))) "
+                f"  AND {_OF_ALIAS} AND {_WORKING} ORDER BY number LIMIT 1 FOR NO KEY UPDATE OF chunk SKIP LOCKED) "
+                "UPDATE undrift.chunk AS c SET state = %(leased)s, owner = %(owner)s, fence = c.fence + 1, "
+                "expires = (SELECT now FROM clock) + %(lease)s FROM next "
+                "WHERE c.migration = %(migration)s AND c.number = next.number "
+                "RETURNING c.number, c.lo, c.hi, c.count, c.fence",
+                {
+                    "alias": alias,
+                    "migration": migration,
+                    "settle": float(settle_s),
+                    "leased": LEASED,
+                    "owner": owner,
+                    "lease": float(lease_s),
+                },
+            ),
+        )
+        return _chunk(*rows[0]) if rows else None
+
+    def publish(
+        self, alias: AliasName, chunk: Chunk, keys: Sequence[DocumentId], *, owner: ClientId, lease_s: float
+    ) -> list[DocumentId]:
+        """Begin to write a piece; from here, no dirty document in its range is carried over by anybody else."""
+        # Exclusive: a claim that has begun is seen as a touched document, one that begins later sees this piece.
+        _, mine, touched = self._run(
+            lock(alias, 2, exclusive=True),
+            (
+                "UPDATE undrift.chunk SET state = %(publishing)s, expires = undrift.now() + %(lease)s "
+                f"WHERE {_OF_ALIAS} AND number = %(number)s AND fence = %(fence)s AND owner = %(owner)s "
+                f"AND state = %(leased)s AND {_WORKING} RETURNING 1",
+                {
+                    **_held(alias, chunk, owner),
+                    "publishing": PUBLISHING,
+                    "leased": LEASED,
+                    "lease": float(lease_s),
+                },
+            ),
+            (
+                "SELECT key FROM undrift.dirty WHERE alias = %s AND key > %s AND key <= %s",
+                (alias, chunk.lo, chunk.hi),
+            ),
+        )
+        if not mine:
+            raise _lost(alias, chunk)
+        skipped = {key for (key,) in touched}
+        return [key for key in keys if key not in skipped]
+
+    def published(self, alias: AliasName, chunk: Chunk, *, owner: ClientId) -> None:
+        """Record that a piece is in the follower."""
+        self._hand_back(alias, chunk, owner, was=PUBLISHING, now=PUBLISHED)
+
+    def release_chunk(self, alias: AliasName, chunk: Chunk, *, owner: ClientId) -> None:
+        """Give back a piece of which nothing is written."""
+        self._hand_back(alias, chunk, owner, was=LEASED, now=PENDING)
+
+    def chunk_progress(self, migration: MigrationId) -> tuple[int, int, int]:
+        """Return documents published, pieces published, and pieces in all."""
+        ((documents, done, pieces),) = self._read(
+            "SELECT coalesce(sum(count) FILTER (WHERE state = 3), 0)::bigint, count(*) FILTER (WHERE state = 3), "
+            "count(*) FROM undrift.chunk WHERE migration = %s",
+            (migration,),
+        )
+        return documents, done, pieces
+
+    def _hand_back(self, alias: AliasName, chunk: Chunk, owner: ClientId, *, was: int, now: int) -> None:
+        (mine,) = self._run(
+            (
+                f"UPDATE undrift.chunk SET state = %(now)s WHERE {_OF_ALIAS} AND number = %(number)s "
+                "AND fence = %(fence)s AND owner = %(owner)s AND state = %(was)s RETURNING 1",
+                {**_held(alias, chunk, owner), "now": now, "was": was},
+            )
+        )
+        if not mine:
+            raise _lost(alias, chunk)
+
+
+def _held(alias: AliasName, chunk: Chunk, owner: ClientId) -> dict[str, Any]:
+    return {"alias": alias, "number": chunk.number, "fence": chunk.fence, "owner": owner}
+
+
+def _lost(alias: AliasName, chunk: Chunk) -> LeaseLost:
+    return LeaseLost(f"chunk {chunk.number} of {alias} is not this worker's any more")
+
+
+def _chunk(number: int, lo: str, hi: str, count: int, fence: int) -> Chunk:
+    return Chunk(number=number, lo=lo, hi=hi, count=count, fence=fence)

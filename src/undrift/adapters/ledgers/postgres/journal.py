@@ -1,0 +1,96 @@
+"""The bracket around a write: open, close, reap. What each does is in functions.sql, one message to the server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from undrift.adapters.ledgers.postgres.session import Session, route_from, unknown
+from undrift.domain.checkpoint import Lag
+from undrift.domain.client import ClientId
+from undrift.domain.operation import Foreign, Held, Opened, OpenResult, OperationId, Passive
+from undrift.domain.record import DocumentId
+from undrift.domain.route import AliasName
+
+
+class JournalTables(Session):
+    """Dirty documents and the operations that make them so. A row in `op` exists exactly while an operation is open."""
+
+    def open(self, alias: AliasName, keys: Sequence[DocumentId], *, client: ClientId, deadline_s: float) -> OpenResult:
+        """Mark documents dirty before the store is asked to change them."""
+        # Durable: a mark that a power loss takes back, while the store keeps the write, would be a lost update.
+        (((outcome, operation, sequence, epoch, mode, serving, follower, waiting),),) = self._run(
+            (
+                "SELECT * FROM undrift.open_journaled(%s, %s::text[], %s, %s)",
+                (alias, list(keys), client, float(deadline_s)),
+            ),
+            durable=True,
+        )
+        route = route_from(alias, serving, follower, mode, epoch)
+        match outcome:
+            case "opened":
+                return Opened(operation=OperationId(operation), route=route, sequence=sequence)
+            case "passive":
+                return Passive(route=route)
+            case "held":
+                return Held(route=route)
+            case _:
+                return Foreign(route=route, keys=tuple(DocumentId(key) for key in waiting))
+
+    def close(self, alias: AliasName, operation: OperationId, keys: Sequence[DocumentId]) -> bool:
+        """End an operation, or mark its documents again when somebody else already ended it."""
+        # Not durable: a close that a power loss takes back leaves an open operation, which is reaped.
+        (((closed,),),) = self._run(
+            ("SELECT undrift.close_journaled(%s, %s, %s::text[])", (alias, operation, list(keys)))
+        )
+        return bool(closed)
+
+    def reap(self, alias: AliasName, settle_s: float) -> int:
+        """Close operations that can have no request in flight any more."""
+        late = self._read(
+            "SELECT 1 FROM undrift.op WHERE alias = %s AND deadline + %s < (SELECT undrift.now()) LIMIT 1",
+            (alias, float(settle_s)),
+        )
+        if not late:
+            return 0
+        (((reaped,),),) = self._run(("SELECT undrift.reap(%s, %s)", (alias, float(settle_s))))
+        return int(reaped)
+
+    def mark(self, alias: AliasName, keys: Sequence[DocumentId]) -> None:
+        """Make documents dirty to heal a difference."""
+        self._run(("SELECT undrift.mark(undrift.bump(%s), %s::text[], false)", (alias, list(keys))))
+
+    def journal_state(self, alias: AliasName, keys: Iterable[DocumentId]) -> dict[DocumentId, tuple[bool, int]]:
+        """Return which of the keys were touched."""
+        rows = self._read(
+            "SELECT key, state = 1, seq FROM undrift.dirty WHERE alias = %s AND key = ANY (%s::text[])",
+            (alias, list(keys)),
+        )
+        return {DocumentId(key): (dirty, seq) for key, dirty, seq in rows}
+
+    def require_reconcile(self, alias: AliasName, reason: str, *, sequence: int) -> None:
+        """Keep a cutover from happening before both fields were compared, and never give out a number twice."""
+        self._run(
+            (
+                "UPDATE undrift.alias SET needs_reconcile = %s, sequence = greatest(sequence, %s) WHERE name = %s",
+                (reason, sequence, alias),
+            ),
+            durable=True,
+        )
+
+    def reconciled(self, alias: AliasName) -> None:
+        """Record that both fields were compared and are equal."""
+        self._run(("UPDATE undrift.alias SET needs_reconcile = '' WHERE name = %s", (alias,)), durable=True)
+
+    def lag(self, alias: AliasName) -> Lag:
+        """Return how far the follower is behind, at one moment."""
+        rows = self._read(
+            "SELECT d.dirty, d.away, (SELECT count(*) FROM undrift.op WHERE alias = a.name), undrift.now() - d.oldest "
+            "FROM undrift.alias AS a CROSS JOIN LATERAL (SELECT count(*) AS dirty, min(since) AS oldest, "
+            "  count(*) FILTER (WHERE source <> a.serving_key) AS away "
+            "  FROM undrift.dirty WHERE alias = a.name AND state = 1) AS d WHERE a.name = %s",
+            (alias,),
+        )
+        if not rows:
+            raise unknown(alias)
+        ((dirty, foreign, operations, age),) = rows
+        return Lag(dirty=dirty, foreign=foreign, open=operations, oldest_s=None if age is None else max(0.0, age))

@@ -1,0 +1,202 @@
+"""One PostgreSQL database as a ledger: how every part of it reads and writes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from undrift.adapters.ledgers.postgres.address import address_from
+from undrift.adapters.ledgers.postgres.connections import Connections
+from undrift.adapters.ledgers.postgres.schema import prepare
+from undrift.adapters.ledgers.postgres.translation import AGAIN, translate
+from undrift.domain.route import AliasName, Mode, Route, VectorField
+from undrift.domain.space import SpaceId
+from undrift.errors import UnknownAlias
+from undrift.ports.runtime import Clock
+
+_T = TypeVar("_T")
+#: A statement with its values.
+Statement = tuple[str, Sequence[Any] | dict[str, Any]]
+Rows = list[tuple[Any, ...]]
+
+#: States of a chunk.
+PENDING, LEASED, PUBLISHING, PUBLISHED = 0, 1, 2, 3
+#: The columns of `route_from`.
+ROUTE = "serving, follower, CASE WHEN hold_until > undrift.now() THEN 'hold' ELSE mode END, epoch"
+
+#: Nothing is set for longer than the transaction: the next one of this client may be on another connection of a pooler.
+_BEGIN = (
+    "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '20s'; "
+    "SET LOCAL idle_in_transaction_session_timeout = '20s'"
+)
+#: Never weaker than what the server asks for, which may be more than `on`.
+_DURABLE = (
+    "SELECT set_config('synchronous_commit', 'on', true) "
+    "WHERE current_setting('synchronous_commit') IN ('off', 'local')"
+)
+_LAZY = "SET LOCAL synchronous_commit = off"
+#: How often a transaction is tried that the server undid to let another one through.
+_TRIES = 6
+_FIRST_PAUSE_S = 0.01
+
+
+class Session:
+    """Transactions at READ COMMITTED, in the database's own time."""
+
+    def __init__(self, url: str, clock: Clock) -> None:
+        """Use a database as a ledger; it is connected to by the first call.
+
+        Args:
+            url: `postgresql://…` without a password.
+            clock: only for the pauses between attempts; what expires is measured by the database.
+
+        Raises:
+            BadConfig: the address is not one, or has a password in it.
+            MissingExtra: the driver is not installed.
+        """
+        self._address = address_from(url)
+        self._clock = clock
+        self._connections = Connections(self._address, lambda connection: prepare(connection, self._address))
+
+    @property
+    def name(self) -> str:
+        """What messages call this ledger."""
+        return self._address.name
+
+    def transaction_with(self, store: object) -> AbstractContextManager[None] | None:
+        """Return None: no store shares a transaction with this ledger."""
+        del store
+        return None
+
+    def close_ledger(self) -> None:
+        """Close the connections of this process."""
+        self._connections.close()
+
+    def _read(self, sql: str, values: Sequence[Any] | dict[str, Any] = ()) -> Rows:
+        return self._attempts(lambda connection: _rows(connection.execute(sql, values or None)))
+
+    def _run(self, *statements: Statement, durable: bool = False) -> list[Rows]:
+        """Run statements as one transaction, sent as one message; return the rows of each.
+
+        Each statement sees what was committed before it began: one after a lock sees what the lock waited for.
+        """
+
+        def work(connection: Any) -> list[Rows]:
+            cursor = connection.cursor()
+            body = [cursor.mogrify(sql, values or None) for sql, values in statements]
+            cursor.execute("; ".join([_BEGIN, _DURABLE if durable else _LAZY, *body, "COMMIT"]))
+            results = list(_results(cursor))
+            return results[-1 - len(body) : -1]
+
+        return self._attempts(work)
+
+    def _transact(self, work: Callable[[Any], _T], *, durable: bool) -> _T:
+        """Run a function as one transaction; it may be called again, so it changes nothing else."""
+
+        def attempt(connection: Any) -> _T:
+            connection.execute(f"{_BEGIN}; {_DURABLE if durable else _LAZY}")
+            result = work(connection)
+            connection.execute("COMMIT")
+            return result
+
+        return self._attempts(attempt)
+
+    def _attempts(self, work: Callable[[Any], _T]) -> _T:
+        import psycopg
+
+        attempt = 0
+        while True:
+            try:
+                with self._connections.take() as connection:
+                    try:
+                        return work(connection)
+                    finally:
+                        _undo(connection)
+            except psycopg.Error as error:
+                attempt += 1
+                if attempt == _TRIES or error.sqlstate not in AGAIN:
+                    raise translate(error, self._address) from error
+            self._clock.sleep(_FIRST_PAUSE_S * 2**attempt)
+
+    def _route(self, name: AliasName) -> tuple[Route, int]:
+        """Return a route and the journal's sequence."""
+        rows = self._read(f"SELECT {ROUTE}, sequence FROM undrift.alias WHERE name = %s", (name,))
+        if not rows:
+            raise unknown(name)
+        return route_from(name, *rows[0][:4]), rows[0][4]
+
+
+def lock(alias: AliasName, place: int, *, exclusive: bool) -> Statement:
+    """Return the statement that takes one of an alias's locks until the transaction ends; see functions.sql."""
+    return "SELECT undrift.lock(%s, %s, %s)", (alias, place, exclusive)
+
+
+def enter(*, alias: str, who: str, action: str, epoch: int, detail: str) -> Statement:
+    """Return the statement that adds a line to the history."""
+    return (
+        "INSERT INTO undrift.history (at, alias, who, action, epoch, detail) "
+        "VALUES (to_timestamp(undrift.now()), %s, %s, %s, %s, %s)",
+        (alias, who, action, epoch, detail),
+    )
+
+
+def unknown(name: AliasName) -> UnknownAlias:
+    """Return the error for an alias that is not there."""
+    return UnknownAlias(f"the ledger knows no alias {name}", hint=f"undrift alias create {name}")
+
+
+def route_from(name: AliasName, serving: str, follower: str | None, mode: str, epoch: int) -> Route:
+    """Read back the columns of `ROUTE`."""
+    return Route(
+        alias=name,
+        epoch=epoch,
+        mode=Mode(mode),
+        serving=field_from(serving),
+        follower=field_from(follower) if follower else None,
+    )
+
+
+def field_text(field: VectorField) -> str:
+    """Return the stored form of a field."""
+    return json.dumps({"store": field.store, "collection": field.collection, "space": field.space})
+
+
+def field_from(text: str) -> VectorField:
+    """Read back a field."""
+    values = json.loads(text)
+    return VectorField(store=values["store"], collection=values["collection"], space=SpaceId(values["space"]))
+
+
+def seconds_of(column: str) -> str:
+    """Return the expression that reads a time, whatever the connection's zone and style of dates are."""
+    return f"extract(epoch FROM {column})::float8"
+
+
+def moment(seconds: float) -> datetime:
+    """Return a time that was read with `seconds_of`."""
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def _rows(cursor: Any) -> Rows:
+    return list(cursor.fetchall()) if cursor.description else []
+
+
+def _results(cursor: Any) -> Any:
+    while True:
+        yield _rows(cursor)
+        if not cursor.nextset():
+            return
+
+
+def _undo(connection: Any) -> None:
+    """End a transaction that is still open, because it failed."""
+    import psycopg
+
+    try:
+        if not connection.closed:
+            connection.rollback()
+    except psycopg.Error:
+        connection.close()
