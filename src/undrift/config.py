@@ -82,7 +82,9 @@ class TimingSettings(_Strict):
 class Settings(_Strict):
     """Everything that can be configured."""
 
-    ledger: str = Field(default="sqlite:///undrift.db", description="`sqlite:///PATH` or `postgresql://USER@HOST:PORT/DATABASE`")
+    ledger: str = Field(
+        default="sqlite:///undrift.db", description="`sqlite:///PATH` or `postgresql://USER@HOST:PORT/DATABASE`"
+    )
     stores: dict[str, StoreSettings] = Field(default_factory=dict)
     models: dict[str, ModelSettings] = Field(default_factory=dict)
     aliases: dict[str, AliasSettings] = Field(default_factory=dict)

@@ -15,7 +15,7 @@ TUTORIAL = DOCS / "tutorial" / "first-migration.md"
 
 #: Blocks in these languages are run or parsed; what is in others is a picture or a piece of output.
 CODE = frozenset({"console", "sh", "python", "toml", "json", "jsonl"})
-NOT_CODE = frozenset({"text", "mermaid"})
+NOT_CODE = frozenset({"text", "mermaid", "sql"})
 
 _FENCE = re.compile(r"^(?P<indent> *)```(?P<language>[a-z]*)\s*$")
 #: A comment on a line of its own says something about the block that follows it.
