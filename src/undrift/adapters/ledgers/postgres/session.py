@@ -28,7 +28,7 @@ PENDING, LEASED, PUBLISHING, PUBLISHED = 0, 1, 2, 3
 ROUTE = "serving, follower, CASE WHEN hold_until > undrift.now() THEN 'hold' ELSE mode END, epoch"
 
 #: Nothing is set for longer than the transaction: the next one of this client may be on another connection of a pooler.
-_BEGIN = (
+BEGIN = (
     "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '20s'; "
     "SET LOCAL idle_in_transaction_session_timeout = '20s'"
 )
@@ -87,7 +87,7 @@ class Session:
         def work(connection: Any) -> list[Rows]:
             cursor = connection.cursor()
             body = [cursor.mogrify(sql, values or None) for sql, values in statements]
-            cursor.execute("; ".join([_BEGIN, _DURABLE if durable else _LAZY, *body, "COMMIT"]))
+            cursor.execute("; ".join([BEGIN, _DURABLE if durable else _LAZY, *body, "COMMIT"]))
             results = list(_results(cursor))
             return results[-1 - len(body) : -1]
 
@@ -97,7 +97,7 @@ class Session:
         """Run a function as one transaction; it may be called again, so it changes nothing else."""
 
         def attempt(connection: Any) -> _T:
-            connection.execute(f"{_BEGIN}; {_DURABLE if durable else _LAZY}")
+            connection.execute(f"{BEGIN}; {_DURABLE if durable else _LAZY}")
             result = work(connection)
             connection.execute("COMMIT")
             return result
