@@ -19,9 +19,9 @@ import undrift
 from tests.conformance.postgres_server import PostgresServer
 from undrift import Document
 from undrift.adapters.clock import SystemClock
+from undrift.config import load
 from undrift.control import ControlPlane, open_plane
 from undrift.domain.migration import Migration, Phase
-from undrift.domain.record import DocumentId
 from undrift.domain.route import AliasName
 from undrift.errors import (
     ControlUnavailable,
@@ -106,6 +106,8 @@ def test_a_worker_waits_for_its_ledger_and_goes_on(server: PostgresServer, confi
 
         def waited(reason: str) -> None:
             if "tried again" not in reason:
+                # The fall took back the end of the write before it. Nobody waits here for its deadline.
+                operator.ledger.reap(KB, PASSED_S)
                 return
             waits.append(reason)
             if len(waits) == 2:
@@ -267,24 +269,24 @@ def test_the_clock_of_a_client_may_be_changed(config: Path) -> None:
 
 
 def test_a_client_that_was_suspended_stops_before_the_server_gives_it_up(config: Path) -> None:
+    """It asks before it writes, though its lease is not over."""
     clock = ChangedClock()
-    with open_plane(config, clock=clock) as app:
+    with ControlPlane(load(config), role="app", clock=clock, heartbeat=False) as app:
         kb = app.alias("kb")
         kb.count()
-        app.router.beat()
-        calls: list[str] = []
+        renew = app.ledger.renew
+        left: list[float] = []
+
+        def asked(*values: Any) -> bool:
+            left.append(lease_of(app))
+            return renew(*values)
+
+        clock.slept = LEASE_S * 0.95
+        assert not app.router.may_write()
         with pytest.MonkeyPatch.context() as patched:
-            renew = app.ledger.renew
-
-            def counted(*values: Any) -> bool:
-                calls.append("renew")
-                return renew(*values)
-
-            patched.setattr(app.ledger, "renew", counted)
-            patched.setattr(app.router, "beat", app.router.beat)
-            clock.slept += LEASE_S * 0.95
-            assert lease_of(app) > 0
+            patched.setattr(app.ledger, "renew", asked)
             kb.upsert([Document(id="d06", text="after a suspension")])
-        assert calls
+
+        assert left
+        assert left[0] > 0
         assert app.router.may_write()
-        assert DocumentId("d06") in {document.id for document in kb.get(["d06"])}
