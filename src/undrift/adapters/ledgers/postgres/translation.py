@@ -4,19 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from undrift.adapters.ledgers.postgres.address import Address
+from undrift.adapters.postgres import Address
 from undrift.errors import ControlUnavailable, LedgerUnusable, UndriftError, UnknownAlias
 
-#: Conditions that pass when the same transaction is tried again: serialization_failure, deadlock_detected.
-AGAIN = frozenset({"40001", "40P01"})
 _UNKNOWN_ALIAS, _WRONG_ISOLATION = "UD001", "UD002"
-#: Classes of SQLSTATE after which a connection is not used again: it may be to a server that is going, or a standby.
-_GOING = frozenset({"08", "25", "53", "57", "58", "XX"})
-
-
-def is_suspect(error: Any) -> bool:
-    """Whether a connection that gave this error should be closed."""
-    return error.sqlstate is None or error.sqlstate[:2] in _GOING
 
 
 def refused(error: Exception, address: Address) -> UndriftError:
