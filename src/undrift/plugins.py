@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 from collections.abc import Callable
+from difflib import get_close_matches
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -80,10 +82,13 @@ class Plugins:
         address = self._config.settings.ledger
         scheme, _, path = address.partition("://")
         if scheme != "sqlite" or not path.removeprefix("/"):
+            # Only the word before the first colon: a password may stand anywhere behind it.
+            name = re.split(r"[^a-zA-Z0-9+._-]", address, maxsplit=1)[0]
+            meant = get_close_matches(name, ("postgresql", "sqlite"), n=1)
             raise BadConfig(
-                f"a ledger cannot be at {scheme}:… by this version",
+                f"a ledger cannot be at {name}:… by this version",
                 "a file is written as sqlite:///undrift.db, a server as postgresql://USER@HOST:PORT/DATABASE",
-                "change `ledger` in the configuration",
+                f"change `ledger` in the configuration{f'; did you mean {meant[0]}://…?' if meant else ''}",
             )
         # sqlite:///name is relative to the configuration, sqlite:////name is absolute, as SQLAlchemy writes them.
         return self._config.resolve(path.removeprefix("/"))
@@ -98,6 +103,11 @@ class Plugins:
 
         path = self.ledger_path()
         return f"{path} on {filesystem_of(path) or 'an unknown filesystem'}"
+
+    def uses_sqlite(self) -> bool:
+        """Whether the ledger or a store is a SQLite file."""
+        schemes = {settings.url.partition(":")[0] for settings in self._config.settings.stores.values()}
+        return "sqlite-vec" in schemes or not self._ledger_is_server()
 
     def cache(self) -> VectorCache:
         """Open the cache of vectors that are paid for and not yet published, beside the ledger or the configuration."""

@@ -14,8 +14,8 @@ DOCS = ROOT / "docs"
 TUTORIAL = DOCS / "tutorial" / "first-migration.md"
 
 #: Blocks in these languages are run or parsed; what is in others is a picture or a piece of output.
-CODE = frozenset({"console", "sh", "python", "toml", "json", "jsonl"})
-NOT_CODE = frozenset({"text", "mermaid", "sql"})
+CODE = frozenset({"console", "sh", "python", "sql", "toml", "json", "jsonl"})
+NOT_CODE = frozenset({"text", "mermaid"})
 
 _FENCE = re.compile(r"^(?P<indent> *)```(?P<language>[a-z]*)\s*$")
 #: A comment on a line of its own says something about the block that follows it.

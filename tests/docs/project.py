@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import undrift
+from tests.docs.database import PageDatabase
 from tests.docs.output import difference
 from tests.docs.pages import ROOT, Block, blocks
 from tests.docs.settings import STARTER
@@ -44,40 +45,53 @@ def documents() -> str:
     return "".join(json.dumps(row) + "\n" for row in rows)
 
 
-def _nothing(_: Path) -> None:
+def _nothing(_: Path, _ledger: str | None = None) -> None:
     """Leave the folder empty."""
 
 
-def _collection(folder: Path) -> None:
+def _collection(folder: Path, ledger: str | None = None) -> None:
     path = folder / "undrift.toml"
-    path.write_text(STARTER.read_text(encoding="utf-8") + QUICK, encoding="utf-8")
+    text = STARTER.read_text(encoding="utf-8")
+    path.write_text(text.replace("sqlite:///undrift.db", ledger or "sqlite:///undrift.db") + QUICK, encoding="utf-8")
     (folder / "documents.jsonl").write_text(documents(), encoding="utf-8")
     with undrift.open(path) as plane:
         plane.put("kb", folder / "documents.jsonl")
 
 
-def _ready(folder: Path) -> None:
-    _collection(folder)
+def _ready(folder: Path, ledger: str | None = None) -> None:
+    _collection(folder, ledger)
     with open_plane(folder / "undrift.toml", role="start") as plane:
         plane.register("kb", "new")
         plane.work("kb", lambda migration: migration is not None and migration.phase is Phase.READY)
 
 
 #: What a page may say behind `starts from:`.
-STARTING_POINTS: dict[str, Callable[[Path], None]] = {
+STARTING_POINTS: dict[str, Callable[..., None]] = {
     "": _nothing,
     "a collection of six documents": _collection,
     "a migration that is ready": _ready,
 }
+#: A page whose starting point ends so has its ledger in a database of its own, and is skipped where there is no server.
+IN_POSTGRES = ", with its ledger in PostgreSQL"
 
 
 class Project:
     """The folder of one page."""
 
-    def __init__(self, folder: Path, tools: Path, warm: WarmCommand | None) -> None:
-        """Use a folder; `tools` holds the commands that come first on the path, `warm` runs plain ones quickly."""
+    def __init__(
+        self, folder: Path, tools: Path, warm: WarmCommand | None, database: PageDatabase | None = None
+    ) -> None:
+        """Use a folder.
+
+        Args:
+            folder: where the page's files are.
+            tools: holds the commands that come first on the path.
+            warm: runs plain commands quickly.
+            database: runs blocks of SQL.
+        """
         self._folder = folder
         self._warm = warm
+        self._database = database
         self._environment = {
             "PATH": f"{tools}:/usr/bin:/bin",
             "HOME": str(folder),
@@ -87,6 +101,7 @@ class Project:
             "LC_ALL": "C.UTF-8",
             # Pages that name a variable for a key show how it is named, and not what is in it.
             "COMPANY_KEY": "secret",
+            **(database.environment if database else {}),
         }
         self._interpreter: subprocess.Popen[str] | None = None
         self._printed = ""
@@ -109,6 +124,9 @@ class Project:
                 self._commands(block)
             case "python":
                 self._python(block)
+            case "sql":
+                assert self._database is not None, f"{block.where}: SQL on a page that starts from no database"
+                self._printed = self._database.run(block)
             case "toml" if name in (None, "undrift.toml"):
                 self._settings(block)
             case "toml":
@@ -122,10 +140,12 @@ class Project:
                 assert not difference(block.text, self._printed, ""), f"{block.where}: {self._printed}"
 
     def close(self) -> None:
-        """End the interpreter."""
+        """End the interpreter, and drop the database."""
         if self._interpreter is not None:
             self._interpreter.kill()
             self._interpreter.communicate()
+        if self._database is not None:
+            self._database.close()
 
     def _commands(self, block: Block) -> None:
         last = 0

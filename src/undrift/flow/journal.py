@@ -139,18 +139,26 @@ class Journal:
             return False
         return any(dirty for dirty, _ in self._ledger.journal_state(self._alias, keys).values())
 
-    def await_truth(self) -> None:
+    def await_truth(self) -> Route:
         """Wait until the serving field has the truth of every document, which it may lack shortly after a flip.
+
+        Returns:
+            The route to that field, which was the alias's during this call, whatever this process knew before.
 
         Raises:
             WriteTimeout: some documents were not carried over in time.
             ControlUnavailable: the ledger cannot be reached and is needed.
         """
         patience = _Patience(self._clock, self._timing.write_timeout_s)
-        while self._router.current(self._alias).mode is not Mode.PASSIVE or not self._router.may_write():
+        while True:
+            route = self._router.current(self._alias)
+            if route.mode is Mode.PASSIVE and self._router.may_write():
+                return route
+            # A flip that this process has not heard of may be over, and others may have written to the new field.
+            route = self._router.refresh(self._alias)
             foreign = self._ledger.lag(self._alias).foreign
             if not foreign:
-                return
+                return route
             patience.wait(
                 WriteTimeout(
                     f"{foreign} documents of {self._alias} are still to be carried over, and may match the filter",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import Enum
 
@@ -64,7 +65,7 @@ def address_from(url: str, owner: Owner = Owner.LEDGER) -> Address:
         owner: what the database is used for.
 
     Raises:
-        BadConfig: it is not one, or has a password in it; the message never repeats it.
+        BadConfig: it is not one, or has a password in it; the message shows it without.
         MissingExtra: the driver is not installed.
     """
     extra = "postgres" if owner is Owner.LEDGER else "pgvector"
@@ -75,20 +76,21 @@ def address_from(url: str, owner: Owner = Owner.LEDGER) -> Address:
         raise MissingExtra(
             "psycopg is not installed", f"it connects to a PostgreSQL {owner.value}", f"pip install 'undrift[{extra}]'"
         ) from error
-    scheme = _SCHEMES[owner]
+    scheme, shown = _SCHEMES[owner], f"{owner.value} {masked(url)}"
     how = f"write {scheme}://USER@HOST:PORT/DATABASE, and the password into PGPASSWORD or ~/.pgpass"
     try:
         # The driver knows its own scheme only.
         known = f"postgresql://{url.removeprefix('pgvector://')}" if url.startswith("pgvector://") else url
         given = {key: str(value) for key, value in conninfo_to_dict(known).items() if value is not None}
         if given.pop("password", None) is not None:
-            raise BadConfig(
-                f"the {owner.value}'s address has a password in it", "a configuration is no place for one", how
-            )
+            raise BadConfig(f"{shown} has a password in it", "a configuration is no place for one", how)
+        wrong = [part for part in given.get("port", "").split(",") if part and not _is_port(part)]
+        if wrong:
+            raise BadConfig(f"{shown} has a port that is none", "a port is a number from 1 to 65535", how)
         conninfo = make_conninfo(**{**_DEFAULTS, **given})
     except ProgrammingError:
         # Without its cause: libpq repeats the address, and a password may be in it.
-        raise BadConfig(f"the {owner.value}'s address is not one that PostgreSQL knows", hint=how) from None
+        raise BadConfig(f"{shown} is not an address that PostgreSQL knows", hint=how) from None
     host, port = given.get("host", given.get("hostaddr", "")), given.get("port", "")
     place = (host or "local") + (f":{port}" if port else "")
     options = [f"-{flag} {given[key]}" for flag, key in (("h", "host"), ("p", "port")) if key in given]
@@ -98,3 +100,21 @@ def address_from(url: str, owner: Owner = Owner.LEDGER) -> Address:
         owner=owner,
         hint=" ".join(["pg_isready", *options]),
     )
+
+
+def masked(url: str) -> str:
+    """Return an address as it may be shown, also one that is none: no password, and no value that could be one."""
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        return re.split(r"[^a-zA-Z0-9+.-]", url, maxsplit=1)[0] + ":…"
+    credentials, at, place = rest.rpartition("@")
+    user, colon, _ = credentials.partition(":")
+    place, mark, query = place.partition("?")
+    # Where the host was forgotten, the password stands where a port does.
+    place = re.sub(r":[^/,:\]]*[^\d/,:\]][^/,:\]]*", ":…", place)
+    keys = "&".join(part.partition("=")[0] + "=…" for part in query.split("&") if "=" in part)
+    return f"{scheme}://{user}{':***' if colon else ''}{at}{place}{mark if keys else ''}{keys}"
+
+
+def _is_port(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and 0 < int(text) < 65536

@@ -56,14 +56,14 @@ class Connections:
         self._begin()
 
     @contextmanager
-    def take(self, *users: User) -> Iterator[Any]:
+    def take(self, user: User) -> Iterator[Any]:
         """Lend a connection in autocommit mode, outside any transaction.
 
         Args:
-            users: who uses it; each sets up a connection that it has not seen.
+            user: who uses it, and sets up a connection that it has not seen.
 
         Raises:
-            UndriftError: there is none; what the first user calls that.
+            UndriftError: there is none; what the user calls that.
         """
         import psycopg
 
@@ -72,13 +72,12 @@ class Connections:
             self._inherited.append(self._idle)
             self._begin()
         with self._permits:
-            lent = self._rested() or _Lent(connection=self._connect(users[0]))
+            lent = self._rested() or _Lent(connection=self._connect(user))
             connection = lent.connection
             try:
-                for user in users:
-                    if user not in lent.users:
-                        user.prepare(connection)
-                        lent.users.append(user)
+                if user not in lent.users:
+                    user.prepare(connection)
+                    lent.users.append(user)
                 yield connection
             except psycopg.Error as error:
                 if is_suspect(error):

@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from undrift.adapters.postgres.address import Address
@@ -14,6 +15,15 @@ from undrift.errors import OutcomeUnknown, TransactionUndone
 
 #: Conditions that pass when the same transaction is tried again: serialization_failure, deadlock_detected.
 AGAIN = frozenset({"40001", "40P01"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Joint:
+    """A common transaction: the process that began it, its connection, and who has set that up."""
+
+    process: int
+    connection: Any
+    users: list[User]
 
 
 class Database:
@@ -39,7 +49,10 @@ class Database:
         """
         joint = self._joint()
         if joint is not None:
-            yield joint
+            if user not in joint.users:
+                user.prepare(joint.connection)
+                joint.users.append(user)
+            yield joint.connection
             return
         with self._connections.take(user) as connection:
             try:
@@ -48,21 +61,21 @@ class Database:
                 undo(connection)
 
     @contextmanager
-    def transaction(self, *users: User, begin: str) -> Iterator[None]:
+    def transaction(self, user: User, *, begin: str) -> Iterator[None]:
         """Let everything that this thread does with this database until the end be one transaction.
 
         Args:
-            users: who takes part.
+            user: who begins it; what others set up when they take part must not ask the server.
             begin: the statements that begin it.
 
         Raises:
             OutcomeUnknown: the server went away before it said whether the transaction is committed.
             psycopg.Error: it could not begin, or was undone at its end.
         """
-        with self._connections.take(*users) as connection:
+        with self._connections.take(user) as connection:
             try:
                 connection.execute(begin)
-                self._local.joint = (os.getpid(), connection)
+                self._local.joint = _Joint(process=os.getpid(), connection=connection, users=[user])
                 try:
                     yield
                 finally:
@@ -75,10 +88,10 @@ class Database:
         """Close the connections of this process; a later call opens them again."""
         self._connections.close()
 
-    def _joint(self) -> Any:
-        process, connection = getattr(self._local, "joint", (0, None))
+    def _joint(self) -> _Joint | None:
+        joint: _Joint | None = getattr(self._local, "joint", None)
         # After a fork the transaction is the parent's.
-        return connection if process == os.getpid() else None
+        return joint if joint is not None and joint.process == os.getpid() else None
 
     def _commit(self, connection: Any) -> None:
         import psycopg

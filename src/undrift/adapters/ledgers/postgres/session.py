@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from undrift.adapters.ledgers.postgres.schema import prepare
-from undrift.adapters.ledgers.postgres.translation import refused, translate
-from undrift.adapters.postgres import AGAIN, Database, Owner, User, address_from, undone
+from undrift.adapters.ledgers.postgres.translation import translate
+from undrift.adapters.postgres import AGAIN, Database, Owner, address_from, refused, undone
 from undrift.domain.route import AliasName, Mode, Route, VectorField
 from undrift.domain.space import SpaceId
 from undrift.errors import UndriftError, UnknownAlias
@@ -28,7 +28,7 @@ PENDING, LEASED, PUBLISHING, PUBLISHED = 0, 1, 2, 3
 ROUTE = "serving, follower, CASE WHEN hold_until > undrift.now() THEN 'hold' ELSE mode END, epoch"
 
 #: Nothing is set for longer than the transaction: the next one of this client may be on another connection of a pooler.
-_BEGIN = (
+BEGIN = (
     "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '20s'; "
     "SET LOCAL idle_in_transaction_session_timeout = '20s'"
 )
@@ -79,21 +79,21 @@ class Session:
         """Return a common transaction when the store lives in the same database."""
         if getattr(store, "database", None) is not self.database:
             return None
-        return self._joint(cast(User, store))
+        return self._joint()
 
     def close_ledger(self) -> None:
         """Close the connections of this process."""
         self.database.close()
 
     @contextmanager
-    def _joint(self, store: User) -> Iterator[None]:
+    def _joint(self) -> Iterator[None]:
         import psycopg
 
         try:
-            with self.database.transaction(self, store, begin=f"{_BEGIN}; {_DURABLE}"):
+            with self.database.transaction(self, begin=f"{BEGIN}; {_DURABLE}"):
                 yield
         except psycopg.Error as error:
-            raise self._translated(error) from error
+            raise undone(error) if error.sqlstate in AGAIN else translate(error, self._address) from error
 
     def _read(self, sql: str, values: Sequence[Any] | dict[str, Any] = ()) -> Rows:
         return self._attempts(lambda connection: _rows(connection.execute(sql, values or None)))
@@ -110,7 +110,7 @@ class Session:
             if self.database.joined:
                 cursor.execute("; ".join(body))
                 return list(_results(cursor))
-            cursor.execute("; ".join([_BEGIN, _DURABLE if durable else _LAZY, *body, "COMMIT"]))
+            cursor.execute("; ".join([BEGIN, _DURABLE if durable else _LAZY, *body, "COMMIT"]))
             results = list(_results(cursor))
             return results[-1 - len(body) : -1]
 
@@ -122,7 +122,7 @@ class Session:
         def attempt(connection: Any) -> _T:
             if self.database.joined:
                 return work(connection)
-            connection.execute(f"{_BEGIN}; {_DURABLE if durable else _LAZY}")
+            connection.execute(f"{BEGIN}; {_DURABLE if durable else _LAZY}")
             result = work(connection)
             connection.execute("COMMIT")
             return result

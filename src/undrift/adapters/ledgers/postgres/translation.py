@@ -4,27 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from undrift.adapters.postgres import Address
+from undrift.adapters.postgres import Address, refused
 from undrift.errors import ControlUnavailable, LedgerUnusable, UndriftError, UnknownAlias
 
 _UNKNOWN_ALIAS, _WRONG_ISOLATION = "UD001", "UD002"
-
-
-def refused(error: Exception, address: Address) -> UndriftError:
-    """Return the error for a connection that could not be made."""
-    text = str(error).strip()
-    hint = address.hint
-    if "password" in text or "authentication" in text or "pg_hba" in text:
-        hint = "set PGPASSWORD or ~/.pgpass for the user of the address"
-    elif 'database "' in text and "does not exist" in text:
-        hint = "create the database, or change `ledger` in the configuration"
-    return ControlUnavailable(f"{address.name} cannot be reached", text, hint)
 
 
 def translate(error: Any, address: Address) -> UndriftError:
     """Return the error that a failure of a statement means to a user; a `psycopg.Error`."""
     state = error.sqlstate or ""
     text = str(error).strip()
+    if "statement pooling" in text:
+        return refused(error, address)
     if state == _UNKNOWN_ALIAS:
         name = error.diag.message_detail or "of this name"
         return UnknownAlias(f"the ledger knows no alias {name}", hint=f"undrift alias create {name}")

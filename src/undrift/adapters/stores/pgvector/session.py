@@ -6,13 +6,14 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any, TypeVar
 
-from undrift.adapters.postgres import AGAIN, Database, Owner, undone
+from undrift.adapters.postgres import AGAIN, Address, Database, Owner, refused, undone
 from undrift.adapters.stores.pgvector import tables
 from undrift.adapters.stores.pgvector.rows import Wire
 from undrift.adapters.stores.pgvector.tables import Table, table_from
-from undrift.adapters.stores.pgvector.translation import refused, translate
+from undrift.adapters.stores.pgvector.translation import translate
 from undrift.domain.route import VectorField
 from undrift.errors import BadArgument, CollectionMissing, StoreRejected, StoreUnavailable, UndriftError
 
@@ -46,24 +47,19 @@ class Session:
     @property
     def name(self) -> str:
         """What messages call this store."""
-        return replace(self.database.address, owner=Owner.STORE).name
+        return self._address.name
+
+    @property
+    def _address(self) -> Address:
+        return replace(self.database.address, owner=Owner.STORE)
 
     def prepare(self, connection: Any) -> None:
         """Teach a connection to send what is in PostgreSQL's own form already."""
-        from psycopg.adapt import Dumper
-        from psycopg.pq import Format
-
-        class WireDumper(Dumper):
-            format = Format.BINARY
-
-            def dump(self, obj: Any) -> bytes:
-                return bytes(obj)
-
-        connection.adapters.register_dumper(Wire, WireDumper)
+        connection.adapters.register_dumper(Wire, _wire_dumper())
 
     def refused(self, error: Exception) -> UndriftError:
         """Return what it means that no connection could be made."""
-        return refused(error, self.name, self.database.address.hint)
+        return refused(error, self._address)
 
     def _find(self, field: VectorField) -> Table | None:
         """Look a table up in the database.
@@ -147,7 +143,7 @@ class Session:
                     raise undone(error) from error
                 attempt += 1
                 if attempt == _TRIES or error.sqlstate not in AGAIN:
-                    raise translate(error, self.name, self.database.address.hint, field.collection) from error
+                    raise translate(error, self._address, field.collection) from error
             time.sleep(_FIRST_PAUSE_S * 2**attempt)
 
     def _send(self, connection: Any, statements: Sequence[Statement], seconds: int) -> Rows:
@@ -167,3 +163,19 @@ class Session:
                 Cursor(connection).execute("COMMIT")
         rows: Rows = last.fetchall() if last.description else []
         return rows
+
+
+@cache
+def _wire_dumper() -> Any:
+    from psycopg.adapt import Dumper
+    from psycopg.pq import Format
+
+    class WireDumper(Dumper):
+        """Sends a value as it is."""
+
+        format = Format.BINARY
+
+        def dump(self, obj: Any) -> bytes:
+            return bytes(obj)
+
+    return WireDumper
