@@ -27,10 +27,19 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class StoreSettings(_Strict):
-    """Where vectors are kept."""
+class StoreSettings(BaseModel):
+    """Where vectors are kept; keys beyond these go to the store's adapter, which refuses those it does not know."""
 
-    url: str = Field(description="`sqlite-vec:PATH` (embedded) or `memory:NAME` (this process only)")
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    url: str = Field(
+        description="`sqlite-vec:PATH` (embedded), `pgvector://USER@HOST:PORT/DATABASE` or `memory:NAME` (this process)"
+    )
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The keys for the store's adapter."""
+        return dict(self.model_extra or {})
 
 
 class ModelSettings(BaseModel):

@@ -206,6 +206,10 @@ class StaleRoute(ConflictError):
     """The route changed between reading it and acting on it."""
 
 
+class TransactionUndone(ConflictError):
+    """The database undid a transaction to let another one through; nothing of it was written."""
+
+
 class LeaseLost(ConflictError):
     """Another process took over the work because this one's lease ran out."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Generic, Protocol, TypeVar
 
 from undrift.domain.operation import Foreign, Held, Opened, Passive
@@ -17,6 +17,7 @@ from undrift.errors import (
     OutcomeUnknown,
     RefusedError,
     StoreRejected,
+    TransactionUndone,
     UndriftError,
     UsageError,
     WriteTimeout,
@@ -208,9 +209,28 @@ class Journal:
     ) -> Opened | Passive | Held | Foreign | Receipt:
         """Open the write, or do all of it in one transaction when ledger and store share a file."""
         serving = self._router.current(self._alias).serving
-        joint = self._ledger.transaction_with(self._store_of(serving))
-        if joint is None:
-            return self._open(action)
+        undone = 0
+        while True:
+            joint = self._ledger.transaction_with(self._store_of(serving))
+            if joint is None:
+                return self._open(action)
+            try:
+                return self._jointly(joint, action, serving, space, prepared)
+            except TransactionUndone:
+                if undone == len(_WAITS):
+                    raise
+            self._clock.sleep(_WAITS[undone])
+            undone += 1
+
+    def _jointly(
+        self,
+        joint: AbstractContextManager[None],
+        action: WriteAction[Prepared],
+        serving: VectorField,
+        space: SpaceId,
+        prepared: Prepared,
+    ) -> Passive | Held | Foreign | Receipt:
+        """Do all of a write in one transaction of ledger and store."""
         with joint:
             outcome = self._open(action)
             if not isinstance(outcome, Opened) or outcome.route.serving != serving or serving.space != space:

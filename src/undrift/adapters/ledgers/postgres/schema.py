@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
-from undrift.adapters.ledgers.postgres.address import Address
+from undrift.adapters.postgres import Address
 from undrift.errors import LedgerUnusable
 
 #: Held while the tables are made or changed, so that processes that begin at once begin the same.
