@@ -107,6 +107,17 @@ SHAPES: dict[str, tuple[str, ...]] = {
             "samples",
             "verdict",
         ),
+        *("explained", "unverifiable", "bypassed", "resumed", "started", "finished", "epoch"),
+    ),
+    "reconcile": (
+        *("alias", "scans[compared]", "scans[foreign]", "scans[held]", "scans[requeued]", "scans[explained]"),
+        *("scans[kinds]", "scans[samples]", "scans[window]", "scans[started]", "scans[finished]", "scans[verdict]"),
+        *("settled", "held", "needs_reconcile", "verdict", "next_steps"),
+    ),
+    "adopt": ("alias", "adopted", "left", "next_steps"),
+    "selftest": (
+        *("alias", "model", "space", "scratch", "compared", "differing", "kinds", "samples", "requeued"),
+        *("healed_rounds", "worst_cosine", "tokens", "verdict"),
     ),
     "cutover --dry-run": ("alias", "allowed", "steps", "gates[name]", "gates[verdict]", "gates[detail]", "gates[hint]"),
     "golden import": ("set", "queries", "next_steps"),

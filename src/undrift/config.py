@@ -69,6 +69,10 @@ class AliasSettings(_Strict):
     mirror: Literal["journal", "inline"] = Field(
         default="journal", description="`inline`: a write also waits until the other field has it"
     )
+    reconcile: Literal["suspected", "always"] = Field(
+        default="suspected",
+        description="when a cutover wants two scans for writes past undrift: `suspected` or `always`",
+    )
 
 
 class TimingSettings(_Strict):
