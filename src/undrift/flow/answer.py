@@ -25,14 +25,7 @@ def checked(answer: Any, count: int, space: Space) -> Vectors:
         MalformedVectors: it is not an array of numbers, or has another shape.
     """
     vectors = _numbers(answer, space)
-    if vectors.ndim != 2 or len(vectors) != count:
-        raise malformed(space, f"its shape is {vectors.shape} for {count} texts")
-    if vectors.shape[1] != space.dimensions:
-        raise malformed(
-            space,
-            f"its vectors have {vectors.shape[1]} dimensions, not {space.dimensions}",
-            f"set dimensions = {vectors.shape[1]} for the model, if that is what it gives",
-        )
+    _require_shape(vectors, count, space)
     return vectors
 
 
@@ -42,7 +35,8 @@ def checked_query(answer: Any, space: Space) -> Vector:
     Raises:
         MalformedVectors: it is not one vector of the space.
     """
-    vector: Vector = checked(_numbers(answer, space)[np.newaxis], 1, space)[0]
+    vector = _numbers(answer, space)
+    _require_shape(vector[np.newaxis], 1, space)
     least, most = _surely_good(space)
     if not least <= np.einsum("i,i", vector, vector) <= most:
         refuse_defects(vector[np.newaxis], space)
@@ -90,11 +84,24 @@ def malformed(space: Space, detail: str, hint: str = "") -> MalformedVectors:
 
 
 def _numbers(answer: Any, space: Space) -> Vectors:
+    if isinstance(answer, np.ndarray) and answer.dtype == np.float32:
+        return np.ascontiguousarray(answer)
     try:
         with np.errstate(over="ignore"):
             return np.ascontiguousarray(answer, dtype=np.float32)
     except (TypeError, ValueError) as error:
         raise malformed(space, f"it is no array of numbers: {error}") from error
+
+
+def _require_shape(vectors: Vectors, count: int, space: Space) -> None:
+    if vectors.ndim != 2 or len(vectors) != count:
+        raise malformed(space, f"its shape is {vectors.shape} for {count} texts")
+    if vectors.shape[1] != space.dimensions:
+        raise malformed(
+            space,
+            f"its vectors have {vectors.shape[1]} dimensions, not {space.dimensions}",
+            f"set dimensions = {vectors.shape[1]} for the model, if that is what it gives",
+        )
 
 
 def _surely_good(space: Space) -> tuple[float, float]:
