@@ -12,6 +12,11 @@ import undrift
 from undrift.migrate import compare
 
 
+def say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
 def main(config: str, verb: str, page: int) -> None:
     compare.PAGE = page
     plane = undrift.open(config)
@@ -19,11 +24,11 @@ def main(config: str, verb: str, page: int) -> None:
 
     def told(alias: Any, name: str, content: Any) -> None:
         if name.endswith(".run"):
-            print(f"before {content['compared'] if content else 'end'}", flush=True)
+            say(f"before {content['compared'] if content else 'end'}")
             sys.stdin.readline()
         save(alias, name, content)
         if name.endswith(".run"):
-            print(f"after {content['compared'] if content else 'end'}", flush=True)
+            say(f"after {content['compared'] if content else 'end'}")
             sys.stdin.readline()
 
     plane.ledger.save_bookmark = told  # type: ignore[method-assign]
