@@ -20,7 +20,7 @@ from benchmarks.trace.models import NEW, OLD, Bill, Kept, kept_models
 from benchmarks.trace.ours import Undrift
 from benchmarks.trace.recipes import Script
 from benchmarks.trace.stage import Stage
-from benchmarks.trace.table import CONTESTANTS, PUBLISHED, play, rendered
+from benchmarks.trace.table import CONTESTANTS, play, rendered
 
 SCRIPT, DUAL, TO_THE_END, WAITING, NAMED, OURS = CONTESTANTS
 
@@ -352,5 +352,3 @@ def test_the_benchmarks_know_the_trace(monkeypatch: pytest.MonkeyPatch, capsys: 
 
     assert sizes == [table.QUICK]
     assert "the table" in capsys.readouterr().out
-    assert list(PUBLISHED) == sorted(PUBLISHED)
-    assert isinstance(Event(moment=Moment.BEFORE, action=Crash()), Event)
