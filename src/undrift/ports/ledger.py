@@ -28,6 +28,10 @@ class Ledger(ProofLedger, Protocol):
         """Return a context in which calls of this ledger and that store are one transaction; None if that cannot be.
 
         Leaving it by an exception undoes both.
+
+        Raises:
+            TransactionUndone: within it or at its end: it gave way to another one, and can be begun again.
+            OutcomeUnknown: at its end: whether both are committed is not known.
         """
         ...
 

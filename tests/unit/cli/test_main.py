@@ -33,7 +33,7 @@ VERBS = [
         "worker",
     ),
     *("status", "pause", "resume", "tune", "verify", "reconcile", "adopt", "cutover", "rollback", "complete"),
-    *("cancel", "selftest", "golden"),
+    *("cancel", "selftest", "golden", "serve"),
 ]
 
 

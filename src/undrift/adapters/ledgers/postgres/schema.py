@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
-from undrift.adapters.ledgers.postgres.address import Address
+from undrift.adapters.postgres import Address
 from undrift.errors import LedgerUnusable
 
 #: Held while the tables are made or changed, so that processes that begin at once begin the same.
@@ -56,7 +56,7 @@ def prepare(connection: Any, address: Address) -> None:
         LedgerUnusable: it is newer, its database does not keep every text, or older processes still use it.
     """
     latest = STEPS[-1].version
-    found = _version(connection)
+    found = version_of(connection)
     if found is not None:
         _refuse_newer(found, latest, address)
         if found >= latest:
@@ -73,7 +73,7 @@ def prepare(connection: Any, address: Address) -> None:
 
 
 def _upgrade(connection: Any, address: Address) -> None:
-    found, latest = _version(connection), STEPS[-1].version
+    found, latest = version_of(connection), STEPS[-1].version
     if found is None:
         ((encoding,),) = connection.execute("SELECT current_setting('server_encoding')").fetchall()
         if encoding != "UTF8":
@@ -96,7 +96,8 @@ def _upgrade(connection: Any, address: Address) -> None:
         )
 
 
-def _version(connection: Any) -> tuple[int, int] | None:
+def version_of(connection: Any) -> tuple[int, int] | None:
+    """Return the version of the tables there are, or None."""
     # Not to_regclass: within a transaction it answers from a cache that a lock does not refresh.
     if not connection.execute(
         "SELECT 1 FROM pg_tables WHERE schemaname = 'undrift' AND tablename = 'ledger_meta'"
