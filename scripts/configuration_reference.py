@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from scripts.docstrings import one_line, parsed
-from undrift.config import AliasSettings, ModelSettings, Settings, StoreSettings, TimingSettings
+from undrift.config import AliasSettings, ModelSettings, ServerSettings, Settings, StoreSettings, TimingSettings
 from undrift.domain.timing import Timing
 from undrift.plugins import EMBEDDERS, load_function
 from undrift.plugins import STORES as STORES_BUILT_IN
@@ -41,7 +41,8 @@ All processes that use an alias need the same ledger, the same stores and the sa
 LEDGER = """
 `sqlite:///name.db` is relative to the configuration, `sqlite:////var/lib/undrift.db` is absolute. The file must be
 on a disk of this machine; a network filesystem is refused. When a store has the same file, or is in the same
-PostgreSQL database under the same address, a journaled write is one transaction.
+PostgreSQL database under the same address, a journaled write is one transaction. For several hosts,
+[keep it in PostgreSQL](../how-to/use-a-postgresql-ledger.md).
 """
 
 STORES = """
@@ -83,6 +84,12 @@ TIMING = """
 Defaults fit one machine. All durations are in seconds.
 """
 
+SERVER = """
+## The server: `[server]`
+
+Where [`undrift serve`](../how-to/write-from-other-languages.md#over-http) listens.
+"""
+
 #: What a person who configures a provider should know besides its keys.
 NOTES = {
     "hashing": "It needs no download and knows nothing of meaning: for tests, and as the old model of a first try.",
@@ -112,7 +119,8 @@ def reference() -> str:
         summary = parsed(adapter).text.partition("\n\n")[0]
         parts.append(f"### {name}\n\n{summary} {NOTES[name]}\n")
         parts.append(_table(_arguments(adapter)) + "\n")
-    parts += [ALIASES, _table(_settings(AliasSettings)), TIMING, _table(_timing())]
+    parts += [ALIASES, _table(_settings(AliasSettings)), TIMING, _table(_timing()), SERVER]
+    parts.append(_table(_settings(ServerSettings)))
     return "\n".join(parts).rstrip() + "\n"
 
 

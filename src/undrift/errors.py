@@ -148,6 +148,10 @@ class LedgerUnusable(RefusedError):
     """The ledger is corrupt, newer than this version, or on a filesystem that cannot keep it safe."""
 
 
+class StoreUnusable(RefusedError):
+    """The store's file is damaged, or none of undrift's."""
+
+
 class IncarnationMismatch(RefusedError):
     """The ledger is older than the records it describes: it was restored from a backup."""
 

@@ -247,6 +247,16 @@ def test_a_ledger_that_is_none_is_refused(made: Run, tmp_path: Path) -> None:
     assert error_of(made("status", "--json", code=3))["kind"] == "LedgerUnusable"
 
 
+def test_a_store_that_is_none_is_refused_by_its_own_name(made: Run, tmp_path: Path) -> None:
+    (tmp_path / "vectors.db").write_bytes(b"this is not a database, and never was one\n" * 100)
+
+    refused = error_of(made("search", "kb", "ships", "--json", code=3))
+
+    assert refused["kind"] == "StoreUnusable"
+    assert refused["message"].startswith("store ")
+    assert "vectors.db" in refused["message"]
+
+
 LIGHT = """
 import sys
 from undrift.cli.main import main

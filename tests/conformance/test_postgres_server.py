@@ -254,7 +254,10 @@ def test_half_of_the_hosts_may_be_upgraded(server: PostgresServer, monkeypatch: 
     with database(server, "halves") as url:
         older = open_ledger(url)
         begin(older)
-        added = schema.Step(version=(1, 1), sql="ALTER TABLE undrift.alias ADD COLUMN note text NOT NULL DEFAULT ''")
+        major, minor = schema.STEPS[-1].version
+        added = schema.Step(
+            version=(major, minor + 1), sql="ALTER TABLE undrift.alias ADD COLUMN note text NOT NULL DEFAULT ''"
+        )
         with monkeypatch.context() as upgraded:
             upgraded.setattr(schema, "STEPS", (*schema.STEPS, added))
             newer = open_ledger(url)
@@ -264,7 +267,8 @@ def test_half_of_the_hosts_may_be_upgraded(server: PostgresServer, monkeypatch: 
         write(older, "c")
 
         assert set(states(newer, "abc")) == {"a", "b", "c"}
-        assert server.sql("SELECT value FROM undrift.ledger_meta ORDER BY key", "halves") == [("1",), ("1",)]
+        meta = server.sql("SELECT value FROM undrift.ledger_meta ORDER BY key", "halves")
+        assert meta == [(str(major),), (str(minor + 1),)]
         newer.close_ledger()
         older.close_ledger()
 

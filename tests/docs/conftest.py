@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.docs.pages import TUTORIAL, starting_point
+from tests.docs.pages import TUTORIAL, source, starting_point
 from tests.docs.project import ALL_IN_POSTGRES, IN_POSTGRES, STARTING_POINTS, Project, make_tools, prepared
 from tests.docs.warm import WarmCommand
 
@@ -47,6 +48,8 @@ def server() -> Iterator[Any]:
 def project(
     request: pytest.FixtureRequest, page: Path, tmp_path: Path, tools: Path, warm: WarmCommand
 ) -> Iterator[Project]:
+    if "\n$ curl " in source(page) and shutil.which("curl") is None:
+        pytest.skip("curl is not installed")
     start, folder = starting_point(page), tmp_path / "project"
     if start.endswith((IN_POSTGRES, ALL_IN_POSTGRES)):
         made = _on_a_server(request.getfixturevalue("server"), start, folder, tools, warm)

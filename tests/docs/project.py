@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
 import tomllib
@@ -23,8 +24,10 @@ from undrift.control import open_plane
 from undrift.domain.migration import Phase
 
 #: Commands that a page may run; what is not among them needs a reason why it is not run.
-ALLOWED = frozenset({"undrift", "python", "cat", "head", "grep", "echo"})
+ALLOWED = frozenset({"undrift", "python", "cat", "head", "grep", "echo", "curl"})
 PATIENCE_S = 120
+#: Where a server listens as it comes; on the machine of a test that port may be taken.
+PORT = "8750"
 #: What only a shell understands.
 SHELL = frozenset("|<>$&;")
 #: Nobody waits for a poll of a second in a test.
@@ -105,6 +108,8 @@ class Project:
             "COMPANY_KEY": "secret",
             **(database.environment if database else {}),
         }
+        self._port = _free_port()
+        self._running: list[subprocess.Popen[str]] = []
         self._interpreter: subprocess.Popen[str] | None = None
         self._printed = ""
 
@@ -142,14 +147,37 @@ class Project:
                 assert not difference(block.text, self._printed, ""), f"{block.where}: {self._printed}"
 
     def close(self) -> None:
-        """End the interpreter, and drop the database."""
+        """End the interpreter and what runs in the background, and drop the database."""
+        for process in self._running:
+            process.terminate()
+            process.communicate(timeout=PATIENCE_S)
         if self._interpreter is not None:
             self._interpreter.kill()
             self._interpreter.communicate()
         if self._database is not None:
             self._database.close()
 
+    def _begin(self, block: Block) -> None:
+        """Start the command of a block, which goes on to the end of the page, and wait for what it says."""
+        ((command, shown),) = _commands(block)
+        assert command == "undrift serve", f"{block.where}: nobody knows how to run `{command}` in the background"
+        process = subprocess.Popen(
+            [*command.split(), "--port", self._port],
+            cwd=self._folder,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self._running.append(process)
+        assert process.stdout is not None
+        wrong = difference(shown, process.stdout.readline().replace(self._port, PORT), "")
+        assert not wrong, f"{block.where}: $ {command}\n{wrong}"
+
     def _commands(self, block: Block) -> None:
+        if "in background" in block.notes:
+            self._begin(block)
+            return
         last = 0
         for command, shown in _commands(block):
             if command == "echo $?":
@@ -167,6 +195,7 @@ class Project:
 
     def _run(self, command: str) -> Done:
         """Run a command; one that needs no shell by the warm process, if there is one."""
+        command = command.replace(f"127.0.0.1:{PORT}", f"127.0.0.1:{self._port}")
         words = shlex.split(command)
         if self._warm is not None and words[0] == "undrift" and not set(command) & SHELL:
             return self._warm.run(words[1:], folder=self._folder, environment=self._environment)
@@ -212,6 +241,12 @@ class Project:
     def _settings(self, block: Block) -> None:
         """Check settings in the interpreter: they may name functions that are imported."""
         self._ask(block.where, 1, f"from tests.docs.settings import check\ncheck({block.text!r})")
+
+
+def _free_port() -> str:
+    with socket.socket() as it:
+        it.bind(("127.0.0.1", 0))
+        return str(it.getsockname()[1])
 
 
 def make_tools(folder: Path) -> Path:

@@ -31,10 +31,10 @@ from undrift.errors import (
     BadArgument,
     CollectionMissing,
     FieldInUse,
-    LedgerUnusable,
     MissingExtra,
     StoreRejected,
     StoreUnavailable,
+    StoreUnusable,
 )
 from undrift.testing.stores.samples import assert_same, ids_of, numbered, record, records, unit_vectors
 
@@ -595,9 +595,10 @@ def test_a_damaged_file_is_named(store: SqliteVecStore, path: Path) -> None:
     content = path.read_bytes()
     path.write_bytes(content[:4096] + b"\xff" * (len(content) - 4096))
 
-    with pytest.raises(LedgerUnusable, match="damaged"):
+    with pytest.raises(StoreUnusable, match=r"^store .*vectors\.db is damaged") as refused:
         store.scan(FIELD, limit=1000)
-    with pytest.raises(LedgerUnusable):
+    assert refused.value.hint.startswith("move it away and restore a backup: mv ")
+    with pytest.raises(StoreUnusable):
         store.upsert(FIELD, records(["a"], D))
 
 

@@ -39,7 +39,14 @@ class Step:
 
 
 #: Every step, in order. A step that was released is never changed.
-STEPS = (Step(version=(1, 0), scripts=("tables.sql", "functions.sql", "writers.sql")),)
+STEPS = (
+    Step(version=(1, 0), scripts=("tables.sql", "functions.sql", "writers.sql")),
+    Step(
+        version=(1, 1),
+        sql='CREATE TABLE undrift.bookmark (migration text COLLATE "C" NOT NULL, name text COLLATE "C" NOT NULL, '
+        "content text NOT NULL, PRIMARY KEY (migration, name)) WITH (fillfactor = 50)",
+    ),
+)
 
 
 def prepare(connection: Any, address: Address) -> None:
