@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import backfill, fairness, imports, migration_latency, search, verify, write
+from benchmarks import backfill, fairness, imports, migration_latency, pgvector, search, verify, write
 from benchmarks.__main__ import BENCHMARKS, main
 from benchmarks.measuring import Judged, Row, Target, in_turns
 from benchmarks.table import machine, rendered
@@ -35,6 +35,11 @@ TINY = [
     ),
     (imports, imports.Size(rounds=1), ["import undrift", "--help", "core installation"]),
     (fairness, fairness.Size(processes=(1, 2), seconds=0.1, rounds=1), ["1 process", "2 processes", "p99", "longest"]),
+    (
+        pgvector,
+        pgvector.Size(documents=100, rounds=1, queries=10, writes=3),
+        ["back-fill 100 documents", "beside COPY", "insert 64", "in one transaction", "search 100 documents"],
+    ),
 ]
 
 
