@@ -161,7 +161,9 @@ def work(actor: Actor) -> None:
         except ControlUnavailable:
             actor.pause(0.05)
             continue
-        worker = Worker(workshop=workshop, who=actor.name, sample=30, chunk_size=CHUNK_SIZE)
+        worker = Worker(
+            workshop=workshop, who=actor.name, sample=30, chunk_size=CHUNK_SIZE, on_progress=actor.status.over
+        )
         try:
             worker.run(lambda _: actor.stop)
         except UndriftError as error:

@@ -60,6 +60,8 @@ FAILPOINTS: dict[str, tuple[frozenset[str], str]] = {
     "after_hold": (frozenset({"ledger.hold"}), "after"),
     "before_drop": (frozenset({"store.drop"}), "before"),
     "after_drop": (frozenset({"store.drop"}), "after"),
+    "during_read": (frozenset({"store.search", "store.entries"}), "during"),
+    "after_read": (frozenset({"store.search", "store.entries"}), "after"),
 }
 #: The points that an actor of each role comes by.
 POINTS_OF = {
@@ -67,7 +69,7 @@ POINTS_OF = {
         "before_open during_open after_open before_send during_send after_send before_close during_close after_close "
         "after_join after_renew"
     ).split(),
-    "searcher": ["after_join", "after_renew"],
+    "searcher": ["after_join", "after_renew", "during_read", "during_read", "after_read"],
     "worker": (
         "after_claim before_clear after_clear before_send during_send after_send after_lay_out after_lease before_publish "
         "after_publish during_publish before_published after_published during_reap before_verified before_phase "

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 
 from tests.torture.stage import Stage
 
+#: Whoever is to die at a named point and has not come by it for so long dies anywhere, in seconds.
+_POINT_S = 3.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wrath:
@@ -19,11 +22,15 @@ class Wrath:
         kills_per_s: kills from outside, beside those at named points.
         failpoints: the share of lives that are to end, or to stand still, at a named point.
         pace_s: mean time between two acts of another kind.
+        seconds: after so long it rests, and what is not over has to come to its end.
+        kills: it rests only after so many, also when the story is over before.
     """
 
-    kills_per_s: float = 4.0
-    failpoints: float = 0.5
+    kills_per_s: float = 12.0
+    failpoints: float = 0.6
     pace_s: float = 0.7
+    seconds: float = 60.0
+    kills: int = 0
 
 
 class Nemesis:
@@ -82,8 +89,18 @@ class Nemesis:
         return self._chance.choice(names) if names else None
 
     def _kill(self) -> None:
+        """Kill somebody who has done something: whoever dies at birth proves little, and on a busy machine all would.
+
+        Whoever has a point to die at is given time to get there.
+        """
         name = self._victim()
-        if name is not None:
+        if name is None:
+            return
+        life = self._stage.living[name]
+        age_s = time.monotonic() - life.began
+        if self._chance.random() < 0.1 or (
+            self._stage.has_acted(life) and (life.script.get("failpoint") is None or age_s > _POINT_S)
+        ):
             self._stage.kill(name, "at random")
 
     def _stop_shortly(self) -> None:

@@ -8,7 +8,7 @@ import shutil
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,10 @@ from tests.torture.actors import KEYS
 from tests.torture.nemesis import Nemesis, Wrath
 from tests.torture.nursery import Nursery
 from tests.torture.stage import Stage
-from tests.torture.story import story
+from tests.torture.story import Story, story
 from tests.torture.worlds import MODELS, World
 
-#: How long a story may take under the nemesis, and after it, in seconds.
-DISTURBED_S = 60.0
+#: How long a story may take after the nemesis, in seconds.
 CALM_S = 60.0
 WRITERS, SEARCHERS, WORKERS = 4, 2, 2
 
@@ -43,26 +42,43 @@ class Outcome:
     stories: list[tuple[str, ...]] = field(default_factory=list)
 
 
-def play_round(world: World, nursery: Nursery, seed: int, wrath: Wrath | None = None) -> Outcome:
-    """Play one round in a world; the first one begins with the documents."""
+def play_round(
+    world: World,
+    nursery: Nursery,
+    seed: int,
+    wrath: Wrath | None = None,
+    *,
+    told: Story | None = None,
+    before_comparison: Callable[[Path], None] = lambda _: None,
+) -> Outcome:
+    """Play one round in a world; the first one begins with the documents.
+
+    Args:
+        world: the collection and what is around it.
+        nursery: who starts processes.
+        seed: chooses everything that is chosen.
+        wrath: how hard it is.
+        told: the story; by default the seed chooses it.
+        before_comparison: called with the folder of the histories when everybody is at rest.
+    """
     chance = random.Random(seed)
     wrath = wrath or Wrath()
     outcome = Outcome(seed=seed)
     if world.rounds == 0:
         _load(world, nursery, chance, outcome)
-    told = story(chance, MODELS[(MODELS.index(_serving(world)) + 1) % len(MODELS)])
+    told = told or story(chance, MODELS[(MODELS.index(_serving(world)) + 1) % len(MODELS)])
     for goals in (told.way, told.end):
         if outcome.violations:
             break
         outcome.stories.append(goals)
-        _section(world, nursery, chance, goals, wrath, outcome)
+        _section(world, nursery, chance, goals, wrath, outcome, before_comparison)
     world.rounds += 1
     outcome.figures["rounds"] += 1
     return outcome
 
 
 def _load(world: World, nursery: Nursery, chance: random.Random, outcome: Outcome) -> None:
-    stage = Stage(world, nursery, chance, failpoints=0.0)
+    stage = Stage(world, nursery, chance)
     (world.folder / "before").write_text(json.dumps({"state": {}, "epoch": 0, "space": "", "model": MODELS[0]}))
     histories = _histories(world)
     stage.start("loader", calm=True, role="loader", histories=str(histories))
@@ -73,7 +89,13 @@ def _load(world: World, nursery: Nursery, chance: random.Random, outcome: Outcom
 
 
 def _section(
-    world: World, nursery: Nursery, chance: random.Random, goals: Sequence[str], wrath: Wrath, outcome: Outcome
+    world: World,
+    nursery: Nursery,
+    chance: random.Random,
+    goals: Sequence[str],
+    wrath: Wrath,
+    outcome: Outcome,
+    before_comparison: Callable[[Path], None],
 ) -> None:
     """Let everybody act until the goals are reached, with the nemesis among them; then compare."""
     stage = Stage(world, nursery, chance, failpoints=wrath.failpoints)
@@ -87,22 +109,22 @@ def _section(
             histories=str(histories),
             first=number * share,
             share=2 * share,
-            pause_s=0.03,
+            pause_s=0.01,
         )
     for number in range(SEARCHERS):
-        stage.start(f"searcher-{number}", role="searcher", histories=str(histories), pause_s=0.03)
+        stage.start(f"searcher-{number}", role="searcher", histories=str(histories), pause_s=0.02)
     for number in range(WORKERS):
         stage.start(f"worker-{number}", role="worker", histories=str(histories))
     operators = [f"coordinator-{number}" for number in range(2 if chance.random() < 0.15 else 1)]
     for name in operators:
         stage.start(name, role="coordinator", histories=str(histories), goals=list(goals), section=section)
     nemesis = Nemesis(stage, chance, wrath)
-    end = time.monotonic() + DISTURBED_S
+    end = time.monotonic() + wrath.seconds
 
     def told() -> bool:
         return all(name in stage.finished for name in operators)
 
-    while not told() and time.monotonic() < end:
+    while (not told() or stage.figures["kills"] < wrath.kills) and time.monotonic() < end:
         nemesis.act()
         stage.attend()
         time.sleep(0.01)
@@ -117,6 +139,7 @@ def _section(
     if world.server is not None:
         # What a request of a dead process still does on the server, it does within the fence horizon.
         time.sleep(0.5)
+    before_comparison(histories)
     stage.start("steward", calm=True, role="worker", histories=str(histories))
     _audit(world, stage, histories, outcome, examined=True)
     stage.end(["steward"])

@@ -54,7 +54,7 @@ class Life:
 class Stage:
     """Starts actors, and takes note of how they end."""
 
-    def __init__(self, world: World, nursery: Nursery, chance: random.Random, *, failpoints: float) -> None:
+    def __init__(self, world: World, nursery: Nursery, chance: random.Random, *, failpoints: float = 0.0) -> None:
         """Begin with nobody.
 
         Args:
@@ -152,6 +152,10 @@ class Stage:
         self.nursery.signal(life.pid, signal.SIGSTOP)
         return True
 
+    def has_acted(self, life: Life) -> bool:
+        """Whether an actor has done something in this life."""
+        return bool(life.pid) and self._read_status(life)[1] != 0
+
     def let_go_on(self) -> None:
         """Let everybody go on who stands still."""
         for life in self.living.values():
@@ -245,15 +249,17 @@ class Stage:
             self.start(life.name, **self.cast[life.name])
 
     def _failpoint(self, role: str) -> dict[str, Any] | None:
-        if self.chance.random() > self.failpoints:
+        # A worker or an operator has more to do in one life than a writer, and is to get there now and then.
+        share = self.failpoints if role in ("writer", "searcher") else self.failpoints * 0.8
+        if self.chance.random() > share:
             return None
         name = self.chance.choice(POINTS_OF[role])
         calls, side = FAILPOINTS[name]
         kill = side == "during" or self.chance.random() < 0.85
-        often = bool(calls & {"ledger.claim", "ledger.renew", "ledger.reap"}) or role == "writer"
+        often = bool(calls & {"ledger.claim", "ledger.reap"}) or role in ("writer", "searcher")
         return {
             "name": name,
-            "skip": self.chance.randrange(12) if often else self.chance.randrange(2),
+            "skip": 0 if name == "after_join" else self.chance.randrange(6 if often else 2),
             "number": int(signal.SIGKILL if kill else signal.SIGSTOP),
             "delay_s": self.chance.expovariate(1 / 0.002) if side == "during" else 0.0,
         }
