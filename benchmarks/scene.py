@@ -18,7 +18,7 @@ from undrift.domain.route import VectorField
 ALIAS = "kb"
 _STORE = "vectors.db"
 _CONFIGURATION = """
-ledger = "sqlite:///{ledger}"
+ledger = "{ledger}"
 
 [stores.main]
 url = "sqlite-vec:{store}"
@@ -91,7 +91,12 @@ class Scene:
 
 
 def prepare(
-    folder: Path, documents: Iterable[undrift.Document], *, model: str = "old", one_file: bool = False
+    folder: Path,
+    documents: Iterable[undrift.Document],
+    *,
+    model: str = "old",
+    one_file: bool = False,
+    ledger: str = "sqlite:///undrift.db",
 ) -> Scene:
     """Make a scene.
 
@@ -100,10 +105,15 @@ def prepare(
         documents: what the collection begins with.
         model: the model it begins with.
         one_file: whether the ledger lies in the file of the vectors.
+        ledger: where it is otherwise.
     """
     folder.mkdir(parents=True)
     text = _CONFIGURATION.format(
-        ledger=_STORE if one_file else "undrift.db", store=_STORE, dimensions=DIMENSIONS, alias=ALIAS, model=model
+        ledger=f"sqlite:///{_STORE}" if one_file else ledger,
+        store=_STORE,
+        dimensions=DIMENSIONS,
+        alias=ALIAS,
+        model=model,
     )
     (folder / "undrift.toml").write_text(text, encoding="utf-8")
     scene = Scene(folder=folder)
