@@ -21,7 +21,7 @@ _CONFIGURATION = """
 ledger = "{ledger}"
 
 [stores.main]
-url = "sqlite-vec:{store}"
+url = "{store}"
 
 [models.old]
 provider = "callable"
@@ -96,7 +96,8 @@ def prepare(
     *,
     model: str = "old",
     one_file: bool = False,
-    ledger: str = "sqlite:///undrift.db",
+    ledger: str = "",
+    store: str = "",
 ) -> Scene:
     """Make a scene.
 
@@ -105,12 +106,13 @@ def prepare(
         documents: what the collection begins with.
         model: the model it begins with.
         one_file: whether the ledger lies in the file of the vectors.
-        ledger: where it is otherwise.
+        ledger: its address, where it is not a file.
+        store: its address, where it is not a file.
     """
     folder.mkdir(parents=True)
     text = _CONFIGURATION.format(
-        ledger=f"sqlite:///{_STORE}" if one_file else ledger,
-        store=_STORE,
+        ledger=ledger or f"sqlite:///{_STORE if one_file else 'undrift.db'}",
+        store=store or f"sqlite-vec:{_STORE}",
         dimensions=DIMENSIONS,
         alias=ALIAS,
         model=model,

@@ -12,6 +12,13 @@ import undrift
 from undrift.migrate import compare
 
 
+def say(line: str) -> None:
+    """Say a line, and wait until it was heard."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+    sys.stdin.readline()
+
+
 def main(config: str, verb: str, page: int) -> None:
     compare.PAGE = page
     plane = undrift.open(config)
@@ -19,12 +26,10 @@ def main(config: str, verb: str, page: int) -> None:
 
     def told(alias: Any, name: str, content: Any) -> None:
         if name.endswith(".run"):
-            print(f"before {content['compared'] if content else 'end'}", flush=True)
-            sys.stdin.readline()
+            say(f"before {content['compared'] if content else 'end'}")
         save(alias, name, content)
         if name.endswith(".run"):
-            print(f"after {content['compared'] if content else 'end'}", flush=True)
-            sys.stdin.readline()
+            say(f"after {content['compared'] if content else 'end'}")
 
     plane.ledger.save_bookmark = told  # type: ignore[method-assign]
     if verb == "verify":
