@@ -26,7 +26,7 @@ from undrift.errors import (
 from undrift.migrate.backfill import CHUNK_SIZE, carry_chunk, lay_out
 from undrift.migrate.gates import is_close
 from undrift.migrate.runner import Runner
-from undrift.migrate.sync import carry_dirty
+from undrift.migrate.sync import BATCH, carry_dirty
 from undrift.migrate.verify import SAMPLE, verify
 from undrift.migrate.workshop import Workshop
 
@@ -34,6 +34,8 @@ from undrift.migrate.workshop import Workshop
 _BURY_S = 1.0
 #: Wait when there is nothing to do, in seconds.
 _IDLE_S = 0.1
+#: Most full batches of dirty documents that are carried before the migration is brought on by a step.
+_BATCHES_IN_A_ROW = 8
 #: Longest wait after a failure, in seconds.
 _MAX_BACKOFF_S = 30.0
 
@@ -67,6 +69,7 @@ class Worker:
     sample: int = SAMPLE
     chunk_size: int = CHUNK_SIZE
     _failures: int = 0
+    _batches: int = 0
     _buried_at: float = float("-inf")
 
     def run(self, until: Callable[[Migration | None], bool]) -> None:
@@ -113,7 +116,7 @@ class Worker:
             return Tick.IDLE
         self._take_over()
         # Documents that were touched come before the back-fill: writers may wait for them.
-        if migration.phase in SYNCING and carry_dirty(self.workshop):
+        if migration.phase in SYNCING and self._carry():
             return Tick.WORKED
         if migration.run_status is RunStatus.PAUSED:
             return Tick.IDLE
@@ -128,6 +131,18 @@ class Worker:
                 return self._verify(migration)
             case _:
                 return Tick.IDLE
+
+    def _carry(self) -> bool:
+        """Carry dirty documents over, unless it is the turn of what else there is to do.
+
+        Where somebody writes without a pause, there are always some; they must not keep the rest from ever being done.
+        """
+        if self._batches == _BATCHES_IN_A_ROW:
+            self._batches = 0
+            return False
+        carried = carry_dirty(self.workshop)
+        self._batches = self._batches + 1 if carried == BATCH else _BATCHES_IN_A_ROW if carried else 0
+        return carried > 0
 
     def _take_over(self) -> None:
         """Free what dead processes and late operations hold."""
