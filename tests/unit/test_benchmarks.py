@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import backfill, fairness, imports, migration_latency, pgvector, search, verify, write
+from benchmarks import backfill, fairness, fixed_costs, imports, migration_latency, pgvector, search, verify, write
 from benchmarks.__main__ import BENCHMARKS, main
 from benchmarks.measuring import Judged, Row, Target, in_turns
 from benchmarks.table import machine, rendered
@@ -25,6 +25,11 @@ TINY = [
         write,
         write.Size(documents=100, writes=3),
         ["insert 64", "replace 64", "the same tables", "vec0 as it comes", "by wordllama"],
+    ),
+    (
+        fixed_costs,
+        fixed_costs.Size(documents=100, searches=5, writes=2),
+        ["search 100 documents", "insert 64", "replace 64", "processor time", "added for each"],
     ),
     (backfill, backfill.Size(documents=(50, 300), rounds=1, texts=20), ["bulk load", "peak memory", "wordllama"]),
     (verify, verify.Size(documents=100, rounds=1), ["verify 100 documents"]),
