@@ -24,9 +24,7 @@ from undrift.testing.clock import VirtualClock
 HERE = VectorField(store="main", collection="here", space=SpaceId("here-2-0"))
 THERE = VectorField(store="main", collection="there", space=SpaceId("there-2-0"))
 ROUTE = Route(alias=AliasName("kb"), epoch=2, mode=Mode.JOURNAL, serving=HERE, follower=THERE)
-IDS = st.sets(
-    st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), min_size=1, max_size=3), max_size=25
-)
+IDS = st.sets(st.text("abzä𐀀", min_size=1, max_size=3), max_size=25)
 
 
 def entry(
