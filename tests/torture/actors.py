@@ -56,7 +56,7 @@ class Actor:
         faults = Point(self.status, failpoint, self._mark)
         clock = JumpingClock(self.status, random.Random(script["seed"] + 1), jumps=bool(script.get("jumps")))
         config = load(self.folder / "undrift.toml")
-        plugins = TorturedPlugins(config, clock, faults, busy_s=script["busy_s"])
+        plugins = TorturedPlugins(config, clock, faults, busy_s=script["busy_s"], write_s=script["write_s"])
         self.plane = ControlPlane(config, role=script["role"], clock=clock, plugins=plugins)
 
     def alias(self) -> Alias | None:

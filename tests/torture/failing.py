@@ -254,10 +254,10 @@ class JumpingClock(SystemClock):
 class TorturedPlugins(Plugins):
     """The adapters of the configuration, with failpoints around them and short waits for locks."""
 
-    def __init__(self, config: Config, clock: SystemClock, faults: Faults, *, busy_s: float) -> None:
+    def __init__(self, config: Config, clock: SystemClock, faults: Faults, *, busy_s: float, write_s: float) -> None:
         super().__init__(config, clock)
         self._faults = faults
-        self._busy_s = busy_s
+        self._busy_s, self._write_s = busy_s, write_s
         self._surrounded: dict[str, VectorStore] = {}
 
     def ledger(self) -> Ledger:
@@ -265,11 +265,16 @@ class TorturedPlugins(Plugins):
 
     def store(self, name: str) -> VectorStore:
         if name not in self._surrounded:
-            self._surrounded[name] = self._faults.store(super().store(name))
+            store = super().store(name)
+            if store.capabilities.name == "pgvector":
+                from undrift.adapters.stores.pgvector import session
+
+                session._WRITE_S = self._write_s  # type: ignore[assignment]
+            self._surrounded[name] = self._faults.store(store)
         return self._surrounded[name]
 
     def _database(self, path: Path) -> Any:
-        # The longest wait for a lock belongs to the fence horizon, which is short here.
+        # The longest wait for a lock belongs to the fence horizon, which is short here; so does a server's longest work.
         if path not in self._databases:
             self._databases[path] = Database(path, busy_s=self._busy_s)
         return self._databases[path]

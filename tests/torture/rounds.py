@@ -150,9 +150,7 @@ def _section(
             stage.violations.append(f"the story {list(goals)} does not come to its end: {_errors(histories)}")
     stage.end([name for name in stage.cast if not name.startswith("worker")])
     stage.end([name for name in stage.cast if name.startswith("worker")])
-    if world.server is not None:
-        # What a request of a dead process still does on the server, it does within the fence horizon.
-        time.sleep(0.5)
+    time.sleep(world.kind.rest_s)
     before_comparison(histories)
     stage.start("steward", calm=True, role="worker", histories=str(histories))
     _audit(world, stage, histories, outcome, examined=True)
