@@ -1,6 +1,6 @@
 # Every word a developer needs; `make` alone explains them. Nothing but make and Python 3.11+ (with pip and venv) is expected.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint rules format types imports bench lock clean
+.PHONY: help demo test lint rules format types imports bench torture lock clean
 
 ARGS ?=
 # The tests of one file stay in one process, so that what they share is made once.
@@ -32,7 +32,7 @@ MADE_OF := printf '%s\n' "$(CURDIR)" "$(PYTHON)"
 $(shell [ "$$(cat $(VENV)/.base 2>/dev/null)" = "$$($(MADE_OF))" ] && $(BIN)/python -c '' 2>/dev/null || rm -f $(VENV)/.base)
 
 help: ## show these words
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.demo ## migrate a real collection under live traffic on the embedded store, and show it
 	@$(BIN)/undrift demo $(ARGS)
@@ -56,6 +56,9 @@ imports: $(VENV)/.dev
 
 bench: $(VENV)/.dev ## measure what the product promises (ARGS is handed on)
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+torture: $(VENV)/.dev ## kill and disturb real processes, and compare (ARGS='--kills 10000 --seed N'; again: it goes on counting)
+	@$(BIN)/python -m tests.torture $(ARGS)
 
 # demo.txt is a part of dev.txt, so one environment can hold both.
 lock: COMPILE = $(UV) compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command 'make lock' $(ARGS)
