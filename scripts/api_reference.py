@@ -13,10 +13,12 @@ from typing import Any
 import undrift
 from scripts.docstrings import one_line, parsed
 from undrift import aio
+from undrift.control.comparing import Comparing
 from undrift.control.crew import Crew
 from undrift.control.documents import Documents
 from undrift.control.evidence import Evidence
 from undrift.control.migrations import Migrations
+from undrift.control.selftest import Selftest
 from undrift.control.status import Status
 from undrift.control.wiring import Wiring
 from undrift.domain.record import Document, Hit, Hits, Receipt
@@ -56,8 +58,10 @@ VERBS: tuple[tuple[type, tuple[str, ...]], ...] = (
     (Status, ("status",)),
     (
         Migrations,
-        ("pause", "resume", "tune", "verify", "plan_cutover", "cutover", "rollback", "complete", "cancel"),
+        ("pause", "resume", "tune", "plan_cutover", "cutover", "rollback", "complete", "cancel"),
     ),
+    (Comparing, ("verify", "reconcile", "adopt")),
+    (Selftest, ("selftest",)),
     (Evidence, ("import_golden", "golden_sets", "run_golden", "doctor")),
     (Wiring, ("store_of", "door_of", "close")),
 )

@@ -20,17 +20,26 @@ from undrift.errors import BadConfig
 DEFAULT_FILE = "undrift.toml"
 _PREFIX = "UNDRIFT_"
 #: Variables of ours that are not keys of the file.
-_NOT_KEYS = frozenset({"UNDRIFT_CONFIG"})
+_NOT_KEYS = frozenset({"UNDRIFT_CONFIG", "UNDRIFT_TOKEN"})
 
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class StoreSettings(_Strict):
-    """Where vectors are kept."""
+class StoreSettings(BaseModel):
+    """Where vectors are kept; keys beyond these go to the store's adapter, which refuses those it does not know."""
 
-    url: str = Field(description="`sqlite-vec:PATH` (embedded) or `memory:NAME` (this process only)")
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    url: str = Field(
+        description="`sqlite-vec:PATH` (embedded), `pgvector://USER@HOST:PORT/DATABASE` or `memory:NAME` (this process)"
+    )
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The keys for the store's adapter."""
+        return dict(self.model_extra or {})
 
 
 class ModelSettings(BaseModel):
@@ -60,6 +69,10 @@ class AliasSettings(_Strict):
     mirror: Literal["journal", "inline"] = Field(
         default="journal", description="`inline`: a write also waits until the other field has it"
     )
+    reconcile: Literal["suspected", "always"] = Field(
+        default="suspected",
+        description="when a cutover wants two scans for writes past undrift: `suspected` or `always`",
+    )
 
 
 class TimingSettings(_Strict):
@@ -79,6 +92,16 @@ class TimingSettings(_Strict):
         return Timing(**self.model_dump())
 
 
+class ServerSettings(_Strict):
+    """Where `undrift serve` listens."""
+
+    host: str = Field(default="127.0.0.1", description="another than this machine's own wants a token")
+    port: int = Field(default=8750, ge=0, le=65535, description="0 for any that is free")
+    token_file: Path | None = Field(
+        default=None, description="file that holds what callers have to show; `$UNDRIFT_TOKEN` wins"
+    )
+
+
 class Settings(_Strict):
     """Everything that can be configured."""
 
@@ -89,6 +112,7 @@ class Settings(_Strict):
     models: dict[str, ModelSettings] = Field(default_factory=dict)
     aliases: dict[str, AliasSettings] = Field(default_factory=dict)
     timing: TimingSettings = Field(default_factory=TimingSettings)
+    server: ServerSettings = Field(default_factory=ServerSettings)
 
 
 class Config:
@@ -143,15 +167,24 @@ class Config:
     def secret(self, model: ModelSettings, default_env: str = "") -> str | None:
         """Return a model's key from its file or the environment; it is kept nowhere else."""
         if model.api_key_file is not None:
-            try:
-                return self.resolve(str(model.api_key_file)).read_text(encoding="utf-8").strip()
-            except OSError as error:
-                raise BadConfig(f"the key file {model.api_key_file} cannot be read", str(error)) from error
+            return self._read_secret("key", model.api_key_file)
         name = model.api_key_env or default_env
         value = os.environ.get(name) if name else None
         if value is None and model.api_key_env:
             raise BadConfig(f"environment variable {name} is not set", hint=f"export {name}=…")
         return value
+
+    def token(self) -> str | None:
+        """Return what callers of the server have to show: from the environment, or from its file."""
+        given = os.environ.get("UNDRIFT_TOKEN")
+        file = self.settings.server.token_file
+        return given if given or file is None else self._read_secret("token", file)
+
+    def _read_secret(self, what: str, file: Path) -> str:
+        try:
+            return self.resolve(str(file)).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise BadConfig(f"the {what} file {file} cannot be read", str(error)) from error
 
 
 def file_named(path: str | Path | None = None) -> Path:

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import click
 
 from undrift import __version__
-from undrift.cli import demo, documents, golden, migrations, models, setup, traffic
+from undrift.cli import comparing, demo, documents, golden, migrations, models, serving, setup, traffic
 from undrift.cli.session import Session, Verbs
 from undrift.errors import BadArgument, UndriftError
 
@@ -31,14 +31,18 @@ SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
             migrations.pause,
             migrations.resume,
             migrations.tune,
-            traffic.verify,
+            comparing.verify,
+            comparing.reconcile,
+            comparing.adopt,
             traffic.cutover,
             traffic.rollback,
             traffic.complete,
             traffic.cancel,
+            comparing.selftest,
         ),
     ),
     ("Quality", (golden.golden,)),
+    ("Other programs", (serving.serve,)),
 )
 #: What a shell calls a process that was ended by Ctrl-C.
 _INTERRUPTED = 130

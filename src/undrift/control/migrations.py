@@ -6,7 +6,6 @@ import getpass
 import re
 import uuid
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import Any
 
 from undrift.control.documents import Documents
@@ -23,7 +22,7 @@ from undrift.migrate.preflight import as_money, require_fit, survey
 from undrift.migrate.runner import Runner
 from undrift.migrate.steps import OnWait
 from undrift.migrate.sync import carry_dirty
-from undrift.migrate.verify import SAMPLE, verify
+from undrift.migrate.verify import SAMPLE
 from undrift.migrate.workshop import Workshop
 
 #: What an operator can change while a migration runs.
@@ -108,11 +107,14 @@ class Migrations(Documents, Status):
         state = self.ledger.alias(AliasName(name))
         running = state.migration if state else None
         if running is not None and not running.is_final:
-            if running.target_model == to:
+            if running.target_model == to and not running.is_selftest:
                 return running
+            what = "a selftest" if running.is_selftest else f"a migration to {running.target_model}"
             raise StaleRoute(
-                f"alias {name} has a migration to {running.target_model} already, in phase {running.phase.value}",
-                hint=f"undrift status {name}",
+                f"alias {name} has {what} already, in phase {running.phase.value}",
+                hint=f"undrift selftest {name}, or undrift cancel {name} --drop"
+                if running.is_selftest
+                else f"undrift status {name}",
             )
         alias, door, target = self._aim(name, to)
         if door.limits.paid and budget_usd is None and budget_tokens is None and not unlimited:
@@ -183,24 +185,6 @@ class Migrations(Documents, Status):
         tokens = budget["budget_tokens"]
         self.ledger.set_budget(migration.id, tokens=None if tokens is None else int(tokens), usd=budget["budget_usd"])
         return self.status(name)
-
-    def verify(
-        self,
-        name: str,
-        *,
-        sample: int = SAMPLE,
-        on_progress: Callable[[int], None] = _silent,
-        on_wait: OnWait = _silent,
-    ) -> dict[str, Any]:
-        """Compare both fields now, after carrying over what is dirty; returns the report in its JSON shape."""
-        workshop = self.workshop(AliasName(name))
-        self._settle(workshop, is_close, on_wait)
-        report = verify(workshop, sample=sample, on_progress=on_progress, carry=lambda: carry_dirty(workshop))
-        migration = workshop.state().migration
-        if migration is not None and migration.phase is Phase.VERIFY and report.verdict is Verdict.PASS:
-            with suppress(StaleRoute):
-                Runner(workshop=workshop, who=self._who()).enter(Phase.READY, was=Phase.VERIFY)
-        return report.as_dict()
 
     def plan_cutover(
         self, name: str, *, freeze_s: float | None = None, accept_quarantine: bool = False

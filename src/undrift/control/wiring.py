@@ -131,6 +131,7 @@ class Wiring:
     def workshop(self, alias: AliasName) -> Workshop:
         """Return the means to work on an alias's migration, as a registered client."""
         route = self.router.join(alias)
+        configured = self.config.settings.aliases.get(alias)
         return Workshop(
             alias=alias,
             me=self.router.client,
@@ -142,6 +143,7 @@ class Wiring:
             timing=self.timing,
             settle_s=self.settle_s(route.serving),
             processes=self.processes,
+            always_reconcile=configured is not None and configured.reconcile == "always",
         )
 
     def settle_s(self, field: VectorField) -> float:

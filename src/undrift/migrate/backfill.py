@@ -10,6 +10,7 @@ from undrift.domain.migration import Migration
 from undrift.domain.record import DocumentId, Entry, Record
 from undrift.errors import UndriftError
 from undrift.migrate.carry import Made, make_records, write_all
+from undrift.migrate.reconcile import suspect
 from undrift.migrate.workshop import Workshop
 from undrift.ports.store import Part, SupportsInsertAbsent
 
@@ -78,6 +79,7 @@ def carry_chunk(workshop: Workshop, migration: Migration) -> int | None:
     if failures:
         ledger.quarantine(workshop.alias, failures)
     ledger.published(workshop.alias, chunk, owner=workshop.me)
+    suspect(workshop, made.untagged, "the back-fill")
     workshop.door_of(migration.target.space).published([record.tag.content for record in made.records])
     return chunk.count
 

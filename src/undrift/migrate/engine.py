@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
 
+from undrift.domain.checkpoint import Progress
 from undrift.domain.gate import Verdict
 from undrift.domain.migration import SYNCING, Migration, Phase, RunStatus
 from undrift.domain.plan import plan_start
@@ -190,7 +191,12 @@ class Worker:
     def _verify(self, migration: Migration) -> Tick:
         if not self._coordinates(migration):
             return Tick.IDLE
-        report = verify(self.workshop, sample=self.sample, carry=lambda: carry_dirty(self.workshop))
+        report = verify(
+            self.workshop,
+            sample=self.sample,
+            carry=lambda: carry_dirty(self.workshop),
+            on_progress=lambda progress: self._compared(migration, progress),
+        )
         if not report.is_faithful:
             raise ModelChanged(
                 f"vectors stored for {migration.target.space} are not what model {migration.target_model} gives "
@@ -201,6 +207,11 @@ class Worker:
         self._runner().enter(Phase.READY if report.verdict is Verdict.PASS else Phase.CATCHUP, was=Phase.VERIFY)
         self.workshop.ledger.yield_coordination(migration.id, owner=self.workshop.me)
         return Tick.WORKED
+
+    def _compared(self, migration: Migration, progress: Progress) -> None:
+        """Keep the coordinator's lease while a long comparison goes on; whoever takes it goes on from the bookmark."""
+        done = f"{progress.done} of {progress.total} documents to be compared"
+        self._wait_as_coordinator(migration, done)
 
     def _moved_on(self, migration: Migration | None) -> bool:
         """Whether the migration is not any more what it was when this worker looked, before it did what was refused."""

@@ -33,6 +33,7 @@ class Workshop:
         timing: how long leases last.
         settle_s: the fence horizon D: no request lands later than this after its deadline.
         processes: tells which other processes are dead for certain.
+        always_reconcile: whether a cutover wants two scans for writes past undrift, also when nobody is suspected.
     """
 
     alias: AliasName
@@ -45,6 +46,7 @@ class Workshop:
     timing: Timing
     settle_s: float
     processes: Processes
+    always_reconcile: bool = False
 
     def state(self) -> AliasState:
         """Read what the alias and its migration are now."""

@@ -13,21 +13,25 @@ from typing import Any, Protocol
 from undrift.domain.checkpoint import Chunk, Claim, Lag, Quarantined
 from undrift.domain.client import ClientId, ClientInfo
 from undrift.domain.event import Entered
-from undrift.domain.gate import VerificationReport
 from undrift.domain.migration import AliasState, Migration, MigrationId, Phase, RunStatus
 from undrift.domain.operation import OpenResult, OperationId
 from undrift.domain.record import DocumentId
-from undrift.domain.route import AliasName, Mode, Route, VectorField
+from undrift.domain.route import AliasName, FieldKey, Mode, Route, VectorField
 from undrift.domain.space import ProvenSpace, SpaceId
+from undrift.ports.proof import ProofLedger
 
 
-class Ledger(Protocol):
+class Ledger(ProofLedger, Protocol):
     """The control schema. Every method raises `ControlUnavailable` when the ledger cannot be read or written."""
 
     def transaction_with(self, store: object) -> AbstractContextManager[None] | None:
         """Return a context in which calls of this ledger and that store are one transaction; None if that cannot be.
 
         Leaving it by an exception undoes both.
+
+        Raises:
+            TransactionUndone: within it or at its end: it gave way to another one, and can be begun again.
+            OutcomeUnknown: at its end: whether both are committed is not known.
         """
         ...
 
@@ -215,12 +219,19 @@ class Ledger(Protocol):
         """Give claims back undone, to be tried again after a delay."""
         ...
 
-    def mark(self, alias: AliasName, keys: Sequence[DocumentId]) -> None:
-        """Make documents dirty from the serving field, to heal a difference; dirty ones stay as they are."""
+    def mark(self, alias: AliasName, keys: Sequence[DocumentId], *, source: FieldKey | None = None) -> None:
+        """Make documents dirty, to heal a difference; dirty ones stay as they are.
+
+        Their truth is in the serving field, or in `source` if it is named: writes to them wait until they are carried.
+        """
         ...
 
     def journal_state(self, alias: AliasName, keys: Iterable[DocumentId]) -> dict[DocumentId, tuple[bool, int]]:
         """Return for each touched key whether it is dirty, and its sequence."""
+        ...
+
+    def touched(self, alias: AliasName, *, after: int) -> int:
+        """Return how many documents were touched since the journal gave out a number."""
         ...
 
     def require_reconcile(self, alias: AliasName, reason: str, *, sequence: int) -> None:
@@ -249,8 +260,10 @@ class Ledger(Protocol):
         """Let documents out of quarantine, because they were carried over or are gone."""
         ...
 
-    def quarantined(self, alias: AliasName, *, limit: int = 1000) -> list[Quarantined]:
-        """Return documents in quarantine, by id."""
+    def quarantined(
+        self, alias: AliasName, *, limit: int = 1000, only: Sequence[DocumentId] | None = None
+    ) -> list[Quarantined]:
+        """Return documents in quarantine, by id; `only` restricts the choice to these keys."""
         ...
 
     def quarantined_count(self, alias: AliasName) -> int:
@@ -351,14 +364,6 @@ class Ledger(Protocol):
         ...
 
     # Evidence and memory
-
-    def save_verification(self, alias: AliasName, report: VerificationReport) -> None:
-        """Keep what a comparison found."""
-        ...
-
-    def verification(self, alias: AliasName) -> VerificationReport | None:
-        """Return the last comparison of the present migration."""
-        ...
 
     def tune(self, alias: AliasName, values: Mapping[str, str]) -> None:
         """Set the operator's live settings of an alias."""
