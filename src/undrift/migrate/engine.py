@@ -12,6 +12,7 @@ from undrift.domain.gate import Verdict
 from undrift.domain.migration import SYNCING, Migration, Phase, RunStatus
 from undrift.domain.plan import plan_start
 from undrift.errors import (
+    CollectionMissing,
     ConflictError,
     EmbedderRejected,
     LeaseLost,
@@ -91,9 +92,9 @@ class Worker:
                 done = Tick.IDLE
             except (UsageError, SpaceMismatch):
                 raise
-            except (RefusedError, EmbedderRejected) as error:
+            except (RefusedError, EmbedderRejected, CollectionMissing) as error:
                 if self._moved_on(migration):
-                    # Refused was what another process had done meanwhile: look again.
+                    # Refused was what another process had done meanwhile, or it has dropped the field: look again.
                     continue
                 self._halt(error)
                 raise
@@ -158,12 +159,17 @@ class Worker:
     def _begin(self, migration: Migration) -> Tick:
         if not self._coordinates(migration):
             return Tick.IDLE
+        state = self.workshop.state()
+        if _place(state.migration) != _place(migration):
+            # Others have begun it since this worker looked; what there is to do now is to be looked at again.
+            self.workshop.ledger.yield_coordination(migration.id, owner=self.workshop.me)
+            return Tick.WORKED
         runner = Runner(
             workshop=self.workshop,
             who=self.who,
             on_wait=lambda reason: self._wait_as_coordinator(migration, reason),
         )
-        runner.run(plan_start(self.workshop.state().route, migration))
+        runner.run(plan_start(state.route, migration))
         # DRAIN BEFORE BACKFILL: from here on nobody writes past the journal, so the source may be read.
         runner.enter(Phase.BACKFILL, was=Phase.JOURNALING)
         self.workshop.ledger.yield_coordination(migration.id, owner=self.workshop.me)
@@ -223,10 +229,9 @@ class Worker:
         self._wait_as_coordinator(migration, done)
 
     def _moved_on(self, migration: Migration | None) -> bool:
+        """Whether the migration is not any more what it was when this worker looked, before it did what was refused."""
         present = self.workshop.state().migration
-        if migration is None or present is None:
-            return False
-        return (present.id, present.phase) != (migration.id, migration.phase)
+        return _place(present) != _place(migration)
 
     def _coordinates(self, migration: Migration) -> bool:
         lease_s = self.workshop.timing.work_lease_s
@@ -257,3 +262,7 @@ class Worker:
             migration = self.workshop.migration()
             if migration.run_status is RunStatus.RUNNING:
                 self.workshop.ledger.save_run_status(migration.id, RunStatus.RUNNING, reason=reason, who=self.who)
+
+
+def _place(migration: Migration | None) -> tuple[str, Phase] | None:
+    return None if migration is None else (migration.id, migration.phase)
