@@ -17,6 +17,7 @@ from undrift.control.crew import Crew
 from undrift.control.documents import Documents
 from undrift.control.evidence import Evidence
 from undrift.control.migrations import Migrations
+from undrift.control.operations import Operations
 from undrift.control.status import Status
 from undrift.control.wiring import Wiring
 from undrift.domain.record import Document, Hit, Hits, Receipt
@@ -54,9 +55,10 @@ VERBS: tuple[tuple[type, tuple[str, ...]], ...] = (
     (Migrations, ("plan", "register", "work")),
     (Crew, ("work_all",)),
     (Status, ("status",)),
+    (Operations, ("pause", "resume", "panic", "panic_all", "tune")),
     (
         Migrations,
-        ("pause", "resume", "tune", "verify", "plan_cutover", "cutover", "rollback", "complete", "cancel"),
+        ("verify", "plan_cutover", "cutover", "rollback", "complete", "cancel"),
     ),
     (Evidence, ("import_golden", "golden_sets", "run_golden", "doctor")),
     (Wiring, ("store_of", "door_of", "close")),

@@ -97,7 +97,7 @@ HIDDEN = frozenset({"self", "api_key"})
 
 def reference() -> str:
     """Return the page."""
-    parts = [HEAD, _table(_settings(Settings, only=("ledger",))), LEDGER]
+    parts = [HEAD, _table(_settings(Settings, only=("ledger", "pause_file"))), LEDGER]
     parts += [STORES, _table(_settings(StoreSettings)), STORE_KINDS]
     parts += [MODELS, _table(_settings(ModelSettings)), PROVIDERS]
     for name, target in EMBEDDERS.items():

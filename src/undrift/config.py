@@ -88,6 +88,9 @@ class Settings(_Strict):
     stores: dict[str, StoreSettings] = Field(default_factory=dict)
     models: dict[str, ModelSettings] = Field(default_factory=dict)
     aliases: dict[str, AliasSettings] = Field(default_factory=dict)
+    pause_file: str | None = Field(
+        default=None, description="while this file is there, no worker with this configuration works, on any alias"
+    )
     timing: TimingSettings = Field(default_factory=TimingSettings)
 
 

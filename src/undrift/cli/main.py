@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import click
 
 from undrift import __version__
-from undrift.cli import demo, documents, golden, migrations, models, setup, traffic
+from undrift.cli import demo, documents, golden, migrations, models, operations, setup, traffic
 from undrift.cli.session import Session, Verbs
 from undrift.errors import BadArgument, UndriftError
 
@@ -28,9 +28,10 @@ SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
             migrations.start,
             migrations.worker,
             migrations.status,
-            migrations.pause,
-            migrations.resume,
-            migrations.tune,
+            operations.pause,
+            operations.resume,
+            operations.tune,
+            operations.panic,
             traffic.verify,
             traffic.cutover,
             traffic.rollback,

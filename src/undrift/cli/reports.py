@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from undrift.cli.following import spent
-from undrift.cli.layout import columns, duration, money, number, paragraphs, plural, size, steps
+from undrift.cli.layout import columns, duration, money, number, paragraphs, size, steps
+from undrift.domain.wording import plural
 
 #: How a verdict stands in front of its line.
 _MARKS = {"pass": "ok", "fail": "no", "stale": "old", "unknown": "?"}

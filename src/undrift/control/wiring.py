@@ -142,7 +142,17 @@ class Wiring:
             timing=self.timing,
             settle_s=self.settle_s(route.serving),
             processes=self.processes,
+            beat=self.router.beat,
+            held_back=self.held_back,
         )
+
+    def held_back(self) -> str:
+        """Name the file that keeps the workers of this configuration from working; empty while it is not there."""
+        named = self.config.settings.pause_file
+        if named is None:
+            return ""
+        file = self.config.resolve(named)
+        return f"the pause file {file}: rm {file}" if file.exists() else ""
 
     def settle_s(self, field: VectorField) -> float:
         """Return the fence horizon of a field's store."""

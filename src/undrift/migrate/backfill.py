@@ -8,7 +8,7 @@ from contextlib import suppress
 from undrift.domain.checkpoint import Chunk
 from undrift.domain.migration import Migration
 from undrift.domain.record import DocumentId, Entry, Record
-from undrift.errors import UndriftError
+from undrift.errors import LeaseLost, UndriftError
 from undrift.migrate.carry import Made, make_records, write_all
 from undrift.migrate.workshop import Workshop
 from undrift.ports.store import Part, SupportsInsertAbsent
@@ -55,6 +55,8 @@ def carry_chunk(workshop: Workshop, migration: Migration) -> int | None:
     try:
         made = _embed(workshop, migration, chunk)
         workshop.require_lease(until, work)
+        # The ledger knows nothing of a pause file, so it is asked for once more before the piece is published.
+        workshop.oversight.admit()
     except BaseException:
         # What was paid for is in the cache; whoever takes the piece next finds it there. That it cannot be given back
         # is not what happened.
@@ -64,8 +66,15 @@ def carry_chunk(workshop: Workshop, migration: Migration) -> int | None:
     until = workshop.lease_end()
     # Those that could not be made are asked for as well: what was written meanwhile may be mended, or gone.
     keys = [*(record.id for record in made.records), *made.failures]
-    allowed = set(ledger.publish(workshop.alias, chunk, keys, owner=workshop.me, lease_s=timing.work_lease_s))
-    store = workshop.store_of(migration.target)
+    try:
+        allowed = set(ledger.publish(workshop.alias, chunk, keys, owner=workshop.me, lease_s=timing.work_lease_s))
+    except LeaseLost:
+        # Paused meanwhile: it is still this worker's, and whoever goes on after that need not wait for its lease.
+        with suppress(UndriftError):
+            ledger.release_chunk(workshop.alias, chunk, owner=workshop.me)
+        raise
+    # What has begun to be published is finished: only a stop at once leaves it to a later takeover.
+    store = workshop.for_writers.store_of(migration.target)
     # The first to write a piece finds nothing there; whoever takes it over replaces what is.
     insert = store.insert_absent if isinstance(store, SupportsInsertAbsent) and chunk.fence == 1 else store.upsert
 
@@ -78,7 +87,7 @@ def carry_chunk(workshop: Workshop, migration: Migration) -> int | None:
     if failures:
         ledger.quarantine(workshop.alias, failures)
     ledger.published(workshop.alias, chunk, owner=workshop.me)
-    workshop.door_of(migration.target.space).published([record.tag.content for record in made.records])
+    workshop.for_writers.door_of(migration.target.space).published([record.tag.content for record in made.records])
     return chunk.count
 
 

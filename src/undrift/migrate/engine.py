@@ -6,10 +6,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any
 
 from undrift.domain.gate import Verdict
 from undrift.domain.migration import SYNCING, Migration, Phase, RunStatus
 from undrift.domain.plan import plan_start
+from undrift.domain.wording import plural
 from undrift.errors import (
     ConflictError,
     EmbedderRejected,
@@ -22,11 +24,13 @@ from undrift.errors import (
     UndriftError,
     UsageError,
 )
+from undrift.migrate.admission import attended
 from undrift.migrate.backfill import CHUNK_SIZE, carry_chunk, lay_out
 from undrift.migrate.gates import is_close
 from undrift.migrate.runner import Runner
 from undrift.migrate.sync import carry_dirty
 from undrift.migrate.verify import SAMPLE, verify
+from undrift.migrate.waits import Notice, operator_wait
 from undrift.migrate.workshop import Workshop
 
 #: How often is looked for clients that died, in seconds.
@@ -67,6 +71,14 @@ class Worker:
     chunk_size: int = CHUNK_SIZE
     _failures: int = 0
     _buried_at: float = float("-inf")
+    _operator: tuple[Any, str] = (None, "")
+    _notice: Notice = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Ask before each call of a store or a model whether it may still be made."""
+        shop = self.workshop
+        self._notice = Notice(shop.ledger, shop.alias, shop.me, shop.clock)
+        self.workshop = attended(shop, self._waits)
 
     def run(self, until: Callable[[Migration | None], bool]) -> None:
         """Work until a condition on the migration holds; failures that may pass are waited out.
@@ -99,8 +111,10 @@ class Worker:
                     raise
                 self._back_off(error)
                 continue
-            if self._failures and done is Tick.WORKED:
-                self._recovered()
+            if done is Tick.WORKED:
+                self._notice.over()
+                if self._failures:
+                    self._recovered()
             self.on_progress()
             if done is Tick.IDLE:
                 self.workshop.clock.sleep(_IDLE_S)
@@ -110,11 +124,18 @@ class Worker:
         migration = self.workshop.state().migration
         if migration is None or migration.is_final or migration.run_status is RunStatus.HALTED:
             return Tick.IDLE
+        if migration.run_status is RunStatus.STOPPED:
+            self._wait_for_operator(migration)
+            return Tick.IDLE
         self._take_over()
         # Documents that were touched come before the back-fill: writers may wait for them.
         if migration.phase in SYNCING and carry_dirty(self.workshop):
             return Tick.WORKED
         if migration.run_status is RunStatus.PAUSED:
+            self._wait_for_operator(migration)
+            return Tick.IDLE
+        if why := self.workshop.held_back():
+            self._waits(why)
             return Tick.IDLE
         match migration.phase:
             case Phase.REGISTERED | Phase.JOURNALING:
@@ -136,11 +157,25 @@ class Worker:
             self._buried_at = now
         self.workshop.ledger.reap(self.workshop.alias, self.workshop.settle_s)
 
+    def _wait_for_operator(self, migration: Migration) -> None:
+        key = (migration.id, migration.run_status, migration.reason)
+        if self._operator[0] != key:
+            # Who it was stands in the history, which is not read at every look.
+            self._operator = (key, str(operator_wait(self.workshop.ledger, migration)))
+        # Whoever looks at the status sees it there already.
+        self.on_wait(self._operator[1])
+
+    def _waits(self, reason: str) -> None:
+        """Tell what is waited for: who listens in this process, and who looks at the status anywhere."""
+        self.on_wait(reason)
+        self._notice.waits(reason)
+
     def _runner(self) -> Runner:
-        return Runner(workshop=self.workshop, who=self.who, on_wait=self.on_wait)
+        return Runner(workshop=self.workshop, who=self.who, on_wait=self._waits)
 
     def _begin(self, migration: Migration) -> Tick:
         if not self._coordinates(migration):
+            self._waits("another worker, which begins the migration")
             return Tick.IDLE
         runner = Runner(
             workshop=self.workshop,
@@ -156,7 +191,7 @@ class Worker:
     def _wait_as_coordinator(self, migration: Migration, reason: str) -> None:
         if not self._coordinates(migration):
             raise LeaseLost(f"another worker coordinates the migration of {migration.alias}")
-        self.on_wait(reason)
+        self._waits(reason)
 
     def _fill(self, migration: Migration) -> Tick:
         if not migration.planned and self._coordinates(migration):
@@ -170,7 +205,11 @@ class Worker:
             self._runner().enter(Phase.CATCHUP, was=Phase.BACKFILL)
             return Tick.WORKED
         if migration.planned:
-            self.on_wait(f"{pieces - done} pieces that other workers hold, or held when they died")
+            shop = self.workshop
+            left, longest_s = plural(pieces - done, "piece"), shop.timing.work_lease_s + shop.settle_s
+            self._waits(f"{left} that other workers hold; if one died, it is taken over within {longest_s:.0f} s")
+        else:
+            self._waits("another worker, which divides the documents into pieces")
         return Tick.IDLE
 
     def _catch_up(self) -> Tick:
@@ -178,11 +217,14 @@ class Worker:
         if is_close(lag):
             self._runner().enter(Phase.VERIFY, was=Phase.CATCHUP)
             return Tick.WORKED
-        self.on_wait(f"{lag.dirty} dirty documents, the oldest for {lag.oldest_s or 0.0:.0f} s")
+        oldest = f"the oldest for {lag.oldest_s or 0.0:.0f} s"
+        what = f"{plural(lag.dirty, 'dirty document')} to be carried over, {oldest}"
+        self._waits(f"{what}: undrift worker {self.workshop.alias} helps")
         return Tick.IDLE
 
     def _verify(self, migration: Migration) -> Tick:
         if not self._coordinates(migration):
+            self._waits("another worker, which compares both fields")
             return Tick.IDLE
         report = verify(self.workshop, sample=self.sample, carry=lambda: carry_dirty(self.workshop))
         if not report.is_faithful:
@@ -210,14 +252,18 @@ class Worker:
         with suppress(UndriftError):
             migration = self.workshop.migration()
             self.workshop.ledger.save_run_status(
-                migration.id, RunStatus.HALTED, reason=str(error).replace("\n", " · "), who=self.who
+                migration.id,
+                RunStatus.HALTED,
+                reason=str(error).replace("\n", " · "),
+                who=self.who,
+                was=RunStatus.RUNNING,
             )
 
     def _back_off(self, error: UndriftError) -> None:
         self._failures += 1
         wait_s = min(self.workshop.timing.retry_s * 2.0 ** (self._failures - 1), _MAX_BACKOFF_S)
         reason = f"{error.message}; tried again in {wait_s:.0f} s"
-        self.on_wait(reason)
+        self._waits(reason)
         self._note(reason)
         self.workshop.clock.sleep(wait_s)
 
@@ -230,4 +276,6 @@ class Worker:
         with suppress(UndriftError):
             migration = self.workshop.migration()
             if migration.run_status is RunStatus.RUNNING:
-                self.workshop.ledger.save_run_status(migration.id, RunStatus.RUNNING, reason=reason, who=self.who)
+                self.workshop.ledger.save_run_status(
+                    migration.id, RunStatus.RUNNING, reason=reason, who=self.who, was=RunStatus.RUNNING
+                )

@@ -214,7 +214,9 @@ def _embed_again(workshop: Workshop, follower: VectorField, keys: Sequence[Docum
         if not records:
             continue
         stored = np.stack([record.vector for record in records]).astype(np.float64)
-        again = door.fresh([record.text for record in records], spend=spend).astype(np.float64)
+        again = door.fresh([record.text for record in records], spend=spend, oversight=workshop.oversight).astype(
+            np.float64
+        )
         cosines = np.sum(stored * again, axis=1) / (np.linalg.norm(stored, axis=1) * np.linalg.norm(again, axis=1))
         sampled += len(records)
         worst = float(min(cosines.min(), 1.0 if worst is None else worst))

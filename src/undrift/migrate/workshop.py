@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from undrift.domain.client import ClientId
 from undrift.domain.migration import AliasState, Migration
@@ -12,6 +12,7 @@ from undrift.domain.space import SpaceId
 from undrift.domain.timing import LEASE_SAFETY, Timing
 from undrift.errors import LeaseLost, NoMigration, UnknownAlias
 from undrift.flow.embed import EmbeddingDoor
+from undrift.flow.oversight import UNSEEN, Oversight
 from undrift.ports.ledger import Ledger
 from undrift.ports.runtime import Clock, Processes
 from undrift.ports.source import DocumentSource
@@ -33,6 +34,10 @@ class Workshop:
         timing: how long leases last.
         settle_s: the fence horizon D: no request lands later than this after its deadline.
         processes: tells which other processes are dead for certain.
+        beat: prolongs this process's lease, and acknowledges for it what it may.
+        held_back: names what keeps every worker of this configuration from working, such as a file; empty if nothing.
+        oversight: asked before each call of a model; raises `WorkStopped` when the work may not go on.
+        urgent: the same means for what writers wait for, where that is allowed more.
     """
 
     alias: AliasName
@@ -45,6 +50,15 @@ class Workshop:
     timing: Timing
     settle_s: float
     processes: Processes
+    beat: Callable[[], None] = field(default=lambda: None)
+    held_back: Callable[[], str] = field(default=lambda: "")
+    oversight: Oversight = UNSEEN
+    urgent: Workshop | None = None
+
+    @property
+    def for_writers(self) -> Workshop:
+        """The means for what writers wait for, which a pause does not keep waiting."""
+        return self.urgent or self
 
     def state(self) -> AliasState:
         """Read what the alias and its migration are now."""

@@ -283,8 +283,13 @@ class Ledger(Protocol):
         """
         ...
 
-    def save_run_status(self, migration: MigrationId, status: RunStatus, *, reason: str, who: str) -> None:
-        """Record whether the migration's workers work."""
+    def save_run_status(
+        self, migration: MigrationId, status: RunStatus, *, reason: str, who: str, was: RunStatus | None = None
+    ) -> bool:
+        """Record whether the migration's workers work; False when that is recorded already.
+
+        With `was`, nothing changes unless they were in that status until now: so a worker overrules no operator.
+        """
         ...
 
     def spend(self, migration: MigrationId, tokens: int) -> None:
@@ -361,11 +366,11 @@ class Ledger(Protocol):
         ...
 
     def tune(self, alias: AliasName, values: Mapping[str, str]) -> None:
-        """Set the operator's live settings of an alias."""
+        """Set live settings and notes of an alias; they are kept until its next migration."""
         ...
 
     def tuning(self, alias: AliasName) -> dict[str, str]:
-        """Return the operator's live settings of an alias."""
+        """Return the live settings and notes of an alias."""
         ...
 
     def save_golden(self, name: str, content: Mapping[str, Any]) -> None:
@@ -378,6 +383,10 @@ class Ledger(Protocol):
 
     def golden_names(self) -> list[str]:
         """Return the names of the golden sets, sorted."""
+        ...
+
+    def enter(self, alias: AliasName, *, who: str, action: str, detail: str) -> None:
+        """Add a line to the history."""
         ...
 
     def history(self, alias: AliasName, *, limit: int = 100) -> list[Entered]:

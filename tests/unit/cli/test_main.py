@@ -32,7 +32,7 @@ VERBS = [
         "start",
         "worker",
     ),
-    *("status", "pause", "resume", "tune", "verify", "cutover", "rollback", "complete", "cancel", "golden"),
+    *("status", "pause", "resume", "tune", "panic", "verify", "cutover", "rollback", "complete", "cancel", "golden"),
 ]
 
 

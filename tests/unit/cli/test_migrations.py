@@ -207,9 +207,33 @@ def test_a_migration_is_paused_and_resumed(filled: Undrift) -> None:
     assert "undrift resume kb" in paused["waiting_for"]
     assert filled("worker", "--until-idle", "--json").json["worked_on"] == [{"alias": "kb", "phase": "registered"}]
 
+    assert paused["paused_by"]["reason"] == ""
+
     resumed = filled("resume", "kb")
     assert resumed.out.startswith("kb · registered\n")
     assert filled("worker", "--until-idle", "--json").json["worked_on"] == [{"alias": "kb", "phase": "ready"}]
+
+
+def test_a_panic_stops_every_migration_or_one(filled: Undrift) -> None:
+    assert filled("panic", "--all").out == "no migration runs\n"
+    filled("start", "kb", "--to", "new", "--detach")
+
+    (stopped,) = filled("panic", "--all", "--reason", "smoke in room 2", "--json").json
+    assert missing_keys("panic", stopped) == []
+    assert stopped["run_status"] == "stopped"
+    assert stopped["waiting_for"].endswith(" stopped every worker, because smoke in room 2: undrift resume kb")
+    assert filled("status", "kb").out.startswith("kb · registered, stopped\n")
+    assert filled("pause", "kb", "--json").error["kind"] == "IllegalTransition"
+
+    assert filled("resume", "kb", "--json").json["run_status"] == "running"
+    assert filled("panic", "kb", "--json").json["run_status"] == "stopped"
+
+
+@pytest.mark.parametrize("words", [[], ["kb", "--all"]], ids=["neither", "both"])
+def test_a_panic_wants_an_alias_or_all(filled: Undrift, words: list[str]) -> None:
+    refused = filled("panic", *words, "--json")
+
+    assert (refused.code, refused.error["hint"]) == (2, "undrift panic --all")
 
 
 def test_a_worker_works_on_every_alias(filled: Undrift, tmp_path: Path) -> None:
@@ -414,7 +438,7 @@ def test_gates_are_looked_at_now_and_then_only(ready: Undrift, tmp_path: Path, m
         plane.ledger.save_run_status(
             plane.workshop(AliasName("kb")).migration().id, RunStatus.PAUSED, reason="", who="test"
         )
-        assert looks.again()["waiting_for"].startswith("an operator, who paused it")
+        assert looks.again()["waiting_for"].startswith("an operator: test paused it: undrift resume")
         assert len(looked) == 3
 
 
