@@ -67,6 +67,7 @@ _STATUS = (
         "epoch",
         "waiting_for",
         "paused_by",
+        "tuning",
     ),
     *("progress.total", "progress.done", "progress.rate_per_s", "progress.eta_s", "dirty", "oldest_dirty_s"),
     *("quarantined", "cost.tokens", "cost.usd", "cost.budget_usd", "rollback_ready", "next_steps"),

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from scripts.docstrings import one_line, parsed
-from undrift.config import AliasSettings, ModelSettings, Settings, StoreSettings, TimingSettings
+from undrift.config import AliasSettings, ModelSettings, Settings, StoreSettings, ThrottleSettings, TimingSettings
 from undrift.domain.timing import Timing
 from undrift.plugins import EMBEDDERS, load_function
 
@@ -95,6 +95,15 @@ NOTES = {
 HIDDEN = frozenset({"self", "api_key"})
 
 
+THROTTLE = """
+## How hard is worked on an alias
+
+In `[aliases.NAME.throttle]`. Any one limit that is passed keeps the back-fill and the comparison waiting; `undrift
+status` names it with its figures. Documents that writers touch are carried over all the same. `undrift tune` changes these keys
+while the work goes on, except `http` and `function`: [how to](../how-to/operate-a-migration.md#throttle).
+"""
+
+
 def reference() -> str:
     """Return the page."""
     parts = [HEAD, _table(_settings(Settings, only=("ledger", "pause_file"))), LEDGER]
@@ -105,7 +114,14 @@ def reference() -> str:
         summary = parsed(adapter).text.partition("\n\n")[0]
         parts.append(f"### {name}\n\n{summary} {NOTES[name]}\n")
         parts.append(_table(_arguments(adapter)) + "\n")
-    parts += [ALIASES, _table(_settings(AliasSettings)), TIMING, _table(_timing())]
+    parts += [
+        ALIASES,
+        _table(_settings(AliasSettings)),
+        THROTTLE,
+        _table(_settings(ThrottleSettings)),
+        TIMING,
+        _table(_timing()),
+    ]
     return "\n".join(parts).rstrip() + "\n"
 
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from undrift.domain.timing import Timing
-from undrift.errors import BadConfig
+from undrift.domain.tuning import Limits, read_hours, read_knob
+from undrift.errors import BadArgument, BadConfig
 
 #: The file that is looked for when none is named.
 DEFAULT_FILE = "undrift.toml"
@@ -48,6 +50,77 @@ class ModelSettings(BaseModel):
         return dict(self.model_extra or {})
 
 
+def _is_knob(key: str) -> AfterValidator:
+    def check(value: Any) -> Any:
+        try:
+            read_knob(key, str(value))
+        except BadArgument as error:
+            raise ValueError(error.message) from error
+        return value
+
+    return AfterValidator(check)
+
+
+def known_time_zone(name: str) -> str:
+    """Return the name of a time zone that this machine knows.
+
+    Raises:
+        ValueError: it knows none of that name.
+    """
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ValueError(
+            f"there is no time zone {name!r} on this machine; a package such as tzdata has them"
+        ) from error
+    return name
+
+
+class ThrottleSettings(_Strict):
+    """How hard workers may work; `undrift tune` changes all but the last two while they do."""
+
+    chunk_size: Annotated[int, _is_knob("chunk_size")] = Field(
+        default=Limits().chunk_size, description="documents that a worker reads and embeds in one go, 1 to 256"
+    )
+    nice_ratio: Annotated[float, _is_knob("nice_ratio")] = Field(
+        default=Limits().nice_ratio, description="seconds of rest after a piece, for each second that it took"
+    )
+    max_rows_per_s: Annotated[float, _is_knob("max_rows_per_s")] | None = Field(
+        default=None, description="documents back-filled in a second, by all workers together"
+    )
+    max_lag_s: Annotated[float, _is_knob("max_lag_s")] | None = Field(
+        default=None, description="wait while the oldest dirty document is older, in seconds"
+    )
+    max_search_ms: Annotated[float, _is_knob("max_search_ms")] | None = Field(
+        default=None,
+        description="wait while searches of the serving field take longer (p95 of one probe search a second by the "
+        "worker, over the last minute), in milliseconds",
+    )
+    max_error_rate: Annotated[float, _is_knob("max_error_rate")] | None = Field(
+        default=None, description="wait while a larger share (0 to 1) of a worker's calls of the store failed"
+    )
+    hours: Annotated[str, _is_knob("hours")] | None = Field(
+        default=None, description="the only part of the day in which the work goes on, such as `22:00-06:00`"
+    )
+    time_zone: Annotated[str, AfterValidator(known_time_zone)] = Field(
+        default=Limits().time_zone, description="the time zone of those hours, such as `Europe/Berlin`"
+    )
+    http: str | None = Field(
+        default=None, pattern=r"^https?://", description="wait while this address answers anything but 200, or nothing"
+    )
+    function: str | None = Field(
+        default=None,
+        pattern=r"^[^:]+:[^:]+$",
+        description="`module:name` of a function without arguments, found beside the configuration too: wait while it "
+        "returns a text (the reason) or `False`, or raises",
+    )
+
+    def as_limits(self) -> Limits:
+        """Return the value that the core works with."""
+        values = self.model_dump(exclude={"http", "function", "hours"})
+        return Limits(hours=read_hours(self.hours) if self.hours else None, **values)
+
+
 class AliasSettings(_Strict):
     """A collection under a stable name."""
 
@@ -59,6 +132,9 @@ class AliasSettings(_Strict):
     text: str = Field(default="payload:text", pattern=r"^payload:text$", description="where texts come from")
     mirror: Literal["journal", "inline"] = Field(
         default="journal", description="`inline`: a write also waits until the other field has it"
+    )
+    throttle: ThrottleSettings = Field(
+        default_factory=ThrottleSettings, description="how hard workers may work on it: `[aliases.NAME.throttle]`"
     )
 
 

@@ -10,7 +10,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-from undrift.config import Config, ModelSettings
+from undrift.config import Config, ModelSettings, ThrottleSettings
 from undrift.errors import BadConfig, UnknownAdapter
 from undrift.ports.cache import VectorCache
 from undrift.ports.embedder import Embedder
@@ -146,6 +146,19 @@ class Plugins:
             except (TypeError, ValueError) as error:
                 raise BadConfig(f"model {name} cannot be set up", str(error), f"look at [models.{name}]") from error
         return self._embedders[name]
+
+    def objection(self, throttle: ThrottleSettings) -> str:
+        """Ask what a user's own system has against the work; empty if nothing."""
+        said = []
+        if throttle.http is not None:
+            from undrift.adapters.objections import http
+
+            said.append(http.ask(throttle.http))
+        if throttle.function is not None:
+            from undrift.adapters.objections import function
+
+            said.append(function.ask(self._user_function(throttle.function), throttle.function))
+        return "; ".join(filter(None, said))
 
     def installed(self) -> dict[str, list[str]]:
         """Return the names of all adapters there are."""

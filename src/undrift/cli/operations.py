@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from undrift.cli import reports
+from undrift.cli.layout import columns
 from undrift.cli.session import Assignment, Session, Verb, pass_session
 from undrift.errors import BadArgument
 
@@ -61,10 +62,22 @@ def panic(session: Session, alias: str | None, *, every: bool, reason: str) -> N
 @click.argument("settings", metavar="KEY=VALUE...", type=Assignment(), nargs=-1, required=True)
 @pass_session
 def tune(session: Session, alias: str, settings: tuple[tuple[str, str], ...]) -> None:
-    """Change the budget of a running migration.
+    """Change how hard a running migration is worked on, or its budget.
 
-    The settings are budget_usd=N and budget_tokens=N; none instead of a number is no limit.
+    Workers see it within a few seconds. KEY=? shows the value instead, and ?=? all of them; KEY=none is no limit.
+    The settings are budget_usd, budget_tokens, chunk_size, nice_ratio, max_rows_per_s, max_lag_s, max_search_ms,
+    max_error_rate, hours and time_zone.
     """
+    asked = [key for key, value in settings if value == "?"]
+    given = {key: value for key, value in settings if value != "?"}
     with session.plane() as plane:
-        value = plane.tune(alias, dict(settings))
+        value = plane.tune(alias, given) if given else {}
+        if asked:
+            present = plane.settings(alias)
+            unknown = [key for key in asked if key not in present and key != "?"]
+            if unknown:
+                raise BadArgument(f"there is no setting {unknown[0]}", f"there are: {', '.join(present)}")
+            chosen = {key: present[key] for key in (present if "?" in asked else asked)}
+            session.answer({"alias": alias, "settings": chosen}, columns(chosen.items()))
+            return
     session.answer(value, reports.status(value))

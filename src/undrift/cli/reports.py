@@ -44,6 +44,7 @@ def _progress(value: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("dirty", f"{number(value['dirty'])}{oldest}"),
         ("quarantine", number(value["quarantined"])),
         ("cost", spent(value["cost"])),
+        *([("tuned", ", ".join(f"{key}={text}" for key, text in value["tuning"].items()))] if value["tuning"] else []),
         *(way_back if value["phase"] == "reversing" else []),
     ]
 

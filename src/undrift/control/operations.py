@@ -5,13 +5,17 @@ from __future__ import annotations
 import getpass
 from typing import Any
 
+from undrift.config import known_time_zone
 from undrift.control.status import Status
 from undrift.domain.migration import Migration, RunStatus
 from undrift.domain.route import AliasName
+from undrift.domain.tuning import KNOBS, NONE, read_knob, shown, tuned
 from undrift.errors import BadArgument, IllegalTransition, NoMigration
 
+#: What a migration may spend; kept with it, and not with its other settings.
+BUDGETS = ("budget_usd", "budget_tokens")
 #: What an operator can change while a migration runs.
-TUNABLE = ("budget_usd", "budget_tokens")
+TUNABLE = (*BUDGETS, *KNOBS)
 
 
 class Operations(Status):
@@ -62,20 +66,46 @@ class Operations(Status):
         return stopped
 
     def tune(self, name: str, values: dict[str, str]) -> dict[str, Any]:
-        """Change settings of a running migration.
+        """Change settings of a running migration; its workers see them within a few seconds.
+
+        Args:
+            name: the alias.
+            values: settings by name, as a person writes them; `none` is no limit.
 
         Raises:
-            BadArgument: there is no such setting, or its value is not a number.
+            BadArgument: there is no such setting, or it cannot have that value; nothing has changed.
         """
         migration = self._running(name)
         budget: dict[str, float | None] = {"budget_usd": migration.budget_usd, "budget_tokens": migration.budget_tokens}
+        live = {}
         for key, value in values.items():
-            if key not in TUNABLE:
-                raise BadArgument(f"there is no setting {key}", f"there are: {', '.join(TUNABLE)}")
-            budget[key] = None if value == "none" else _amount(key, value, f"undrift tune {name} {key}=100")
-        tokens = budget["budget_tokens"]
-        self.ledger.set_budget(migration.id, tokens=None if tokens is None else int(tokens), usd=budget["budget_usd"])
+            if key in BUDGETS:
+                budget[key] = None if value == NONE else _amount(key, value, f"undrift tune {name} {key}=100")
+                continue
+            _refuse_unknown(key)
+            try:
+                read_knob(key, value)
+            except BadArgument as error:
+                raise BadArgument(error.message, error.detail, f"undrift tune {name} {key}=?") from error
+            if key == "time_zone":
+                _refuse_unknown_zone(value)
+            live[key] = value
+        if budget.keys() & values.keys():
+            tokens = budget["budget_tokens"]
+            limit = None if tokens is None else int(tokens)
+            self.ledger.set_budget(migration.id, tokens=limit, usd=budget["budget_usd"])
+        if live:
+            self.ledger.tune(migration.alias, live)
+        told = ", ".join(f"{key}={value}" for key, value in values.items())
+        self.ledger.enter(migration.alias, who=self._who(), action="tuned", detail=told)
         return self.status(name)
+
+    def settings(self, name: str) -> dict[str, str]:
+        """Return every setting of a running migration as `tune` takes it, with the value that it has now."""
+        migration = self._running(name)
+        present = shown(tuned(self.limits_of(migration.alias), self.ledger.tuning(migration.alias)))
+        budget = {"budget_usd": migration.budget_usd, "budget_tokens": migration.budget_tokens}
+        return {**{key: NONE if value is None else f"{value:g}" for key, value in budget.items()}, **present}
 
     def _running(self, name: str) -> Migration:
         """Return the running migration of an alias, without calling a store or a model for it."""
@@ -93,6 +123,18 @@ class Operations(Status):
             return getpass.getuser()
         except (KeyError, OSError):
             return "unknown"
+
+
+def _refuse_unknown(key: str) -> None:
+    if key not in TUNABLE:
+        raise BadArgument(f"there is no setting {key}", f"there are: {', '.join(TUNABLE)}")
+
+
+def _refuse_unknown_zone(name: str) -> None:
+    try:
+        known_time_zone(name)
+    except ValueError as error:
+        raise BadArgument(f"time_zone cannot be {name!r}: {error}") from error
 
 
 def _amount(key: str, value: str, hint: str) -> float:

@@ -6,16 +6,15 @@ from typing import Any
 
 from undrift.control.wiring import Wiring
 from undrift.domain.checkpoint import Lag, Progress
+from undrift.domain.client import WORKING_ROLES
 from undrift.domain.gate import Gate, Verdict
 from undrift.domain.migration import BEFORE_CUTOVER, AliasState, Migration, Phase, RunStatus
 from undrift.domain.route import AliasName, Mode
+from undrift.domain.tuning import Limits, shown, tuned
 from undrift.domain.wording import plural
 from undrift.errors import IllegalTransition, UnknownAlias
 from undrift.migrate.gates import rollback_ready, standing_gates
 from undrift.migrate.waits import noted_wait, operator_wait
-
-#: Roles of processes that carry documents over.
-WORKING_ROLES = frozenset({"start", "worker", "cutover", "rollback", "verify", "demo"})
 
 
 class Status(Wiring):
@@ -81,6 +80,7 @@ class Status(Wiring):
                 "budget_usd": migration.budget_usd if migration else None,
                 "budget_tokens": migration.budget_tokens if migration else None,
             },
+            "tuning": self._tuning(alias, migration),
         }
 
     def _gates(self, alias: AliasName, migration: Migration | None) -> list[Gate]:
@@ -133,6 +133,14 @@ class Status(Wiring):
             return f"a worker: undrift worker, or undrift start {alias} --to {migration.target_model}"
         noted = noted_wait(self.ledger.tuning(alias), lambda: live)
         return noted or migration.reason or _decision(alias, migration.phase, gates)
+
+    def _tuning(self, alias: AliasName, migration: Migration | None) -> dict[str, str]:
+        """Return those settings of the work that are not what they are by default."""
+        if migration is None or migration.is_final:
+            return {}
+        usual = shown(Limits())
+        present = shown(tuned(self.limits_of(alias), self.ledger.tuning(alias)))
+        return {key: value for key, value in present.items() if value != usual[key]}
 
     def _paused_by(self, migration: Migration | None) -> dict[str, Any] | None:
         operator = operator_wait(self.ledger, migration) if migration is not None else None

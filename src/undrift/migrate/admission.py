@@ -11,7 +11,7 @@ from undrift.domain.migration import RunStatus
 from undrift.domain.record import DocumentId, Entry
 from undrift.domain.route import VectorField
 from undrift.domain.space import SpaceId
-from undrift.errors import NoMigration, WorkStopped
+from undrift.errors import NoMigration, StoreUnavailable, WorkStopped
 from undrift.flow.embed import EmbeddingDoor
 from undrift.flow.oversight import Oversight
 from undrift.migrate.workshop import Workshop
@@ -23,7 +23,9 @@ _T = TypeVar("_T")
 Admit = Callable[[], None]
 
 
-def attended(workshop: Workshop, waits: Callable[[str], None]) -> Workshop:
+def attended(
+    workshop: Workshop, waits: Callable[[str], None], called: Callable[[float], None] = lambda _: None
+) -> Workshop:
     """Return the means of a worker: every call to a store or a model is refused once an operator has stopped the work.
 
     A pause, a halt and the fleet's pause file refuse all but what writers wait for (`Workshop.for_writers`); when the
@@ -33,6 +35,7 @@ def attended(workshop: Workshop, waits: Callable[[str], None]) -> Workshop:
     Args:
         workshop: the means.
         waits: told what a call of a model waits for.
+        called: told of each call of a store whether it failed: 1 if so, else 0.
     """
 
     def status() -> RunStatus:
@@ -53,8 +56,8 @@ def attended(workshop: Workshop, waits: Callable[[str], None]) -> Workshop:
             raise _refusal(workshop, found.value)
 
     return replace(
-        _guarded(workshop, Oversight(admit=ordinary, waits=waits)),
-        urgent=_guarded(workshop, Oversight(admit=urgent, waits=waits)),
+        _guarded(workshop, Oversight(admit=ordinary, waits=waits), called),
+        urgent=_guarded(workshop, Oversight(admit=urgent, waits=waits), called),
     )
 
 
@@ -62,7 +65,7 @@ def _refusal(workshop: Workshop, how: str) -> WorkStopped:
     return WorkStopped(f"the migration of {workshop.alias} is {how}", hint=f"undrift resume {workshop.alias}")
 
 
-def _guarded(workshop: Workshop, oversight: Oversight) -> Workshop:
+def _guarded(workshop: Workshop, oversight: Oversight, called: Callable[[float], None]) -> Workshop:
     admit = oversight.admit
     stores: dict[int, VectorStore] = {}
 
@@ -71,7 +74,7 @@ def _guarded(workshop: Workshop, oversight: Oversight) -> Workshop:
         guard = stores.get(id(store))
         if guard is None:
             # The guard keeps its store alive, so the number stays that store's.
-            guard = stores[id(store)] = cast(VectorStore, GuardedStore(store, admit))
+            guard = stores[id(store)] = cast(VectorStore, GuardedStore(store, admit, called))
         return guard
 
     def door_of(space: SpaceId) -> EmbeddingDoor:
@@ -86,24 +89,30 @@ def _guarded(workshop: Workshop, oversight: Oversight) -> Workshop:
 class GuardedStore:
     """A store each of whose methods asks first; what is not a method, such as its capabilities, is read as it is."""
 
-    def __init__(self, store: VectorStore, admit: Admit) -> None:
+    def __init__(self, store: VectorStore, admit: Admit, called: Callable[[float], None] = lambda _: None) -> None:
         """Stand around a store, whatever optional abilities it has."""
         self._store = store
         for name in dir(store):
             method = None if name.startswith("_") or name == "capabilities" else getattr(store, name)
             if callable(method):
-                setattr(self, name, _asking(method, admit))
+                setattr(self, name, _asking(method, admit, called))
 
     def __getattr__(self, name: str) -> Any:
         """Read what is not a method."""
         return getattr(self._store, name)
 
 
-def _asking(method: Callable[..., _T], admit: Admit) -> Callable[..., _T]:
+def _asking(method: Callable[..., _T], admit: Admit, called: Callable[[float], None]) -> Callable[..., _T]:
     @wraps(method)
     def call(*args: Any, **kwargs: Any) -> _T:
         admit()
-        return method(*args, **kwargs)
+        try:
+            answer = method(*args, **kwargs)
+        except StoreUnavailable:
+            called(1.0)
+            raise
+        called(0.0)
+        return answer
 
     return call
 

@@ -27,8 +27,10 @@ from undrift.errors import (
 from undrift.migrate.admission import attended
 from undrift.migrate.backfill import CHUNK_SIZE, carry_chunk, lay_out
 from undrift.migrate.gates import is_close
+from undrift.migrate.lookout import Lookout
 from undrift.migrate.runner import Runner
 from undrift.migrate.sync import carry_dirty
+from undrift.migrate.throttle import Wait
 from undrift.migrate.verify import SAMPLE, verify
 from undrift.migrate.waits import Notice, operator_wait
 from undrift.migrate.workshop import Workshop
@@ -39,6 +41,8 @@ _BURY_S = 1.0
 _IDLE_S = 0.1
 #: Longest wait after a failure, in seconds.
 _MAX_BACKOFF_S = 30.0
+#: Phases whose work may be made to wait; what writers touch is carried over all the same.
+_THROTTLED = frozenset({Phase.BACKFILL, Phase.VERIFY})
 
 
 class Tick(Enum):
@@ -73,12 +77,14 @@ class Worker:
     _buried_at: float = float("-inf")
     _operator: tuple[Any, str] = (None, "")
     _notice: Notice = field(init=False)
+    _lookout: Lookout = field(init=False)
 
     def __post_init__(self) -> None:
         """Ask before each call of a store or a model whether it may still be made."""
         shop = self.workshop
         self._notice = Notice(shop.ledger, shop.alias, shop.me, shop.clock)
-        self.workshop = attended(shop, self._waits)
+        self._lookout = Lookout(shop)
+        self.workshop = attended(shop, self._waits, self._lookout.called)
 
     def run(self, until: Callable[[Migration | None], bool]) -> None:
         """Work until a condition on the migration holds; failures that may pass are waited out.
@@ -111,16 +117,20 @@ class Worker:
                     raise
                 self._back_off(error)
                 continue
-            if done is Tick.WORKED:
-                self._notice.over()
-                if self._failures:
-                    self._recovered()
+            if self._failures and done is Tick.WORKED:
+                self._recovered()
             self.on_progress()
             if done is Tick.IDLE:
                 self.workshop.clock.sleep(_IDLE_S)
 
     def tick(self) -> Tick:
         """Do one piece of work, if there is any."""
+        done = self._work()
+        if done is Tick.WORKED:
+            self._notice.over()
+        return done
+
+    def _work(self) -> Tick:
         migration = self.workshop.state().migration
         if migration is None or migration.is_final or migration.run_status is RunStatus.HALTED:
             return Tick.IDLE
@@ -136,6 +146,9 @@ class Worker:
             return Tick.IDLE
         if why := self.workshop.held_back():
             self._waits(why)
+            return Tick.IDLE
+        if migration.phase in _THROTTLED and isinstance(wait := self._lookout.look(), Wait):
+            self._waits(str(wait))
             return Tick.IDLE
         match migration.phase:
             case Phase.REGISTERED | Phase.JOURNALING:
@@ -198,7 +211,10 @@ class Worker:
             lay_out(self.workshop, migration, self.chunk_size)
             self.workshop.ledger.yield_coordination(migration.id, owner=self.workshop.me)
             return Tick.WORKED
-        if carry_chunk(self.workshop, migration) is not None:
+        began = self.workshop.clock.monotonic()
+        done_now = carry_chunk(self.workshop, migration, at_once=self._lookout.limits.chunk_size)
+        if done_now is not None:
+            self._lookout.rest(done_now, began)
             return Tick.WORKED
         _, done, pieces = self.workshop.ledger.chunk_progress(migration.id)
         if migration.planned and done == pieces:

@@ -10,6 +10,7 @@ from undrift.domain.migration import AliasState, Migration
 from undrift.domain.route import AliasName, VectorField
 from undrift.domain.space import SpaceId
 from undrift.domain.timing import LEASE_SAFETY, Timing
+from undrift.domain.tuning import Limits
 from undrift.errors import LeaseLost, NoMigration, UnknownAlias
 from undrift.flow.embed import EmbeddingDoor
 from undrift.flow.oversight import UNSEEN, Oversight
@@ -35,6 +36,8 @@ class Workshop:
         settle_s: the fence horizon D: no request lands later than this after its deadline.
         processes: tells which other processes are dead for certain.
         beat: prolongs this process's lease, and acknowledges for it what it may.
+        limits: how hard workers may work, before an operator changes it.
+        objection: asks the user's own system what it has against the work; empty if nothing.
         held_back: names what keeps every worker of this configuration from working, such as a file; empty if nothing.
         oversight: asked before each call of a model; raises `WorkStopped` when the work may not go on.
         urgent: the same means for what writers wait for, where that is allowed more.
@@ -51,6 +54,8 @@ class Workshop:
     settle_s: float
     processes: Processes
     beat: Callable[[], None] = field(default=lambda: None)
+    limits: Limits = field(default_factory=Limits)
+    objection: Callable[[], str] = field(default=lambda: "")
     held_back: Callable[[], str] = field(default=lambda: "")
     oversight: Oversight = UNSEEN
     urgent: Workshop | None = None
