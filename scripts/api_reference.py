@@ -13,11 +13,13 @@ from typing import Any
 import undrift
 from scripts.docstrings import one_line, parsed
 from undrift import aio
+from undrift.control.comparing import Comparing
 from undrift.control.crew import Crew
 from undrift.control.documents import Documents
 from undrift.control.evidence import Evidence
 from undrift.control.migrations import Migrations
 from undrift.control.operations import Operations
+from undrift.control.selftest import Selftest
 from undrift.control.status import Status
 from undrift.control.wiring import Wiring
 from undrift.domain.record import Document, Hit, Hits, Receipt
@@ -58,8 +60,10 @@ VERBS: tuple[tuple[type, tuple[str, ...]], ...] = (
     (Operations, ("pause", "resume", "panic", "panic_all", "tune")),
     (
         Migrations,
-        ("verify", "plan_cutover", "cutover", "rollback", "complete", "cancel"),
+        ("plan_cutover", "cutover", "rollback", "complete", "cancel"),
     ),
+    (Comparing, ("verify", "reconcile", "adopt")),
+    (Selftest, ("selftest",)),
     (Evidence, ("import_golden", "golden_sets", "run_golden", "doctor")),
     (Wiring, ("store_of", "door_of", "close")),
 )

@@ -39,7 +39,8 @@ EXIT_CODES = {
     "(`verify`, `doctor`, `demo`, `cutover --dry-run`)",
     "4": "a back-end failed: a store, a provider, a disk",
     "5": "conflict: another process was first; try again",
-    "130, 143": "ended by Ctrl-C, by SIGTERM; the same command goes on (`worker` ends its piece and exits with 0)",
+    "130, 143": "ended by Ctrl-C, by SIGTERM; the same command goes on (`worker` ends its piece, `serve` "
+    "its answers, and exits with 0)",
 }
 
 OPTIONS = """
@@ -117,10 +118,22 @@ SHAPES: dict[str, tuple[str, ...]] = {
             "samples",
             "verdict",
         ),
+        *("explained", "unverifiable", "bypassed", "resumed", "started", "finished", "epoch"),
+    ),
+    "reconcile": (
+        *("alias", "scans[compared]", "scans[foreign]", "scans[held]", "scans[requeued]", "scans[explained]"),
+        *("scans[kinds]", "scans[samples]", "scans[window]", "scans[started]", "scans[finished]", "scans[verdict]"),
+        *("settled", "held", "needs_reconcile", "verdict", "next_steps"),
+    ),
+    "adopt": ("alias", "adopted", "left", "next_steps"),
+    "selftest": (
+        *("alias", "model", "space", "scratch", "compared", "differing", "kinds", "samples", "requeued"),
+        *("healed_rounds", "worst_cosine", "tokens", "verdict"),
     ),
     "cutover --dry-run": ("alias", "allowed", "steps", "gates[name]", "gates[verdict]", "gates[detail]", "gates[hint]"),
     "golden import": ("set", "queries", "next_steps"),
     "golden run": ("set", "queries", "k", "space", "ndcg_at_10", "recall_at_10", "mrr_at_10", "ci95"),
+    "serve": ("url",),
 }
 #: The same for answers that are lists of objects.
 LISTS: dict[str, tuple[str, ...]] = {

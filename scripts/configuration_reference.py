@@ -14,9 +14,19 @@ from typing import Any
 from pydantic import BaseModel
 
 from scripts.docstrings import one_line, parsed
-from undrift.config import AliasSettings, ModelSettings, Settings, StoreSettings, ThrottleSettings, TimingSettings
+from undrift.config import (
+    AliasSettings,
+    HookSettings,
+    ModelSettings,
+    ServerSettings,
+    Settings,
+    StoreSettings,
+    ThrottleSettings,
+    TimingSettings,
+)
 from undrift.domain.timing import Timing
 from undrift.plugins import EMBEDDERS, load_function
+from undrift.plugins import STORES as STORES_BUILT_IN
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "reference" / "configuration.md"
 
@@ -39,8 +49,9 @@ All processes that use an alias need the same ledger, the same stores and the sa
 
 LEDGER = """
 `sqlite:///name.db` is relative to the configuration, `sqlite:////var/lib/undrift.db` is absolute. The file must be
-on a disk of this machine; a network filesystem is refused. When a store has the same file, a journaled write is one
-transaction.
+on a disk of this machine; a network filesystem is refused. When a store has the same file, or is in the same
+PostgreSQL database under the same address, a journaled write is one transaction. For several hosts,
+[keep it in PostgreSQL](../how-to/use-a-postgresql-ledger.md).
 """
 
 STORES = """
@@ -51,9 +62,11 @@ STORE_KINDS = """
 | address | store |
 | --- | --- |
 | `sqlite-vec:PATH` | a SQLite file on this machine, searched exactly; for about 100,000 documents. Extra `embedded` |
+| `pgvector://USER@HOST:PORT/DATABASE` | tables of a PostgreSQL database; for millions. Extra `pgvector` |
 | `memory:NAME` | inside this process, gone with it; for tests |
 
-Other packages may bring more ([write an adapter](../how-to/write-an-adapter.md#make-its-name-known)).
+Other packages may bring more ([write an adapter](../how-to/write-an-adapter.md#make-its-name-known)). The other keys
+belong to the kind of store. One that it does not have is an error that lists those it has.
 """
 
 MODELS = """
@@ -80,6 +93,12 @@ TIMING = """
 Defaults fit one machine. All durations are in seconds.
 """
 
+SERVER = """
+## The server: `[server]`
+
+Where [`undrift serve`](../how-to/write-from-other-languages.md#over-http) listens.
+"""
+
 #: What a person who configures a provider should know besides its keys.
 NOTES = {
     "hashing": "It needs no download and knows nothing of meaning: for tests, and as the old model of a first try.",
@@ -98,9 +117,16 @@ HIDDEN = frozenset({"self", "api_key"})
 THROTTLE = """
 ## How hard is worked on an alias
 
-In `[aliases.NAME.throttle]`. Any one limit that is passed keeps the back-fill and the comparison waiting; `undrift
-status` names it with its figures. Documents that writers touch are carried over all the same. `undrift tune` changes these keys
+In `[aliases.NAME.throttle]`. Any one limit that is passed keeps the back-fill waiting, and `undrift status` names
+it with its figures. Documents that writers touch are carried over all the same. `undrift tune` changes these keys
 while the work goes on, except `http` and `function`: [how to](../how-to/operate-a-migration.md#throttle).
+"""
+
+HOOKS = """
+## What is called at the moments of a migration
+
+In `[aliases.NAME.hooks]`: lists of programs, each a list of words, and of functions, each written as `module:name`.
+[How to](../how-to/hooks.md).
 """
 
 
@@ -108,27 +134,27 @@ def reference() -> str:
     """Return the page."""
     parts = [HEAD, _table(_settings(Settings, only=("ledger", "pause_file"))), LEDGER]
     parts += [STORES, _table(_settings(StoreSettings)), STORE_KINDS]
+    for name, target in STORES_BUILT_IN.items():
+        options = [row for row in _arguments(load_function(target)) if row[1] != "required"]
+        if options:
+            parts.append(f"### {name}\n\n{_table(iter(options))}\n")
     parts += [MODELS, _table(_settings(ModelSettings)), PROVIDERS]
     for name, target in EMBEDDERS.items():
         adapter = load_function(target)
         summary = parsed(adapter).text.partition("\n\n")[0]
         parts.append(f"### {name}\n\n{summary} {NOTES[name]}\n")
         parts.append(_table(_arguments(adapter)) + "\n")
-    parts += [
-        ALIASES,
-        _table(_settings(AliasSettings)),
-        THROTTLE,
-        _table(_settings(ThrottleSettings)),
-        TIMING,
-        _table(_timing()),
-    ]
+    parts += [ALIASES, _table(_settings(AliasSettings)), THROTTLE, _table(_settings(ThrottleSettings))]
+    parts += [HOOKS, _table(_settings(HookSettings))]
+    parts += [TIMING, _table(_timing()), SERVER]
+    parts.append(_table(_settings(ServerSettings)))
     return "\n".join(parts).rstrip() + "\n"
 
 
 def _settings(model: type[BaseModel], only: tuple[str, ...] = ()) -> Iterator[tuple[str, str, str]]:
     for name, field in model.model_fields.items():
         if not only or name in only:
-            default = "required" if field.is_required() else _shown(field.default)
+            default = "required" if field.is_required() else "" if field.default_factory else _shown(field.default)
             yield name, default, one_line(field.description or "")
 
 

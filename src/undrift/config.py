@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from undrift.domain.timing import Timing
 from undrift.domain.tuning import Limits, read_hours, read_knob
@@ -22,17 +22,28 @@ from undrift.errors import BadArgument, BadConfig
 DEFAULT_FILE = "undrift.toml"
 _PREFIX = "UNDRIFT_"
 #: Variables of ours that are not keys of the file.
-_NOT_KEYS = frozenset({"UNDRIFT_CONFIG"})
+_NOT_KEYS = frozenset({"UNDRIFT_CONFIG", "UNDRIFT_TOKEN"})
+#: What a hook is told, which may call undrift itself.
+_HOOK = "UNDRIFT_HOOK_"
 
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class StoreSettings(_Strict):
-    """Where vectors are kept."""
+class StoreSettings(BaseModel):
+    """Where vectors are kept; keys beyond these go to the store's adapter, which refuses those it does not know."""
 
-    url: str = Field(description="`sqlite-vec:PATH` (embedded) or `memory:NAME` (this process only)")
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    url: str = Field(
+        description="`sqlite-vec:PATH` (embedded), `pgvector://USER@HOST:PORT/DATABASE` or `memory:NAME` (this process)"
+    )
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The keys for the store's adapter."""
+        return dict(self.model_extra or {})
 
 
 class ModelSettings(BaseModel):
@@ -121,6 +132,33 @@ class ThrottleSettings(_Strict):
         return Limits(hours=read_hours(self.hours) if self.hours else None, **values)
 
 
+Hooks = list[str | list[str]]
+
+
+class HookSettings(_Strict):
+    """Programs and functions that are called at the moments of a migration, in the order in which they stand."""
+
+    timeout_s: float = Field(default=60.0, gt=0, description="how long each of them may take, in seconds")
+    on_validated: Hooks = Field(default=[], description="the migration is recorded")
+    on_start: Hooks = Field(default=[], description="writes are journaled, and the work begins")
+    on_backfill_complete: Hooks = Field(default=[], description="every document that nobody touched is carried over")
+    on_ready: Hooks = Field(default=[], description="both fields are equal, and the cutover may come")
+    before_cutover: Hooks = Field(default=[], description="a cutover is about to happen; they may refuse it")
+    after_cutover: Hooks = Field(default=[], description="the target serves")
+    on_rollback: Hooks = Field(default=[], description="the source serves again")
+    on_quarantine: Hooks = Field(default=[], description="more documents are set aside than ever before")
+    on_failure: Hooks = Field(default=[], description="the migration is halted, and needs a person")
+    on_success: Hooks = Field(default=[], description="the migration is completed")
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _is_callable(cls, value: Any) -> Any:
+        for hook in value if isinstance(value, list) else []:
+            if not hook or (isinstance(hook, str) and ":" not in hook):
+                raise ValueError(f"{hook!r} is neither a list of words nor a function as module:name")
+        return value
+
+
 class AliasSettings(_Strict):
     """A collection under a stable name."""
 
@@ -135,6 +173,13 @@ class AliasSettings(_Strict):
     )
     throttle: ThrottleSettings = Field(
         default_factory=ThrottleSettings, description="how hard workers may work on it: `[aliases.NAME.throttle]`"
+    )
+    hooks: HookSettings = Field(
+        default_factory=HookSettings, description="what is called at the moments of a migration: `[aliases.NAME.hooks]`"
+    )
+    reconcile: Literal["suspected", "always"] = Field(
+        default="suspected",
+        description="when a cutover wants two scans for writes past undrift: `suspected` or `always`",
     )
 
 
@@ -155,6 +200,16 @@ class TimingSettings(_Strict):
         return Timing(**self.model_dump())
 
 
+class ServerSettings(_Strict):
+    """Where `undrift serve` listens."""
+
+    host: str = Field(default="127.0.0.1", description="another than this machine's own wants a token")
+    port: int = Field(default=8750, ge=0, le=65535, description="0 for any that is free")
+    token_file: Path | None = Field(
+        default=None, description="file that holds what callers have to show; `$UNDRIFT_TOKEN` wins"
+    )
+
+
 class Settings(_Strict):
     """Everything that can be configured."""
 
@@ -168,6 +223,7 @@ class Settings(_Strict):
         default=None, description="while this file is there, no worker with this configuration works, on any alias"
     )
     timing: TimingSettings = Field(default_factory=TimingSettings)
+    server: ServerSettings = Field(default_factory=ServerSettings)
 
 
 class Config:
@@ -219,18 +275,31 @@ class Config:
         """Return a configured path as an absolute one."""
         return (self.folder / Path(path).expanduser()).absolute()
 
+    def environment(self) -> dict[str, str]:
+        """Return the environment of this process, for programs that it calls."""
+        return dict(os.environ)
+
     def secret(self, model: ModelSettings, default_env: str = "") -> str | None:
         """Return a model's key from its file or the environment; it is kept nowhere else."""
         if model.api_key_file is not None:
-            try:
-                return self.resolve(str(model.api_key_file)).read_text(encoding="utf-8").strip()
-            except OSError as error:
-                raise BadConfig(f"the key file {model.api_key_file} cannot be read", str(error)) from error
+            return self._read_secret("key", model.api_key_file)
         name = model.api_key_env or default_env
         value = os.environ.get(name) if name else None
         if value is None and model.api_key_env:
             raise BadConfig(f"environment variable {name} is not set", hint=f"export {name}=…")
         return value
+
+    def token(self) -> str | None:
+        """Return what callers of the server have to show: from the environment, or from its file."""
+        given = os.environ.get("UNDRIFT_TOKEN")
+        file = self.settings.server.token_file
+        return given if given or file is None else self._read_secret("token", file)
+
+    def _read_secret(self, what: str, file: Path) -> str:
+        try:
+            return self.resolve(str(file)).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise BadConfig(f"the {what} file {file} cannot be read", str(error)) from error
 
 
 def file_named(path: str | Path | None = None) -> Path:
@@ -277,7 +346,7 @@ def parse(values: dict[str, Any], path: Path, *, text: str = "") -> Config:
 def _with_environment(values: dict[str, Any], environment: dict[str, str]) -> dict[str, Any]:
     merged = dict(values)
     for variable, value in environment.items():
-        if not variable.startswith(_PREFIX) or variable in _NOT_KEYS:
+        if not variable.startswith(_PREFIX) or variable.startswith(_HOOK) or variable in _NOT_KEYS:
             continue
         *parents, leaf = variable.removeprefix(_PREFIX).lower().split("__")
         place = merged

@@ -148,6 +148,10 @@ class LedgerUnusable(RefusedError):
     """The ledger is corrupt, newer than this version, or on a filesystem that cannot keep it safe."""
 
 
+class StoreUnusable(RefusedError):
+    """The store's file is damaged, or none of undrift's."""
+
+
 class IncarnationMismatch(RefusedError):
     """The ledger is older than the records it describes: it was restored from a backup."""
 
@@ -204,6 +208,10 @@ class MirrorTimeout(BackendError):
 
 class StaleRoute(ConflictError):
     """The route changed between reading it and acting on it."""
+
+
+class TransactionUndone(ConflictError):
+    """The database undid a transaction to let another one through; nothing of it was written."""
 
 
 class LeaseLost(ConflictError):

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 from collections.abc import Callable
+from difflib import get_close_matches
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-from undrift.config import Config, ModelSettings, ThrottleSettings
+from undrift.config import Config, HookSettings, ModelSettings, ThrottleSettings
+from undrift.domain.hook import Moment
 from undrift.errors import BadConfig, UnknownAdapter
 from undrift.ports.cache import VectorCache
 from undrift.ports.embedder import Embedder
+from undrift.ports.hook import Hook
 from undrift.ports.ledger import Ledger
 from undrift.ports.runtime import Clock
 from undrift.ports.store import VectorStore
@@ -21,6 +25,7 @@ from undrift.ports.store import VectorStore
 #: Scheme of a store's address → module and class. Others come from the entry point group `undrift.stores`.
 STORES = {
     "sqlite-vec": "undrift.adapters.stores.sqlite_vec:SqliteVecStore",
+    "pgvector": "undrift.adapters.stores.pgvector:PgVectorStore",
     "memory": "undrift.adapters.stores.memory:MemoryStore",
 }
 #: Provider → module and class. Others come from the entry point group `undrift.embedders`.
@@ -45,6 +50,7 @@ class Plugins:
         self._config = config
         self._clock = clock
         self._databases: dict[Path, Any] = {}
+        self._servers: dict[str, Any] = {}
         self._stores: dict[str, VectorStore] = {}
         self._embedders: dict[str, Embedder] = {}
 
@@ -61,8 +67,9 @@ class Plugins:
         """
         if self._ledger_is_server():
             from undrift.adapters.ledgers.postgres import PostgresLedger
+            from undrift.adapters.postgres import Owner
 
-            return PostgresLedger(self._config.settings.ledger, self._clock)
+            return PostgresLedger(self._server(self._config.settings.ledger, Owner.LEDGER), self._clock)
         from undrift.adapters.clock import boot_id
         from undrift.adapters.ledgers.sqlite import SqliteLedger
 
@@ -77,10 +84,13 @@ class Plugins:
         address = self._config.settings.ledger
         scheme, _, path = address.partition("://")
         if scheme != "sqlite" or not path.removeprefix("/"):
+            # Only the word before the first colon: a password may stand anywhere behind it.
+            name = re.split(r"[^a-zA-Z0-9+._-]", address, maxsplit=1)[0]
+            meant = get_close_matches(name, ("postgresql", "sqlite"), n=1)
             raise BadConfig(
-                f"a ledger cannot be at {scheme}:… by this version",
+                f"a ledger cannot be at {name}:… by this version",
                 "a file is written as sqlite:///undrift.db, a server as postgresql://USER@HOST:PORT/DATABASE",
-                "change `ledger` in the configuration",
+                f"change `ledger` in the configuration{f'; did you mean {meant[0]}://…?' if meant else ''}",
             )
         # sqlite:///name is relative to the configuration, sqlite:////name is absolute, as SQLAlchemy writes them.
         return self._config.resolve(path.removeprefix("/"))
@@ -88,13 +98,18 @@ class Plugins:
     def ledger_place(self) -> str:
         """Return where the ledger is, for a person; it has no password in it."""
         if self._ledger_is_server():
-            from undrift.adapters.ledgers.postgres.address import address_from
+            from undrift.adapters.postgres import address_from
 
-            return address_from(self._config.settings.ledger).name.removeprefix("ledger ")
+            return address_from(self._config.settings.ledger).url
         from undrift.adapters.sqlite import filesystem_of
 
         path = self.ledger_path()
         return f"{path} on {filesystem_of(path) or 'an unknown filesystem'}"
+
+    def uses_sqlite(self) -> bool:
+        """Whether the ledger or a store is a SQLite file."""
+        schemes = {settings.url.partition(":")[0] for settings in self._config.settings.stores.values()}
+        return "sqlite-vec" in schemes or not self._ledger_is_server()
 
     def cache(self) -> VectorCache:
         """Open the cache of vectors that are paid for and not yet published, beside the ledger or the configuration."""
@@ -118,8 +133,11 @@ class Plugins:
                 raise BadConfig(f"no store {name} is configured", f"configured are: {known}", f"add [stores.{name}]")
             scheme, _, rest = settings.url.partition(":")
             factory = self._find(scheme, STORES, "undrift.stores", "store")
-            argument = self._database(self._config.resolve(rest.removeprefix("//"))) if scheme == "sqlite-vec" else rest
-            self._stores[name] = factory(argument)
+            _check_options("store", name, factory, settings.options)
+            try:
+                self._stores[name] = factory(self._place(scheme, rest, settings.url), **settings.options)
+            except (TypeError, ValueError) as error:
+                raise BadConfig(f"store {name} cannot be set up", str(error), f"look at [stores.{name}]") from error
         return self._stores[name]
 
     def embedder(self, name: str, settings: ModelSettings) -> Embedder:
@@ -140,7 +158,7 @@ class Plugins:
                 options["path"] = str(self._config.resolve(str(options["path"])))
             if "api_key" in inspect.signature(factory).parameters:
                 options["api_key"] = self._config.secret(settings, _KEYS.get(provider, ""))
-            _check_options(name, factory, options)
+            _check_options("model", name, factory, options)
             try:
                 self._embedders[name] = factory(**options)
             except (TypeError, ValueError) as error:
@@ -160,6 +178,28 @@ class Plugins:
             said.append(function.ask(self._user_function(throttle.function), throttle.function))
         return "; ".join(filter(None, said))
 
+    def hooks(self, settings: HookSettings) -> dict[Moment, list[Hook]]:
+        """Return the user's own programs, by the moment at which they are called; a function is imported when it is.
+
+        Raises:
+            BadConfig: a function is not there.
+        """
+        from undrift.adapters.hooks.command import CommandHook
+        from undrift.adapters.hooks.function import FunctionHook
+
+        timeout_s = settings.timeout_s
+        found: dict[Moment, list[Hook]] = {}
+        for moment in Moment:
+            for words in getattr(settings, moment.value):
+                hook: Hook
+                if isinstance(words, str):
+                    hook = FunctionHook(self._user_function(words), name=words, timeout_s=timeout_s)
+                else:
+                    environment = self._config.environment()
+                    hook = CommandHook(words, folder=self._config.folder, environment=environment, timeout_s=timeout_s)
+                found.setdefault(moment, []).append(hook)
+        return found
+
     def installed(self) -> dict[str, list[str]]:
         """Return the names of all adapters there are."""
         return {
@@ -177,6 +217,23 @@ class Plugins:
 
     def _ledger_is_server(self) -> bool:
         return self._config.settings.ledger.partition("://")[0] in _SERVERS
+
+    def _place(self, scheme: str, rest: str, url: str) -> Any:
+        """Return what a store's adapter is given: where it is, shared with a ledger there."""
+        if scheme == "sqlite-vec":
+            return self._database(self._config.resolve(rest.removeprefix("//")))
+        if scheme == "pgvector":
+            from undrift.adapters.postgres import Owner
+
+            return self._server(url, Owner.STORE)
+        return rest
+
+    def _server(self, url: str, owner: Any) -> Any:
+        """Return the database at an address; the same one for a ledger and a store at the same place."""
+        from undrift.adapters.postgres import Database, address_from
+
+        address = address_from(url, owner)
+        return self._servers.setdefault(address.conninfo, Database(address))
 
     def _database(self, path: Path) -> Any:
         from undrift.adapters.sqlite import Database
@@ -220,12 +277,16 @@ def load_function(reference: str) -> Callable[..., Any]:
     return found
 
 
-def _check_options(model: str, factory: Callable[..., Any], options: dict[str, Any]) -> None:
+def _check_options(kind: str, name: str, factory: Callable[..., Any], options: dict[str, Any]) -> None:
     known = [parameter for parameter in inspect.signature(factory).parameters if parameter != "self"]
+    if kind == "store":
+        # The first one is where it is, which the address says.
+        known = known[1:]
     unknown = sorted(set(options) - set(known))
     if unknown:
         raise BadConfig(
-            f"model {model} has the unknown key {', '.join(unknown)}",
-            f"its provider takes: {', '.join(sorted(set(known) - {'api_key'}))}",
-            f"look at [models.{model}]",
+            f"{kind} {name} has the unknown key {', '.join(unknown)}",
+            f"its {'provider' if kind == 'model' else 'kind'} takes: "
+            + (", ".join(sorted(set(known) - {"api_key"})) or "no other keys"),
+            f"look at [{kind}s.{name}]",
         )

@@ -24,13 +24,15 @@ COMMAND = [sys.executable, "-m", "undrift"]
 Done = subprocess.CompletedProcess[str]
 Run = Callable[..., Done]
 
-SLOW_MODEL = '''
+HELD_MODEL = '''
+import pathlib
 import time
 import numpy as np
 
 def embed(texts):
-    """A tenth of a second for a piece, as if far away."""
-    time.sleep(0.0004 * len(texts))
+    """Answer no document as long as there is a file called hold."""
+    while pathlib.Path("hold").exists() and any("and number" in text for text in texts):
+        time.sleep(0.01)
     return np.array([[len(text), *(text.count(letter) + 1 for letter in "aeioun")] for text in texts], dtype=np.float32)
 '''
 
@@ -117,11 +119,11 @@ def started(made: Run, tmp_path: Path) -> Run:
     return made
 
 
-def add_slow_model(folder: Path) -> None:
-    (folder / "slow_model.py").write_text(SLOW_MODEL)
+def add_held_model(folder: Path) -> None:
+    (folder / "held_model.py").write_text(HELD_MODEL)
     with (folder / "undrift.toml").open("a") as file:
         file.write(
-            '\n[models.slow]\nprovider = "callable"\nfunction = "slow_model:embed"\nname = "slow"\ndimensions = 7\n'
+            '\n[models.held]\nprovider = "callable"\nfunction = "held_model:embed"\nname = "held"\ndimensions = 7\n'
         )
 
 
@@ -170,29 +172,31 @@ def test_a_stranger_migrates_a_collection_and_goes_back(started: Run, tmp_path: 
 def test_an_interrupted_start_is_taken_up_by_the_same_command(
     started: Run, begin: Callable[..., subprocess.Popen[str]], tmp_path: Path
 ) -> None:
-    add_slow_model(tmp_path)
-    process = begin("start", "kb", "--to", "slow")
+    add_held_model(tmp_path)
+    (tmp_path / "hold").touch()
+    process = begin("start", "kb", "--to", "held")
     wait_for(process, "kb: backfill")
 
     process.send_signal(signal.SIGINT)
+    (tmp_path / "hold").unlink()
     out, err = process.communicate(timeout=120)
 
     assert (process.returncode, out) == (130, "")
     assert "Traceback" not in err
     assert "the same command goes on" in err
     assert as_json(started, "alias show", "alias", "show", "kb")["clients"] == [], "its lease was ended"
-    assert as_json(started, "start", "start", "kb", "--to", "slow")["phase"] == "ready"
+    assert as_json(started, "start", "start", "kb", "--to", "held")["phase"] == "ready"
 
 
 @pytest.mark.slow
 def test_a_worker_waits_for_work_and_ends_by_sigterm(
     started: Run, begin: Callable[..., subprocess.Popen[str]], tmp_path: Path
 ) -> None:
-    add_slow_model(tmp_path)
+    add_held_model(tmp_path)
     process = begin("worker", "--json")
     wait_for(process, "working on every alias")
 
-    assert as_json(started, "start", "start", "kb", "--to", "slow", "--detach")["next_steps"][0] == "undrift worker kb"
+    assert as_json(started, "start", "start", "kb", "--to", "held", "--detach")["next_steps"][0] == "undrift worker kb"
     wait_for(process, "kb: ready")
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=120)
@@ -241,6 +245,16 @@ def test_a_ledger_that_is_none_is_refused(made: Run, tmp_path: Path) -> None:
     (tmp_path / "undrift.db").write_bytes(b"this is not a database, and never was one\n" * 100)
 
     assert error_of(made("status", "--json", code=3))["kind"] == "LedgerUnusable"
+
+
+def test_a_store_that_is_none_is_refused_by_its_own_name(made: Run, tmp_path: Path) -> None:
+    (tmp_path / "vectors.db").write_bytes(b"this is not a database, and never was one\n" * 100)
+
+    refused = error_of(made("search", "kb", "ships", "--json", code=3))
+
+    assert refused["kind"] == "StoreUnusable"
+    assert refused["message"].startswith("store ")
+    assert "vectors.db" in refused["message"]
 
 
 LIGHT = """

@@ -15,7 +15,7 @@ import pytest
 
 pytest.importorskip("psycopg")
 
-from tests.conformance.postgres_ledger import PostgresLedgerBench
+from tests.conformance.postgres_ledger import PostgresLedgerBench, open_ledger
 from tests.conformance.postgres_server import (
     AS_NOBODY,
     PASSWORD,
@@ -26,6 +26,7 @@ from tests.conformance.postgres_server import (
     server_folder,
 )
 from undrift.domain.migration import Phase
+from undrift.errors import ControlUnavailable
 from undrift.testing.ledgers import LedgerConformance
 from undrift.testing.ledgers.bench import ALIAS, ME, begin, claim, flip, write
 
@@ -38,7 +39,7 @@ BOUNCER = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbi
 class Bouncer:
     """A pooler in transaction mode with two connections to the server, so that transactions change places."""
 
-    def __init__(self, program: str, server: PostgresServer, folder: Path) -> None:
+    def __init__(self, program: str, server: PostgresServer, folder: Path, mode: str = "transaction") -> None:
         self.program, self.folder, self.port = program, folder, free_port()
         (folder / "users").write_text(f'"{USER}" "{PASSWORD}"\n', encoding="utf-8")
         settings = {
@@ -47,7 +48,7 @@ class Bouncer:
             "unix_socket_dir": "",
             "auth_type": "plain",
             "auth_file": folder / "users",
-            "pool_mode": "transaction",
+            "pool_mode": mode,
             "default_pool_size": 2,
             "server_round_robin": 1,
             "max_client_conn": 200,
@@ -134,5 +135,26 @@ def test_nothing_of_a_session_is_left_behind(bench: PostgresLedgerBench) -> None
         assert bench.ledger._read("SELECT count(*) FROM pg_prepared_statements") == [(0,)]
         settings = "SELECT current_setting('lock_timeout'), current_setting('synchronous_commit')"
         assert bench.ledger._read(settings) == [("0", "on")]
+    # While one transaction has a connection, another one is given the second.
+    bench.ledger._transact(lambda _: bench.other.aliases(), durable=False)
     backends = {bench.ledger._read("SELECT pg_backend_pid()")[0][0] for _ in range(6)}
     assert len(backends) == 2
+
+
+def test_a_pooler_is_seen_and_one_that_cuts_transactions_is_refused(bench: BouncedLedgerBench) -> None:
+    assert bench.ledger.aliases() == []
+    found = {one.check: one for one in bench.ledger.inspect()}
+    assert (found["ledger transactions"].ok, found["ledger transactions"].detail) == (
+        True,
+        "READ COMMITTED, through a pooler",
+    )
+
+    with server_folder() as folder:
+        cutting = Bouncer(bench.bouncer.program, bench.server, folder, "statement")
+        try:
+            url = f"postgresql://{USER}@127.0.0.1:{cutting.port}/{bench.database}?passfile={bench.server.passfile}"
+            with pytest.raises(ControlUnavailable) as refused:
+                begin(open_ledger(url))
+        finally:
+            cutting.stop()
+    assert "pool_mode = transaction" in refused.value.hint

@@ -111,12 +111,31 @@ def test_a_migration_waits_for_a_write_that_began_without_a_journal(bench: Postg
 
     assert (outcome, operation) == ("passive", None)
     assert close_write(bench, None, "a")
-    assert [one.id for one in bench.ledger.unacknowledged(ALIAS, epoch, SETTLE_S)] == ["php"]
+    assert [one.id for one in bench.ledger.unacknowledged(ALIAS, epoch, SETTLE_S)] == ["php@1"]
     bench.clock.advance(10)
     assert open_write(bench, "b")[0] == "opened"
-    assert [one.id for one in bench.ledger.unacknowledged(ALIAS, epoch, SETTLE_S)] == ["php"]
+    assert [one.id for one in bench.ledger.unacknowledged(ALIAS, epoch, SETTLE_S)] == ["php@1"]
     bench.clock.advance(20 + SETTLE_S + MOMENT_S)
     assert bench.ledger.unacknowledged(ALIAS, epoch, SETTLE_S) == []
+
+
+def test_a_program_that_writes_all_the_time_does_not_hold_up_a_cancellation(bench: PostgresLedgerBench) -> None:
+    """What it began before is over some time, though it goes on."""
+    make_alias(bench.ledger)
+    open_write(bench, "a")
+    bench.ledger.register_migration(a_migration(), who="")
+    enter(bench.ledger, Phase.JOURNALING)
+    enter(bench.ledger, Phase.ABORTING)
+    epoch = route_of(bench.ledger).epoch
+
+    for _ in range(4):
+        assert open_write(bench, "a")[0] == "passive"
+        assert [one.id for one in bench.ledger.unacknowledged(ALIAS, epoch, SETTLE_S)] == ["php@1"]
+        bench.clock.advance(30 / 4 + SETTLE_S / 4)
+    bench.clock.advance(MOMENT_S)
+
+    assert bench.ledger.unacknowledged(ALIAS, epoch, SETTLE_S) == []
+    assert "php@3" in {one.id for one in bench.ledger.clients(ALIAS)}
 
 
 def test_a_write_and_its_vector_in_the_same_database_are_one_transaction(bench: PostgresLedgerBench) -> None:

@@ -495,3 +495,18 @@ def test_a_store_in_another_file_shares_no_transaction(tmp_path: Path) -> None:
 
     assert ledger.transaction_with(Shelf(Database(tmp_path / "vectors.db"))) is None
     ledger.close_ledger()
+
+
+def test_a_table_that_was_added_later_does_not_keep_an_older_version_out(bench: SqliteLedgerBench) -> None:
+    """A file of the first version gets what is missing; its version, which an older one looks at, stays."""
+    begin(bench.ledger)
+    bench.sql("DROP TABLE bookmark")
+    bench.sql("DELETE FROM ledger_meta WHERE key = 'schema_minor'")
+    bench.ledger.close_ledger()
+
+    newer = bench.handle()
+    newer.save_bookmark(ALIAS, "verify.run", {"cursor": "a"})
+
+    assert newer.bookmark(ALIAS, "verify.run") == {"cursor": "a"}
+    assert dict(bench.sql("SELECT key, value FROM ledger_meta"))["schema_version"] == str(SCHEMA_VERSION)
+    newer.close_ledger()

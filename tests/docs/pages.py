@@ -14,12 +14,12 @@ DOCS = ROOT / "docs"
 TUTORIAL = DOCS / "tutorial" / "first-migration.md"
 
 #: Blocks in these languages are run or parsed; what is in others is a picture or a piece of output.
-CODE = frozenset({"console", "sh", "python", "toml", "json", "jsonl"})
-NOT_CODE = frozenset({"text", "mermaid", "sql"})
+CODE = frozenset({"console", "sh", "python", "sql", "toml", "json", "jsonl"})
+NOT_CODE = frozenset({"text", "mermaid"})
 
 _FENCE = re.compile(r"^(?P<indent> *)```(?P<language>[a-z]*)\s*$")
 #: A comment on a line of its own says something about the block that follows it.
-_COMMENT = re.compile(r"^ *<!-- (?P<key>not run|file|prints|fails|starts from): *(?P<value>.*?) -->\s*$")
+_COMMENT = re.compile(r"^ *<!-- (?P<key>not run|in background|file|prints|fails|starts from): *(?P<value>.*?) -->\s*$")
 _LINK = re.compile(r"(?<!!)\[[^\]]*\]\((?P<target>[^)\s]+)\)")
 _TEST = re.compile(r"(?P<path>(?:tests|src)/[\w/]+\.py)::(?P<name>(?:\w+::)?test_\w+)")
 _HEADING = re.compile(r"^#{1,6} (?P<title>.+?)\s*$")

@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
 import tomllib
@@ -14,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import undrift
+from tests.docs.database import PageDatabase
 from tests.docs.output import difference
 from tests.docs.pages import ROOT, Block, blocks
 from tests.docs.settings import STARTER
@@ -22,8 +24,10 @@ from undrift.control import open_plane
 from undrift.domain.migration import Phase
 
 #: Commands that a page may run; what is not among them needs a reason why it is not run.
-ALLOWED = frozenset({"undrift", "python", "cat", "head", "grep", "echo"})
+ALLOWED = frozenset({"undrift", "python", "cat", "head", "grep", "echo", "curl"})
 PATIENCE_S = 120
+#: Where a server listens as it comes; on the machine of a test that port may be taken.
+PORT = "8750"
 #: What only a shell understands.
 SHELL = frozenset("|<>$&;")
 #: Nobody waits for a poll of a second in a test.
@@ -44,40 +48,53 @@ def documents() -> str:
     return "".join(json.dumps(row) + "\n" for row in rows)
 
 
-def _nothing(_: Path) -> None:
+def _nothing(_: Path, _ledger: str | None = None) -> None:
     """Leave the folder empty."""
 
 
-def _collection(folder: Path) -> None:
+def _collection(folder: Path, ledger: str | None = None) -> None:
     path = folder / "undrift.toml"
-    path.write_text(STARTER.read_text(encoding="utf-8") + QUICK, encoding="utf-8")
+    text = STARTER.read_text(encoding="utf-8")
+    path.write_text(text.replace("sqlite:///undrift.db", ledger or "sqlite:///undrift.db") + QUICK, encoding="utf-8")
     (folder / "documents.jsonl").write_text(documents(), encoding="utf-8")
     with undrift.open(path) as plane:
         plane.put("kb", folder / "documents.jsonl")
 
 
-def _ready(folder: Path) -> None:
-    _collection(folder)
+def _ready(folder: Path, ledger: str | None = None) -> None:
+    _collection(folder, ledger)
     with open_plane(folder / "undrift.toml", role="start") as plane:
         plane.register("kb", "new")
         plane.work("kb", lambda migration: migration is not None and migration.phase is Phase.READY)
 
 
 #: What a page may say behind `starts from:`.
-STARTING_POINTS: dict[str, Callable[[Path], None]] = {
+STARTING_POINTS: dict[str, Callable[..., None]] = {
     "": _nothing,
     "a collection of six documents": _collection,
     "a migration that is ready": _ready,
 }
+#: A page whose starting point ends so has its ledger in a database of its own, and is skipped where there is no server.
+IN_POSTGRES = ", with its ledger in PostgreSQL"
 
 
 class Project:
     """The folder of one page."""
 
-    def __init__(self, folder: Path, tools: Path, warm: WarmCommand | None) -> None:
-        """Use a folder; `tools` holds the commands that come first on the path, `warm` runs plain ones quickly."""
+    def __init__(
+        self, folder: Path, tools: Path, warm: WarmCommand | None, database: PageDatabase | None = None
+    ) -> None:
+        """Use a folder.
+
+        Args:
+            folder: where the page's files are.
+            tools: holds the commands that come first on the path.
+            warm: runs plain commands quickly.
+            database: runs blocks of SQL.
+        """
         self._folder = folder
         self._warm = warm
+        self._database = database
         self._environment = {
             "PATH": f"{tools}:/usr/bin:/bin",
             "HOME": str(folder),
@@ -87,7 +104,10 @@ class Project:
             "LC_ALL": "C.UTF-8",
             # Pages that name a variable for a key show how it is named, and not what is in it.
             "COMPANY_KEY": "secret",
+            **(database.environment if database else {}),
         }
+        self._port = _free_port()
+        self._running: list[subprocess.Popen[str]] = []
         self._interpreter: subprocess.Popen[str] | None = None
         self._printed = ""
 
@@ -109,6 +129,9 @@ class Project:
                 self._commands(block)
             case "python":
                 self._python(block)
+            case "sql":
+                assert self._database is not None, f"{block.where}: SQL on a page that starts from no database"
+                self._printed = self._database.run(block)
             case "toml" if name in (None, "undrift.toml"):
                 self._settings(block)
             case "toml":
@@ -122,12 +145,37 @@ class Project:
                 assert not difference(block.text, self._printed, ""), f"{block.where}: {self._printed}"
 
     def close(self) -> None:
-        """End the interpreter."""
+        """End the interpreter and what runs in the background, and drop the database."""
+        for process in self._running:
+            process.terminate()
+            process.communicate(timeout=PATIENCE_S)
         if self._interpreter is not None:
             self._interpreter.kill()
             self._interpreter.communicate()
+        if self._database is not None:
+            self._database.close()
+
+    def _begin(self, block: Block) -> None:
+        """Start the command of a block, which goes on to the end of the page, and wait for what it says."""
+        ((command, shown),) = _commands(block)
+        assert command == "undrift serve", f"{block.where}: nobody knows how to run `{command}` in the background"
+        process = subprocess.Popen(
+            [*command.split(), "--port", self._port],
+            cwd=self._folder,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self._running.append(process)
+        assert process.stdout is not None
+        wrong = difference(shown, process.stdout.readline().replace(self._port, PORT), "")
+        assert not wrong, f"{block.where}: $ {command}\n{wrong}"
 
     def _commands(self, block: Block) -> None:
+        if "in background" in block.notes:
+            self._begin(block)
+            return
         last = 0
         for command, shown in _commands(block):
             if command == "echo $?":
@@ -145,6 +193,7 @@ class Project:
 
     def _run(self, command: str) -> Done:
         """Run a command; one that needs no shell by the warm process, if there is one."""
+        command = command.replace(f"127.0.0.1:{PORT}", f"127.0.0.1:{self._port}")
         words = shlex.split(command)
         if self._warm is not None and words[0] == "undrift" and not set(command) & SHELL:
             return self._warm.run(words[1:], folder=self._folder, environment=self._environment)
@@ -190,6 +239,12 @@ class Project:
     def _settings(self, block: Block) -> None:
         """Check settings in the interpreter: they may name functions that are imported."""
         self._ask(block.where, 1, f"from tests.docs.settings import check\ncheck({block.text!r})")
+
+
+def _free_port() -> str:
+    with socket.socket() as it:
+        it.bind(("127.0.0.1", 0))
+        return str(it.getsockname()[1])
 
 
 def make_tools(folder: Path) -> Path:

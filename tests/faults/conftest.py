@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conformance.conftest import server  # noqa: F401 - a fixture, for the tests that want a ledger in PostgreSQL
+
 MEMORY = Path("/dev/shm")
 
 

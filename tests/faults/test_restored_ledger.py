@@ -49,12 +49,13 @@ def test_marks_that_a_restore_took_away_are_found_again_before_a_cutover(tmp_pat
     with undrift.open(config) as plane:
         with pytest.raises(IncarnationMismatch, match="restored from a backup") as refused:
             plane.verify("kb")
-        assert refused.value.hint == "undrift verify kb"
+        assert refused.value.hint == "undrift reconcile kb"
         with pytest.raises(GateFailed, match="reconciled"):
             plane.cutover("kb")
 
-        found = plane.verify("kb")
-        assert (found["verdict"], found["mismatched"]) == ("fail", 10)
+        found = plane.reconcile("kb")
+        assert [(scan["foreign"], scan["kinds"]) for scan in found["scans"]] == [(10, {"stale_text": 10}), (0, {})]
+        assert (found["verdict"], found["needs_reconcile"]) == ("pass", "")
         assert plane.verify("kb")["verdict"] == "pass"
 
         assert plane.cutover("kb")["phase"] == "reversing"

@@ -13,7 +13,18 @@ from typing import Any, NoReturn
 import click
 
 from undrift import __version__
-from undrift.cli import demo, documents, golden, migrations, models, operations, setup, traffic
+from undrift.cli import (
+    comparing,
+    demo,
+    documents,
+    golden,
+    migrations,
+    models,
+    operations,
+    serving,
+    setup,
+    traffic,
+)
 from undrift.cli.session import Session, Verbs
 from undrift.errors import BadArgument, UndriftError
 
@@ -32,14 +43,18 @@ SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
             operations.resume,
             operations.tune,
             operations.panic,
-            traffic.verify,
+            comparing.verify,
+            comparing.reconcile,
+            comparing.adopt,
             traffic.cutover,
             traffic.rollback,
             traffic.complete,
             traffic.cancel,
+            comparing.selftest,
         ),
     ),
     ("Quality", (golden.golden,)),
+    ("Other programs", (serving.serve,)),
 )
 #: What a shell calls a process that was ended by Ctrl-C.
 _INTERRUPTED = 130

@@ -43,10 +43,28 @@ def _progress(value: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("progress", ", ".join(parts)),
         ("dirty", f"{number(value['dirty'])}{oldest}"),
         ("quarantine", number(value["quarantined"])),
+        *_proof(value),
         ("cost", spent(value["cost"])),
         *([("tuned", ", ".join(f"{key}={text}" for key, text in value["tuning"].items()))] if value["tuning"] else []),
         *(way_back if value["phase"] == "reversing" else []),
     ]
+
+
+def _proof(value: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Describe the last verification and what was written past undrift, where there is something to say."""
+    rows = []
+    found, suspicion = value.get("verification"), value.get("reconciliation")
+    # Where gates are shown, theirs says it.
+    if found and found["verdict"] and not value["gates"] and (found["stale"] or found["touched"]):
+        old = ", stale" if found["stale"] else ""
+        text = f"{found['verdict']}, {duration(found['age_s'])} ago{old}, {number(found['touched'])} touched since"
+        rows.append(("verified", text))
+    if found and found["running"]:
+        rows.append(("verifying", f"{number(found['running']['compared'])} documents so far"))
+    if suspicion and (suspicion["needed"] or suspicion["foreign"]):
+        state = "settled" if suspicion["settled"] else suspicion["needed"] or "not settled"
+        rows.append(("foreign", f"{number(suspicion['foreign'])} found, {state}"))
+    return rows
 
 
 def overview(values: Sequence[Mapping[str, Any]]) -> str:
@@ -124,15 +142,75 @@ def verification(alias: str, value: Mapping[str, Any]) -> str:
     ]
     if value.get("explained"):
         rows.append(("explained", number(value["explained"]), "missing because they are in quarantine"))
+    if value.get("bypassed"):
+        rows.append(("bypassed", number(value["bypassed"]), "equal, and written past undrift in the serving field"))
+    if value.get("resumed"):
+        rows.append(("resumed", number(value["resumed"]), "went on after an interruption"))
     found = "equal" if value["verdict"] == "pass" else "not equal"
     head = f"{plural(value['compared'], 'document')} of {alias} compared: both fields are {found}."
-    samples = columns(
-        [
-            ("For example:" if index == 0 else "", *map(str, sample.values()))
-            for index, sample in enumerate(value["samples"])
-        ]
+    return paragraphs(head + "\n" + columns(rows, indent=2, right=frozenset({1})), _examples(value["samples"]))
+
+
+def _examples(samples: Sequence[Mapping[str, Any]]) -> str:
+    return columns(
+        [("For example:" if index == 0 else "", *map(str, sample.values())) for index, sample in enumerate(samples)]
     )
-    return paragraphs(head + "\n" + columns(rows, indent=2, right=frozenset({1})), samples)
+
+
+def reconciliation(value: Mapping[str, Any]) -> str:
+    """Describe what scans for writes past undrift found."""
+    rows = [
+        (
+            f"scan {index}",
+            plural(scan["compared"], "document"),
+            f"{number(scan['foreign'])} foreign",
+            *([f"{number(scan['held'])} set aside"] if scan["held"] else []),
+            *([_window(scan["window"])] if scan["foreign"] else []),
+        )
+        for index, scan in enumerate(value["scans"], 1)
+    ]
+    found = [sample for scan in value["scans"] for sample in scan["samples"]]
+    examples = list({(sample["kind"], sample["id"]): sample for sample in found}.values())
+    if value["settled"]:
+        head = f"{value['alias']} is reconciled: two scans in a row, the last without a foreign change."
+    else:
+        head = (
+            f"{value['alias']} is not reconciled: two scans in a row are needed, the second without a foreign change."
+        )
+    tail = ""
+    if value["held"]:
+        held = plural(value["held"], "document")
+        tail = f"{held} in the old field, written past undrift after the cutover: left as they are."
+    return paragraphs(head + "\n" + columns(rows, indent=2), _examples(examples), tail, steps(value["next_steps"]))
+
+
+def _window(window: Mapping[str, Any]) -> str:
+    times = (str(window[key])[:19].replace("T", " ") for key in ("from", "to"))
+    return f"between {' and '.join(times)} UTC, {window['per_minute']:.2g} a minute"
+
+
+def adoption(value: Mapping[str, Any]) -> str:
+    """Describe what was taken over from the old field."""
+    head = f"adopted {plural(len(value['adopted']), 'document')} of {value['alias']} from the old field"
+    left = f"not yet carried over: {', '.join(value['left'][:10])}" if value["left"] else ""
+    return paragraphs(head, left, steps(value["next_steps"]))
+
+
+def selftest(value: Mapping[str, Any]) -> str:
+    """Describe what a selftest found."""
+    found = "no difference" if value["verdict"] == "pass" else plural(value["differing"], "difference")
+    worst = value["worst_cosine"]
+    rows = [
+        ("model", f"{value['model']} ({value['space']})"),
+        ("compared", plural(value["compared"], "document") + ", with their vectors"),
+        ("differing", number(value["differing"])),
+        ("healed", f"{number(value['healed_rounds'])} times a verification found differences before"),
+        ("worst", "no pair" if worst is None else f"cosine {worst:.6f}"),
+        ("requeued", f"{number(value['requeued'])} written meanwhile, and compared again"),
+        ("cost", f"{number(value['tokens'])} tokens"),
+    ]
+    head = f"Selftest of {value['alias']}: {found}. The scratch field {value['scratch']} is dropped."
+    return paragraphs(head + "\n" + columns(rows, indent=2), _examples(value["samples"]))
 
 
 def dry_run(value: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""The verbs that compare both fields and move traffic: verify, cutover, rollback, complete, cancel."""
+"""The verbs that move traffic: cutover, rollback, complete, cancel."""
 
 from __future__ import annotations
 
@@ -8,36 +8,12 @@ import click
 
 from undrift.cli import reports
 from undrift.cli.following import Waits
-from undrift.cli.render import Reading, Screen
+from undrift.cli.render import Screen
 from undrift.cli.session import Duration, Session, Verb, pass_session
 from undrift.cli.setup import REFUSED
 
 if TYPE_CHECKING:
     from undrift.domain.plan import Plan
-
-
-@click.command(cls=Verb)
-@click.argument("alias")
-@click.option("--sample", type=click.IntRange(min=0), metavar="N", help="How many documents are embedded again.")
-@click.pass_context
-@pass_session
-def verify(session: Session, context: click.Context, alias: str, sample: int | None) -> None:
-    """Compare both fields.
-
-    Ids, texts, metadata and spaces of all documents, and the vectors of some of them. Exits with 3 when they differ;
-    what differs is carried over again.
-    """
-    with session.plane("verify") as plane, session.screen.meter() as meter:
-        options = {} if sample is None else {"sample": sample}
-        report = plane.verify(
-            alias,
-            on_progress=lambda compared: meter.show(Reading(label=f"{alias}: comparing", done=compared)),
-            on_wait=lambda reason: meter.show(Reading(label=f"{alias}: preparing", waiting=reason)),
-            **options,
-        )
-    session.answer(report, reports.verification(alias, report))
-    if report["verdict"] != "pass":
-        context.exit(REFUSED)
 
 
 @click.command(cls=Verb)

@@ -13,6 +13,7 @@ from undrift.control.wiring import Wiring
 from undrift.domain.route import AliasName
 from undrift.errors import BadArgument, UndriftError, UnknownAlias
 from undrift.flow.jsonl import open_lines, read_objects
+from undrift.ports.inspection import SupportsInspection
 from undrift.quality.golden import GoldenSet, parse_golden_set
 from undrift.quality.ranking import measure
 
@@ -85,11 +86,11 @@ class Evidence(Wiring):
         return measure(golden, rankings, k=k).as_dict(place.space)
 
     def doctor(self) -> list[dict[str, str]]:
-        """Look at the machine, the ledger, the stores, the models and the aliases; return what was found."""
-        checks = [
-            _check("sqlite", sqlite_is_safe(), apsw.sqlite_lib_version(), "pip install --upgrade apsw"),
-            self._ledger_check(),
-        ]
+        """Look at the ledger, the stores, the models and the aliases; return what was found."""
+        checks = []
+        if self.plugins.uses_sqlite():
+            checks.append(_check("sqlite", sqlite_is_safe(), apsw.sqlite_lib_version(), "pip install --upgrade apsw"))
+        checks += self._ledger_checks()
         checks += [self._store_check(name) for name in sorted(self.config.settings.stores)]
         checks += [self._model_check(name) for name in sorted(self.config.settings.models)]
         try:
@@ -98,12 +99,15 @@ class Evidence(Wiring):
             checks.append(_check("aliases", False, error.message, error.hint))
         return checks
 
-    def _ledger_check(self) -> dict[str, str]:
+    def _ledger_checks(self) -> list[dict[str, str]]:
         try:
+            if isinstance(self.ledger, SupportsInspection):
+                found = self.ledger.inspect()
+                return [_check(one.check, one.ok, one.detail, "" if one.ok else one.hint) for one in found]
             self.ledger.aliases()
         except UndriftError as error:
-            return _check("ledger", False, error.message, error.hint)
-        return _check("ledger", True, self.plugins.ledger_place(), "")
+            return [_check("ledger", False, _told(error), error.hint)]
+        return [_check("ledger", True, self.plugins.ledger_place(), "")]
 
     def _store_check(self, name: str) -> dict[str, str]:
         try:
@@ -139,6 +143,10 @@ class Evidence(Wiring):
         waiting = self.ledger.unacknowledged(name, state.route.epoch, self.settle_s(state.route.serving))
         detail = f"epoch {state.route.epoch}, {described.count} documents, {len(waiting)} clients behind"
         return _check(f"alias {name}", True, detail, "")
+
+
+def _told(error: UndriftError) -> str:
+    return f"{error.message}\n{error.detail}" if error.detail else error.message
 
 
 def _check(name: str, ok: bool, detail: str, hint: str) -> dict[str, str]:  # noqa: FBT001

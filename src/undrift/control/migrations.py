@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import Any
 
 from undrift.control.documents import Documents
@@ -19,11 +18,12 @@ from undrift.domain.wording import plural
 from undrift.errors import BadArgument, BudgetRequired, IllegalTransition, NoMigration, StaleRoute
 from undrift.migrate.engine import Worker
 from undrift.migrate.gates import completion_gates, cutover_gates, is_close, rollback_gates
+from undrift.migrate.hooks import call_due, call_if_possible, consent
 from undrift.migrate.preflight import as_money, require_fit, survey
 from undrift.migrate.runner import Runner
 from undrift.migrate.steps import OnWait
 from undrift.migrate.sync import carry_dirty
-from undrift.migrate.verify import SAMPLE, verify
+from undrift.migrate.verify import SAMPLE
 from undrift.migrate.workshop import Workshop
 
 #: Told every step of a plan before the first one is taken; raises to refuse it.
@@ -94,11 +94,14 @@ class Migrations(Documents, Operations):
         state = self.ledger.alias(AliasName(name))
         running = state.migration if state else None
         if running is not None and not running.is_final:
-            if running.target_model == to:
+            if running.target_model == to and not running.is_selftest:
                 return running
+            what = "a selftest" if running.is_selftest else f"a migration to {running.target_model}"
             raise StaleRoute(
-                f"alias {name} has a migration to {running.target_model} already, in phase {running.phase.value}",
-                hint=f"undrift status {name}",
+                f"alias {name} has {what} already, in phase {running.phase.value}",
+                hint=f"undrift selftest {name}, or undrift cancel {name} --drop"
+                if running.is_selftest
+                else f"undrift status {name}",
             )
         alias, door, target = self._aim(name, to)
         if door.limits.paid and budget_usd is None and budget_tokens is None and not unlimited:
@@ -121,6 +124,7 @@ class Migrations(Documents, Operations):
             started=self.clock.now(),
         )
         self.ledger.register_migration(migration, who=self._who())
+        call_if_possible(workshop, self._who())
         return migration
 
     def work(
@@ -146,24 +150,6 @@ class Migrations(Documents, Operations):
         )
         worker.run(until)
 
-    def verify(
-        self,
-        name: str,
-        *,
-        sample: int = SAMPLE,
-        on_progress: Callable[[int], None] = _silent,
-        on_wait: OnWait = _silent,
-    ) -> dict[str, Any]:
-        """Compare both fields now, after carrying over what is dirty; returns the report in its JSON shape."""
-        workshop = self.workshop(AliasName(name))
-        self._settle(workshop, is_close, on_wait)
-        report = verify(workshop, sample=sample, on_progress=on_progress, carry=lambda: carry_dirty(workshop))
-        migration = workshop.state().migration
-        if migration is not None and migration.phase is Phase.VERIFY and report.verdict is Verdict.PASS:
-            with suppress(StaleRoute):
-                Runner(workshop=workshop, who=self._who()).enter(Phase.READY, was=Phase.VERIFY)
-        return report.as_dict()
-
     def plan_cutover(
         self, name: str, *, freeze_s: float | None = None, accept_quarantine: bool = False
     ) -> dict[str, Any]:
@@ -171,6 +157,7 @@ class Migrations(Documents, Operations):
         workshop = self.workshop(AliasName(name))
         migration = workshop.migration()
         gates = cutover_gates(workshop, accept_quarantine=accept_quarantine)
+        gates += consent(workshop, self._who(), gates, dry_run=True)
         plan = plan_cutover(workshop.state().route, migration, freeze_s=freeze_s, accept_quarantine=accept_quarantine)
         return {
             "alias": name,
@@ -209,7 +196,9 @@ class Migrations(Documents, Operations):
         )
         if migration.phase is not Phase.REVERSING:
             self._settle(workshop, is_close, on_wait)
-            require(cutover_gates(workshop, accept_quarantine=accept_quarantine), verb="cutover", alias=name)
+            gates = cutover_gates(workshop, accept_quarantine=accept_quarantine)
+            gates += consent(workshop, self._who(), gates, dry_run=False)
+            require(gates, verb="cutover", alias=name)
         plan = plan_cutover(workshop.state().route, migration, freeze_s=freeze_s, accept_quarantine=accept_quarantine)
         return self._run(workshop, plan, on_plan, on_step, on_wait)
 
@@ -277,8 +266,11 @@ class Migrations(Documents, Operations):
 
     def _run(self, workshop: Workshop, plan: Plan, on_plan: OnPlan, on_step: OnWait, on_wait: OnWait) -> dict[str, Any]:
         on_plan(plan)
+        # What a process that was killed has left is called before the state changes again.
+        call_due(workshop, self._who())
         Runner(workshop=workshop, who=self._who(), on_step=on_step, on_wait=on_wait).run(plan)
         self.router.refresh(workshop.alias)
+        call_if_possible(workshop, self._who())
         return self.status(workshop.alias)
 
     def _settle(self, workshop: Workshop, enough: Callable[[Lag], bool], on_wait: OnWait = _silent) -> None:

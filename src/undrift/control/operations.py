@@ -11,6 +11,7 @@ from undrift.domain.migration import Migration, RunStatus
 from undrift.domain.route import AliasName
 from undrift.domain.tuning import KNOBS, NONE, read_knob, shown, tuned
 from undrift.errors import BadArgument, IllegalTransition, NoMigration
+from undrift.migrate.hooks import call_if_possible
 
 #: What a migration may spend; kept with it, and not with its other settings.
 BUDGETS = ("budget_usd", "budget_tokens")
@@ -46,7 +47,11 @@ class Operations(Status):
 
     def resume(self, name: str) -> dict[str, Any]:
         """Let workers work again, after a pause, a halt or a stop."""
-        return self._set_run_status(self._running(name), RunStatus.RUNNING, "")
+        migration = self._running(name)
+        if migration.run_status is RunStatus.HALTED:
+            # A worker that halted it may have been killed before it called the hooks for that.
+            call_if_possible(self.workshop(migration.alias), self._who())
+        return self._set_run_status(migration, RunStatus.RUNNING, "")
 
     def panic(self, name: str, *, reason: str = "") -> dict[str, Any]:
         """Stop every worker of a migration at once, in the middle of what it does, and touch nothing else.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from undrift.control.proof import reconciliation_of, verification_of
 from undrift.control.wiring import Wiring
 from undrift.domain.checkpoint import Lag, Progress
 from undrift.domain.client import WORKING_ROLES
@@ -38,6 +39,8 @@ class Status(Wiring):
             "epoch": state.route.epoch,
             "quarantined": self.ledger.quarantined_count(alias),
             "gates": [gate.as_dict() for gate in gates],
+            "verification": verification_of(self.ledger, alias, self.clock.now()),
+            "reconciliation": reconciliation_of(self.ledger, alias, state.needs_reconcile),
             "rollback_ready": migration is not None and rollback_ready(self.workshop(alias), migration),
             "next_steps": next_steps(name, state, gates),
         }
@@ -132,7 +135,7 @@ class Status(Wiring):
         if needs_worker and not any(client.role in WORKING_ROLES for client in live):
             return f"a worker: undrift worker, or undrift start {alias} --to {migration.target_model}"
         noted = noted_wait(self.ledger.tuning(alias), lambda: live)
-        return noted or migration.reason or _decision(alias, migration.phase, gates)
+        return noted or migration.reason or _decision(alias, migration.phase, gates, selftest=migration.is_selftest)
 
     def _tuning(self, alias: AliasName, migration: Migration | None) -> dict[str, str]:
         """Return those settings of the work that are not what they are by default."""
@@ -150,9 +153,11 @@ class Status(Wiring):
         return [client for client in self.ledger.clients(alias) if client.lease_left_s > 0]
 
 
-def _decision(alias: AliasName, phase: Phase, gates: list[Gate]) -> str | None:
+def _decision(alias: AliasName, phase: Phase, gates: list[Gate], *, selftest: bool) -> str | None:
     """Name the command that a person has to type next; None while no person is needed."""
     match phase:
+        case Phase.READY if selftest:
+            return f"the rest of the selftest: undrift selftest {alias}"
         case Phase.READY | Phase.ROLLED_BACK:
             closed = [gate.name for gate in gates if gate.verdict is not Verdict.PASS]
             if closed:
@@ -189,6 +194,8 @@ def next_steps(name: str, state: AliasState, gates: list[Gate]) -> list[str]:
         return [f"undrift plan {name} --to MODEL"]
     if migration.run_status is not RunStatus.RUNNING:
         return [f"undrift resume {name}", f"undrift cancel {name}"]
+    if migration.is_selftest:
+        return [f"undrift selftest {name}", f"undrift cancel {name} --drop"]
     match migration.phase:
         case Phase.READY | Phase.ROLLED_BACK:
             hints = [gate.hint for gate in gates if gate.verdict is not Verdict.PASS and gate.hint]

@@ -10,7 +10,7 @@ from typing import Self
 from undrift.adapters.clock import SystemClock
 from undrift.adapters.processes import LinuxProcesses
 from undrift.adapters.sources.payload import PayloadSource
-from undrift.config import Config, ModelSettings, ThrottleSettings
+from undrift.config import Config, HookSettings, ModelSettings, ThrottleSettings
 from undrift.domain.route import AliasName, VectorField
 from undrift.domain.space import ProvenSpace, Space, SpaceId, differences
 from undrift.domain.tuning import Limits
@@ -133,6 +133,8 @@ class Wiring:
     def workshop(self, alias: AliasName) -> Workshop:
         """Return the means to work on an alias's migration, as a registered client."""
         route = self.router.join(alias)
+        configured = self.config.settings.aliases.get(alias)
+        hooks = configured.hooks if configured is not None else HookSettings()
         return Workshop(
             alias=alias,
             me=self.router.client,
@@ -148,6 +150,9 @@ class Wiring:
             held_back=self.held_back,
             limits=self.limits_of(alias),
             objection=partial(self.plugins.objection, self._throttle(alias)),
+            hooks=self.plugins.hooks(hooks),
+            hook_timeout_s=hooks.timeout_s,
+            always_reconcile=configured is not None and configured.reconcile == "always",
         )
 
     def limits_of(self, alias: AliasName) -> Limits:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from datetime import datetime
 from enum import Enum
-from typing import Any
+from typing import Any, Self
 
 from undrift.errors import GateFailed
 
@@ -75,6 +75,9 @@ class VerificationReport:
         max_sequence: the journal's number when the comparison began.
         epoch: the route's number it speaks about.
         finished: when it ended.
+        bypassed: in both and equal, with a tag in the serving field that is not of its text: somebody else wrote it.
+        resumed: how often it went on after an interruption.
+        started: when it began; its evidence is as old as that.
     """
 
     compared: int
@@ -90,6 +93,25 @@ class VerificationReport:
     max_sequence: int
     epoch: int
     finished: datetime
+    bypassed: int = 0
+    resumed: int = 0
+    started: datetime | None = None
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Read back the JSON form with its `max_sequence`; what another version of undrift added is left out."""
+        known = {field.name for field in fields(cls)}
+        kept = {key: value for key, value in values.items() if key in known}
+        for key in ("started", "finished"):
+            if kept.get(key):
+                kept[key] = datetime.fromisoformat(kept[key])
+        kept["samples"] = tuple(kept["samples"])
+        return cls(**kept)
+
+    @property
+    def begun(self) -> datetime:
+        """When the oldest part of its evidence was gathered."""
+        return self.started or self.finished
 
     @property
     def is_faithful(self) -> bool:
@@ -112,10 +134,13 @@ class VerificationReport:
             "requeued": self.requeued,
             "explained": self.explained,
             "unverifiable": self.unverifiable,
+            "bypassed": self.bypassed,
             "sampled": self.sampled,
             "sample_min_cosine": self.sample_min_cosine,
             "samples": list(self.samples),
             "epoch": self.epoch,
+            "resumed": self.resumed,
+            "started": self.started.isoformat() if self.started else None,
             "finished": self.finished.isoformat(),
             "verdict": self.verdict.value,
         }

@@ -131,6 +131,11 @@ class Migration:
         return self.phase in FINAL
 
     @property
+    def is_selftest(self) -> bool:
+        """Whether it leads to the space it comes from: it proves the way and never cuts over."""
+        return self.source.space == self.target.space
+
+    @property
     def usd(self) -> float:
         """Money spent so far."""
         return self.tokens * self.usd_per_million_tokens / 1e6
@@ -177,5 +182,10 @@ def advance(migration: Migration, to: Phase) -> Migration:
             f"the migration of {migration.alias} is {migration.phase.value}; it cannot become {to.value}",
             f"from {migration.phase.value} it can become: {', '.join(onward) or 'nothing more'}",
             f"undrift status {migration.alias}",
+        )
+    if migration.is_selftest and to is Phase.REVERSING:
+        raise IllegalTransition(
+            f"what runs on {migration.alias} is a selftest, which never cuts over",
+            hint=f"undrift selftest {migration.alias}, or undrift cancel {migration.alias} --drop",
         )
     return replace(migration, phase=to)

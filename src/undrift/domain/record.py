@@ -139,7 +139,9 @@ class Hits(Sequence[Hit]):
 
 def canonical_text(text: str) -> str:
     """Return the form of a text that is hashed: NFC, `\\n` line ends, no outer white space (text form 1)."""
-    return unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n")).strip()
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    return unicodedata.normalize("NFC", text).strip()
 
 
 def content_hash(text: str) -> ContentHash:
@@ -189,7 +191,8 @@ def check_document(document: Document) -> Document:
         document.text.encode()
     except UnicodeEncodeError as error:
         raise BadDocument(f"the text of document {document.id!r} is not valid Unicode", str(error)) from error
-    encode_metadata(document.id, document.metadata)
+    if not _is_plain(document.metadata):
+        encode_metadata(document.id, document.metadata)
     return document
 
 
@@ -214,6 +217,18 @@ def encode_metadata(id: str, metadata: Metadata) -> str:
     if text.count("{") + text.count("[") > MAX_METADATA_DEPTH and _depth(metadata) > MAX_METADATA_DEPTH:
         raise BadDocument(f"the metadata of document {id!r} is nested more than {MAX_METADATA_DEPTH} deep")
     return text
+
+
+def _is_plain(metadata: Metadata) -> bool:
+    """Whether metadata is JSON as far as can be seen at a glance: flat, in ASCII, no fractions, no huge numbers."""
+    if type(metadata) is not dict:
+        return False
+    for key, value in metadata.items():
+        kind = type(value)
+        is_plain = (kind is str and value.isascii()) or (kind is int and value.bit_length() < 64) or kind is bool
+        if not is_plain or type(key) is not str or not key.isascii():
+            return False
+    return True
 
 
 def _depth(value: object) -> int:

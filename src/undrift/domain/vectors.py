@@ -41,7 +41,7 @@ def stacked(records: Sequence[Record], *, dimensions: int, metric: Metric) -> Ve
             )
     if not records:
         return np.empty((0, dimensions), np.float32)
-    block = np.stack([record.vector for record in records])
+    block: Vectors = np.concatenate([record.vector for record in records]).reshape(len(records), dimensions)
     fault = _fault(block, metric)
     if fault is not None:
         raise StoreRejected(
@@ -59,8 +59,7 @@ def checked_query(vector: Vector, *, dimensions: int, metric: Metric) -> Vector:
     """
     if not isinstance(vector, np.ndarray) or vector.dtype != np.float32 or vector.shape != (dimensions,):
         raise BadArgument(f"the query's vector is {_kind(vector)}, not float32 of shape ({dimensions},)")
-    # One product tells what is good: a square that overflows or vanishes makes a length beyond these limits.
-    if not SHORTEST <= math.sqrt(np.dot(vector, vector)) <= LONGEST:
+    if not _surely_good(np.einsum("i,i", vector, vector)):
         fault = _fault(vector.reshape(1, -1), metric)
         if fault is not None:
             raise BadArgument(f"the query's vector cannot be compared: {fault[1]}")
@@ -69,6 +68,9 @@ def checked_query(vector: Vector, *, dimensions: int, metric: Metric) -> Vector:
 
 def _fault(block: Vectors, metric: Metric) -> tuple[int, str] | None:
     """Return the row and the reason of the first vector that cannot be compared."""
+    squares = np.einsum("ij,ij->i", block, block)
+    if _surely_good(squares.min()) and _surely_good(squares.max()):
+        return None
     lengths = np.sqrt(np.einsum("ij,ij->i", block, block, dtype=np.float64))
     good = lengths <= LONGEST
     if metric is Metric.COSINE:
@@ -82,6 +84,11 @@ def _fault(block: Vectors, metric: Metric) -> tuple[int, str] | None:
     if length > LONGEST:
         return row, f"its length is {length:.3g}, and its squares overflow"
     return row, f"its length is {length:.3g}, and it has no direction"
+
+
+def _surely_good(square: np.float32) -> bool:
+    """Whether a squared length in float32 tells enough: what overflows or vanishes makes it too long or too short."""
+    return SHORTEST <= math.sqrt(square) <= LONGEST
 
 
 def _kind(vector: object) -> str:

@@ -86,10 +86,7 @@ class Alias:
             raise BadArgument(
                 "delete takes ids or a filter, one of them", hint='delete(["7"]) or delete(filter={"lang": "en"})'
             )
-        if filter is not None:
-            # Asked for ids before that, a field that has just begun to serve would not name every match.
-            self._journal.await_truth()
-        keys = self._reader.ids(filter) if filter is not None else checked_ids(ids or [])
+        keys = self._matches(filter) if filter is not None else checked_ids(ids or [])
         if not keys:
             return self._receipt()
         receipt = self._receipt()
@@ -157,6 +154,15 @@ class Alias:
         if self._mirror is not None:
             self._mirror(receipt.ids)
         return receipt
+
+    def _matches(self, filter: Filter) -> list[DocumentId]:
+        """Return the ids of all documents that match now, also of those that others wrote a moment ago."""
+        while True:
+            route = self._journal.await_truth()
+            keys = self._reader.ids(filter)
+            # Read partly from one field and partly from another, they may lack some.
+            if self._router.current(self.name).epoch == route.epoch:
+                return keys
 
     def _receipt(self) -> Receipt:
         route = self._router.current(self.name)

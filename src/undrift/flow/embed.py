@@ -23,7 +23,7 @@ from undrift.errors import (
     TextTooLong,
     UndriftError,
 )
-from undrift.flow.answer import checked, defects, malformed, refuse_defects
+from undrift.flow.answer import checked, checked_query, defects, malformed, refuse_defects
 from undrift.flow.oversight import UNSEEN, Oversight
 from undrift.ports.cache import VectorCache
 from undrift.ports.embedder import BEFORE_RETRY, Embedder, EmbedderLimits
@@ -151,21 +151,21 @@ class EmbeddingDoor:
         """
         if isinstance(texts, str):
             raise BadArgument("documents are embedded as a list of texts, not one text", hint="put it into a list")
-        progress = _Progress(oversight=oversight)
-        forms = [_canonical(text, progress) for text in texts]
-        wanted = dict.fromkeys(form for form in forms if form not in progress.failures)
-        cached = self._from_cache(list(wanted))
+        forms = [_canonical(text) for text in texts]
+        unfit = {form: failure for form in dict.fromkeys(forms) if (failure := _unfit(form))}
+        progress = _Progress(failures=unfit, oversight=oversight)
+        wanted = [form for form in dict.fromkeys(forms) if form not in unfit]
+        cached = self._from_cache(wanted)
         progress.vectors.update(cached)
         # Long texts first: texts of one length waste no padding, and a lack of memory shows at once.
         missing = sorted((form for form in wanted if form not in cached), key=len, reverse=True)
         self._run(missing, progress, spend)
-        reused = sum(form in progress.vectors for form in forms) - sum(form in progress.vectors for form in missing)
-        telemetry.count(telemetry.Metric.TEXTS_REUSED, reused)
-        vectors = np.full((len(forms), self.space.dimensions), np.nan, dtype=np.float32)
-        for row, form in enumerate(forms):
-            if form in progress.vectors:
-                vectors[row] = progress.vectors[form]
+        none = np.full(self.space.dimensions, np.nan, dtype=np.float32)
+        rows = [progress.vectors.get(form, none) for form in forms]
+        vectors = np.array(rows, dtype=np.float32).reshape(len(forms), self.space.dimensions)
         failures = {row: progress.failures[form] for row, form in enumerate(forms) if form in progress.failures}
+        reused = len(forms) - len(failures) - sum(form in progress.vectors for form in missing)
+        telemetry.count(telemetry.Metric.TEXTS_REUSED, reused)
         return Embedded(vectors=vectors, failures=failures, tokens=progress.tokens, reused=reused)
 
     def query(self, text: str) -> Vector:
@@ -176,19 +176,13 @@ class EmbeddingDoor:
             TextTooLong: it is longer than the model takes.
             EmbedderUnavailable, EmbedderRejected, MalformedVectors: as for `documents`.
         """
-        refusals = _Progress()
-        form = _canonical(text, refusals)
-        if form in refusals.failures:
-            raise BadArgument(
-                f"the query {text!r} cannot be embedded: {refusals.failures[form].reason.value}",
-                refusals.failures[form].detail,
-            )
+        form = _canonical(text)
+        failure = _unfit(form)
+        if failure is not None:
+            raise BadArgument(f"the query {text!r} cannot be embedded: {failure.reason.value}", failure.detail)
         answer = self._ask(partial(self._embedder.embed_query, self.space.query_prefix + form))
         telemetry.count(telemetry.Metric.TEXTS_EMBEDDED)
-        vectors = checked([answer], 1, self.space)
-        refuse_defects(vectors, self.space)
-        vector: Vector = vectors[0]
-        return vector
+        return checked_query(answer, self.space)
 
     def fresh(self, texts: Sequence[str], *, spend: Spend | None = None, oversight: Oversight = UNSEEN) -> Vectors:
         """Embed texts as documents past the cache, to prove what the model gives now.
@@ -291,10 +285,10 @@ class EmbeddingDoor:
         bad = defects(vectors, self.space)
         if bad and len(texts) > 1 and len(bad) == len(texts):
             refuse_defects(vectors, self.space)
-        good = [row for row in range(len(texts)) if row not in bad]
-        self._to_cache([texts[row] for row in good], vectors[good])
+        good = {text: vector for row, (text, vector) in enumerate(zip(texts, vectors, strict=True)) if row not in bad}
+        self._to_cache(good)
         with progress.lock:
-            progress.vectors.update((texts[row], vectors[row]) for row in good)
+            progress.vectors.update(good)
         for row, defect in bad.items():
             if len(texts) > 1:
                 self._settle([texts[row]], progress, spend)
@@ -317,7 +311,8 @@ class EmbeddingDoor:
 
     def _request(self, texts: Sequence[str], progress: _Progress, spend: Spend | None) -> Vectors:
         """Send one request; the answer's shape is checked, its rows are not."""
-        sent = [self.space.document_prefix + text for text in texts]
+        prefix = self.space.document_prefix
+        sent = [prefix + text for text in texts]
         tokens = self._embedder.count_tokens(sent).tokens
         with self._slots:
             progress.oversight.admit()
@@ -366,21 +361,25 @@ class EmbeddingDoor:
             if vector.shape == (self.space.dimensions,) and not defects(vector[None, :], self.space)
         }
 
-    def _to_cache(self, texts: Sequence[str], vectors: Vectors) -> None:
-        if self._cache is not None and texts:
-            self._cache.put(self.space.id, [content_hash(text) for text in texts], vectors)
+    def _to_cache(self, vectors: Mapping[str, Vector]) -> None:
+        if self._cache is not None and vectors:
+            self._cache.put(self.space.id, [content_hash(text) for text in vectors], np.array(list(vectors.values())))
 
 
-def _canonical(text: object, progress: _Progress) -> str:
-    """Return the form of a text that is embedded; note it as failed when it cannot be."""
+def _canonical(text: object) -> str:
+    """Return the form of a text that is embedded."""
     if not isinstance(text, str):
         raise BadArgument(f"{text!r:.60} is of type {type(text).__name__}, not a text")
-    form = canonical_text(text)
+    return canonical_text(text)
+
+
+def _unfit(form: str) -> TextFailure | None:
+    """Say why a text cannot be sent to any model, if it cannot be."""
     if not form:
-        progress.failures[form] = TextFailure(reason=Failing.BLANK, detail="there is nothing in it but white space")
-    elif not form.isascii():
+        return TextFailure(reason=Failing.BLANK, detail="there is nothing in it but white space")
+    if not form.isascii():
         try:
             form.encode()
         except UnicodeEncodeError as error:
-            progress.failures[form] = TextFailure(reason=Failing.NOT_UNICODE, detail=str(error))
-    return form
+            return TextFailure(reason=Failing.NOT_UNICODE, detail=str(error))
+    return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Generic, Protocol, TypeVar
 
 from undrift.domain.operation import Foreign, Held, Opened, Passive
@@ -18,6 +18,7 @@ from undrift.errors import (
     OutcomeUnknown,
     RefusedError,
     StoreRejected,
+    TransactionUndone,
     UndriftError,
     UsageError,
     WriteTimeout,
@@ -139,18 +140,26 @@ class Journal:
             return False
         return any(dirty for dirty, _ in self._ledger.journal_state(self._alias, keys).values())
 
-    def await_truth(self) -> None:
+    def await_truth(self) -> Route:
         """Wait until the serving field has the truth of every document, which it may lack shortly after a flip.
+
+        Returns:
+            The route to that field, which was the alias's during this call, whatever this process knew before.
 
         Raises:
             WriteTimeout: some documents were not carried over in time.
             ControlUnavailable: the ledger cannot be reached and is needed.
         """
         patience = _Patience(self._clock, self._timing.write_timeout_s)
-        while self._router.current(self._alias).mode is not Mode.PASSIVE or not self._router.may_write():
+        while True:
+            route = self._router.current(self._alias)
+            if route.mode is Mode.PASSIVE and self._router.may_write():
+                return route
+            # A flip that this process has not heard of may be over, and others may have written to the new field.
+            route = self._router.refresh(self._alias)
             foreign = self._ledger.lag(self._alias).foreign
             if not foreign:
-                return
+                return route
             patience.wait(
                 WriteTimeout(
                     f"{plural(foreign, 'document')} of {self._alias} {are(foreign)} still to be carried over, and may "
@@ -202,9 +211,28 @@ class Journal:
     ) -> Opened | Passive | Held | Foreign | Receipt:
         """Open the write, or do all of it in one transaction when ledger and store share a file."""
         serving = self._router.current(self._alias).serving
-        joint = self._ledger.transaction_with(self._store_of(serving))
-        if joint is None:
-            return self._open(action)
+        undone = 0
+        while True:
+            joint = self._ledger.transaction_with(self._store_of(serving))
+            if joint is None:
+                return self._open(action)
+            try:
+                return self._jointly(joint, action, serving, space, prepared)
+            except TransactionUndone:
+                if undone == len(_WAITS):
+                    raise
+            self._clock.sleep(_WAITS[undone])
+            undone += 1
+
+    def _jointly(
+        self,
+        joint: AbstractContextManager[None],
+        action: WriteAction[Prepared],
+        serving: VectorField,
+        space: SpaceId,
+        prepared: Prepared,
+    ) -> Passive | Held | Foreign | Receipt:
+        """Do all of a write in one transaction of ledger and store."""
         with joint:
             outcome = self._open(action)
             if not isinstance(outcome, Opened) or outcome.route.serving != serving or serving.space != space:

@@ -11,6 +11,7 @@ from undrift.domain.record import DocumentId, Entry, Record
 from undrift.domain.tuning import PIECE
 from undrift.errors import LeaseLost, UndriftError
 from undrift.migrate.carry import Made, make_records, write_all
+from undrift.migrate.reconcile import suspect
 from undrift.migrate.workshop import Workshop
 from undrift.ports.store import Part, SupportsInsertAbsent
 
@@ -93,6 +94,7 @@ def carry_chunk(workshop: Workshop, migration: Migration, *, at_once: int = CHUN
     if failures:
         ledger.quarantine(workshop.alias, failures)
     ledger.published(workshop.alias, chunk, owner=workshop.me)
+    suspect(workshop, made.untagged, "the back-fill")
     workshop.for_writers.door_of(migration.target.space).published([record.tag.content for record in made.records])
     return chunk.count
 
@@ -110,6 +112,7 @@ def _embed(workshop: Workshop, migration: Migration, chunk: Chunk, at_once: int)
         page = make_records(workshop, wanted, migration.target, have=have)
         made.records.extend(page.records)
         made.failures.update(page.failures)
+        made.untagged.extend(page.untagged)
     return made
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -20,10 +20,11 @@ Failures = dict[DocumentId, tuple[str, str]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Made:
-    """Records for another field, and what could not be made."""
+    """Records for another field, what could not be made, and what has no tag of its text: somebody else wrote it."""
 
     records: list[Record]
     failures: Failures
+    untagged: list[DocumentId] = field(default_factory=list)
 
 
 def make_records(
@@ -31,7 +32,8 @@ def make_records(
 ) -> Made:
     """Turn records of one field into records of another.
 
-    A vector that the other field has already of the same text is taken from there and not paid for again.
+    A vector that the other field has already of the same text is taken from there and not paid for again. What the
+    store's own record says now is carried, also where its tag shows that somebody wrote it past us.
 
     Args:
         workshop: the means.
@@ -49,8 +51,13 @@ def make_records(
             failures[entry.id] = problem
         elif text is not None:
             documents.append(Document(id=entry.id, text=text, metadata=entry.metadata))
-    # A document without a problem has the text that its tag says.
-    contents = {entry.id: entry.tag.content for entry in entries if entry.tag is not None}
+    wanted = {document.id: content_hash(document.text) for document in documents}
+    untagged = [
+        entry.id
+        for entry in entries
+        if entry.id in wanted and (entry.tag is None or entry.tag.content != wanted[entry.id])
+    ]
+    contents = {DocumentId(id): content for id, content in wanted.items()}
     sequences = {entry.id: entry.tag.sequence for entry in entries if entry.tag is not None}
     space = workshop.door_of(field.space).space
     vectors = np.empty((len(documents), space.dimensions), dtype=np.float32)
@@ -63,7 +70,7 @@ def make_records(
     records = stamp(
         [documents[row] for row in keep], vectors[keep], space=space, sequences=sequences, contents=contents
     )
-    return Made(records=records, failures=failures)
+    return Made(records=records, failures=failures, untagged=untagged)
 
 
 def _embed(workshop: Workshop, field: VectorField, texts: Sequence[str]) -> Embedded:
@@ -106,7 +113,8 @@ def _problem(entry: Entry, text: str | None) -> tuple[str, str] | None:
         return "source_missing", "the source has no text for a document that the store has"
     if not canonical_text(text):
         return "blank_text", "a text without words has no place in any space"
-    if entry.tag is not None and entry.tag.content != content_hash(text):
+    # A text beside the vector is the truth, whoever wrote it; one from elsewhere has to be that of the record.
+    if text != entry.text and entry.tag is not None and entry.tag.content != content_hash(text):
         return "hash_mismatch", "the text is not the one that the stored vector was made of"
     return None
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+from undrift.domain.checkpoint import Progress
 from undrift.domain.gate import Verdict
 from undrift.domain.migration import SYNCING, Migration, Phase, RunStatus
 from undrift.domain.plan import plan_start
@@ -27,6 +28,7 @@ from undrift.errors import (
 from undrift.migrate.admission import attended
 from undrift.migrate.backfill import CHUNK_SIZE, carry_chunk, lay_out
 from undrift.migrate.gates import is_close
+from undrift.migrate.hooks import call_due
 from undrift.migrate.lookout import Lookout
 from undrift.migrate.runner import Runner
 from undrift.migrate.sync import carry_dirty
@@ -132,6 +134,8 @@ class Worker:
 
     def _work(self) -> Tick:
         migration = self.workshop.state().migration
+        if migration is not None and migration.run_status is not RunStatus.STOPPED:
+            call_due(self.workshop, self.who)
         if migration is None or migration.is_final or migration.run_status is RunStatus.HALTED:
             return Tick.IDLE
         if migration.run_status is RunStatus.STOPPED:
@@ -242,7 +246,12 @@ class Worker:
         if not self._coordinates(migration):
             self._waits("another worker, which compares both fields")
             return Tick.IDLE
-        report = verify(self.workshop, sample=self.sample, carry=lambda: carry_dirty(self.workshop))
+        report = verify(
+            self.workshop,
+            sample=self.sample,
+            carry=lambda: carry_dirty(self.workshop),
+            on_progress=lambda progress: self._compared(migration, progress),
+        )
         if not report.is_faithful:
             raise ModelChanged(
                 f"vectors stored for {migration.target.space} are not what model {migration.target_model} gives "
@@ -253,6 +262,11 @@ class Worker:
         self._runner().enter(Phase.READY if report.verdict is Verdict.PASS else Phase.CATCHUP, was=Phase.VERIFY)
         self.workshop.ledger.yield_coordination(migration.id, owner=self.workshop.me)
         return Tick.WORKED
+
+    def _compared(self, migration: Migration, progress: Progress) -> None:
+        """Keep the coordinator's lease while a long comparison goes on; whoever takes it goes on from the bookmark."""
+        done = f"{progress.done} of {progress.total} documents to be compared"
+        self._wait_as_coordinator(migration, done)
 
     def _moved_on(self, migration: Migration | None) -> bool:
         present = self.workshop.state().migration
@@ -274,6 +288,7 @@ class Worker:
                 who=self.who,
                 was=RunStatus.RUNNING,
             )
+            call_due(self.workshop, self.who)
 
     def _back_off(self, error: UndriftError) -> None:
         self._failures += 1

@@ -9,16 +9,20 @@ from undrift.domain.checkpoint import Lag
 from undrift.domain.gate import Gate, Verdict
 from undrift.domain.migration import Migration, Phase
 from undrift.domain.plan import MAX_DIRTY_AT_CUTOVER
+from undrift.domain.reconcile import ReconcileReport
 from undrift.domain.record import DocumentId
 from undrift.domain.route import Route, VectorField
 from undrift.domain.wording import are, plural
 from undrift.errors import UndriftError
+from undrift.migrate.reconcile import record_of
 from undrift.migrate.workshop import Workshop
 
 #: Age of the oldest dirty document that a cutover accepts, in seconds.
 MAX_LAG_S = 2.0
 #: After this long a verification says nothing any more.
 VERIFICATION_VALID = timedelta(hours=24)
+#: Ids of foreign documents that a closed gate names.
+SAMPLES_SHOWN = 10
 #: Id that no document has, deleted to prove that a field takes writes.
 PROBE_ID = DocumentId("undrift:rollback-probe")
 
@@ -68,7 +72,8 @@ def completion_gates(workshop: Workshop) -> list[Gate]:
     # Documents that were accepted as missing exist in the source only; dropping it would lose them.
     hint = f"mend or delete them; the source alone has them: undrift export {workshop.alias} --field follower"
     kept = replace(_quarantine(workshop, accept_quarantine=False), hint=hint)
-    return [settled, kept, _acknowledged(workshop, workshop.state().route)]
+    state = workshop.state()
+    return [settled, kept, _acknowledged(workshop, state.route), _reconciled(workshop, state.needs_reconcile)]
 
 
 def rollback_ready(workshop: Workshop, migration: Migration) -> bool:
@@ -84,6 +89,10 @@ def rollback_ready(workshop: Workshop, migration: Migration) -> bool:
 
 def _complete(migration: Migration) -> Gate:
     done = migration.phase in (Phase.READY, Phase.ROLLED_BACK)
+    if migration.is_selftest:
+        hint = f"undrift selftest {migration.alias}"
+        detail = "what runs is a selftest, which never cuts over"
+        return Gate(name="complete", verdict=Verdict.FAIL, detail=detail, hint=hint)
     return Gate(
         name="complete",
         verdict=Verdict.PASS if done else Verdict.FAIL,
@@ -114,7 +123,7 @@ def _verified(workshop: Workshop) -> Gate:
     hint = f"undrift verify {workshop.alias}"
     if report is None:
         return Gate(name="verified", verdict=Verdict.UNKNOWN, detail="both fields were never compared", hint=hint)
-    age = workshop.clock.now() - report.finished
+    age = workshop.clock.now() - report.begun
     if report.verdict is not Verdict.PASS:
         detail = f"{report.missing} missing, {report.extra} extra, {report.mismatched} mismatched of {report.compared}"
         return Gate(name="verified", verdict=report.verdict, detail=detail, hint=hint)
@@ -123,7 +132,10 @@ def _verified(workshop: Workshop) -> Gate:
         limit = VERIFICATION_VALID.total_seconds() / 3600
         detail = f"verification is {hours:.0f} h old, at most {limit:.0f} h is allowed"
         return Gate(name="verified", verdict=Verdict.STALE, detail=detail, hint=hint)
-    detail = f"{plural(report.compared, 'document')} equal, {report.sampled} embedded again, {hours:.1f} h ago"
+    touched = workshop.ledger.touched(workshop.alias, after=report.max_sequence)
+    since = f", {touched} touched since" if touched else ""
+    what = plural(report.compared, "document")
+    detail = f"{what} equal, {report.sampled} embedded again, {hours:.1f} h ago{since}"
     return Gate(name="verified", verdict=Verdict.PASS, detail=detail)
 
 
@@ -153,12 +165,38 @@ def _acknowledged(workshop: Workshop, route: Route) -> Gate:
 
 
 def _reconciled(workshop: Workshop, needs_reconcile: str) -> Gate:
-    return Gate(
-        name="reconciled",
-        verdict=Verdict.FAIL if needs_reconcile else Verdict.PASS,
-        detail=needs_reconcile or "nobody is known to have written past the journal",
-        hint=f"undrift verify {workshop.alias}" if needs_reconcile else "",
-    )
+    """Two scans in a row, the second without anything foreign, once anybody is suspected to write past undrift."""
+    record = record_of(workshop)
+    hint = f"undrift reconcile {workshop.alias}"
+    if not (needs_reconcile or record.seen or workshop.always_reconcile):
+        detail = "nobody is known to have written past the journal"
+        return Gate(name="reconciled", verdict=Verdict.PASS, detail=detail)
+    last = record.reports[-1] if record.reports else None
+    if last is not None and record.is_settled and not needs_reconcile:
+        age = workshop.clock.now() - last.started
+        hours = age.total_seconds() / 3600
+        fresh = age <= VERIFICATION_VALID
+        return Gate(
+            name="reconciled",
+            verdict=Verdict.PASS if fresh else Verdict.STALE,
+            detail=f"two scans in a row, nothing foreign in {last.compared} documents, {hours:.1f} h ago",
+            hint="" if fresh else hint,
+        )
+    return Gate(name="reconciled", verdict=Verdict.FAIL, detail=_suspicion(needs_reconcile, last), hint=hint)
+
+
+def _suspicion(needs_reconcile: str, last: ReconcileReport | None) -> str:
+    """Say who is suspected, of how much, since when, with examples."""
+    wanted = "two scans in a row are needed, the second without a foreign change"
+    parts = [needs_reconcile] if needs_reconcile else []
+    if last is not None and last.foreign:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in last.kinds.items())
+        examples = ", ".join(sample["id"] for sample in last.samples[:SAMPLES_SHOWN])
+        parts.append(
+            f"the last scan found {last.foreign} foreign changes ({kinds}) between {last.since:%Y-%m-%d %H:%M:%S} and "
+            f"{last.finished:%Y-%m-%d %H:%M:%S} UTC, {last.per_minute:.2g} a minute, for example {examples}"
+        )
+    return "; ".join([*parts, wanted])
 
 
 def _reachable(workshop: Workshop, field: VectorField, name: str, detail: str) -> Gate:

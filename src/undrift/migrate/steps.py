@@ -139,8 +139,8 @@ def _drain(workshop: Workshop, at_most: int, on_wait: OnWait) -> None:
             return
         if workshop.clock.monotonic() > until:
             raise GateFailed(
-                f"{plural(lag.dirty, 'document')} of {workshop.alias} {are(lag.dirty)} dirty, and do not become fewer "
-                f"than {at_most}",
+                f"{plural(lag.dirty, 'document')} of {workshop.alias} {are(lag.dirty)} still dirty; at most "
+                f"{at_most} may be",
                 f"{plural(lag.open, 'write')} {are(lag.open)} open, the oldest document is dirty for "
                 f"{lag.oldest_s or 0:.0f} s",
                 "undrift worker",

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from undrift.domain.checkpoint import Claim
 from undrift.domain.migration import SYNCING
-from undrift.domain.record import DocumentId, Record
-from undrift.domain.route import FieldKey
+from undrift.domain.record import DocumentId, Entry, Record
+from undrift.domain.route import FieldKey, VectorField
 from undrift.domain.wording import are, plural
 from undrift.errors import LeaseLost, MirrorTimeout, UndriftError, WorkStopped
 from undrift.migrate.carry import make_records, write_all
+from undrift.migrate.compare import is_ours
+from undrift.migrate.reconcile import suspect
 from undrift.migrate.workshop import Workshop
 from undrift.ports.store import Part
 
@@ -98,14 +100,19 @@ def _dirty(workshop: Workshop, keys: Sequence[DocumentId]) -> list[DocumentId]:
 
 
 def _carry(workshop: Workshop, source: FieldKey, claims: Sequence[Claim], until: float) -> None:
-    route = workshop.state().route
-    if route.follower is None:
+    state = workshop.state()
+    route, migration = state.route, state.migration
+    if route.follower is None or migration is None:
         raise LeaseLost(f"the migration of {workshop.alias} is over", hint=f"undrift status {workshop.alias}")
     here, there = (route.serving, route.follower) if source == route.serving.key else (route.follower, route.serving)
     keys = [claim.key for claim in claims]
     store = workshop.store_of(there)
     entries = workshop.store_of(here).entries(here, keys, Part.TEXT)
-    made = make_records(workshop, list(entries.values()), there, have=store.fetch(there, keys).values())
+    have = store.fetch(there, keys)
+    made = make_records(workshop, list(entries.values()), there, have=have.values())
+    suspect(workshop, made.untagged, "a worker")
+    if there == migration.source:
+        _tell_what_is_replaced(workshop, there, entries, have)
     work = f"carrying {len(claims)} documents of {workshop.alias}"
 
     def write(batch: Sequence[Record]) -> None:
@@ -122,6 +129,21 @@ def _carry(workshop: Workshop, source: FieldKey, claims: Sequence[Claim], until:
         workshop.ledger.quarantine(workshop.alias, failures)
     workshop.ledger.release(workshop.alias, [key for key in keys if key not in failures])
     workshop.door_of(there.space).published([record.tag.content for record in made.records])
+
+
+def _tell_what_is_replaced(
+    workshop: Workshop, place: VectorField, entries: Mapping[DocumentId, Entry], have: Mapping[DocumentId, Record]
+) -> None:
+    """Do not let it happen in silence that a write through undrift replaces one of a stranger in the old field."""
+    replaced = []
+    for key, record in have.items():
+        entry = entries.get(key)
+        there = Entry(id=key, text=record.text, metadata=record.metadata, tag=record.tag)
+        if not is_ours(there, place) and (entry is None or entry.text != record.text):
+            replaced.append(key)
+    if replaced and not workshop.state().needs_reconcile:
+        reason = f"writes of somebody else to the old field were replaced by later ones, such as that of {replaced[0]}"
+        workshop.ledger.require_reconcile(workshop.alias, reason, sequence=0)
 
 
 def _give_up_for_now(workshop: Workshop, claims: Sequence[Claim], error: UndriftError) -> None:

@@ -2,57 +2,101 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+import hashlib
+import heapq
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
 from functools import partial
 
 import numpy as np
 
-from undrift.domain.gate import Verdict, VerificationReport
+from undrift.domain.checkpoint import Progress
+from undrift.domain.gate import VerificationReport
 from undrift.domain.migration import Phase
-from undrift.domain.record import DocumentId, Entry
+from undrift.domain.reconcile import FOREIGN_WRITE
+from undrift.domain.record import DocumentId
 from undrift.domain.route import Route, VectorField
 from undrift.errors import IncarnationMismatch, NoMigration
+from undrift.migrate.compare import (
+    PAGE,
+    Pair,
+    Throttle,
+    add_sample,
+    difference,
+    is_ours,
+    may_replace,
+    quick_difference,
+    reread,
+    shown,
+    total_of,
+    walk,
+)
+from undrift.migrate.reconcile import suspect
 from undrift.migrate.workshop import Workshop
-from undrift.ports.store import Part, VectorStore
+from undrift.ports.store import Part
 
-#: Documents read of each field at a time.
-_PAGE = 2000
 #: Documents that are embedded again, by default.
 SAMPLE = 1000
 #: How often documents that are being written are looked at again before they count as differing.
 _ROUNDS = 20
-#: Ids shown of each kind of difference.
-_SHOWN = 10
+#: Documents embedded again in one go.
+_EMBEDDED_AT_ONCE = 256
+#: The name of what is kept in the ledger while a comparison goes on.
+_RUN = "verify.run"
+#: A comparison that was interrupted longer ago begins anew: the evidence of its first part is stale.
+_RESUMABLE = timedelta(hours=24)
 
 
 @dataclass(slots=True, kw_only=True)
-class _Found:
+class _Run:
+    """A comparison that is going on; kept in the ledger after every page.
+
+    `waiting` are documents that differed while they were being written; `sample` those with the smallest hash so far.
+    """
+
+    epoch: int
+    max_sequence: int
+    started: str
+    size: int
+    cursor: str = ""
+    walked: bool = False
     compared: int = 0
+    requeued: int = 0
+    explained: int = 0
     unverifiable: int = 0
-    max_sequence: int = 0
-    differing: dict[DocumentId, str] = field(default_factory=dict)
-    sample: list[DocumentId] = field(default_factory=list)
+    bypassed: int = 0
+    resumed: int = 0
+    kinds: dict[str, int] = field(default_factory=dict)
+    samples: dict[str, list[str]] = field(default_factory=dict)
+    waiting: list[str] = field(default_factory=list)
+    sample: list[str] = field(default_factory=list)
+    embedded: int = 0
+    sampled: int = 0
+    worst: float | None = None
 
 
 def verify(
     workshop: Workshop,
     *,
     sample: int = SAMPLE,
-    on_progress: Callable[[int], None] = lambda _: None,
+    rate: float | None = None,
+    on_progress: Callable[[Progress], None] = lambda _: None,
     carry: Callable[[], int] = lambda: 0,
 ) -> VerificationReport:
     """Compare the serving field with its follower and keep the report.
 
     A difference counts only when the document was not written meanwhile; the others are looked at again after they were
-    carried over. What still differs is marked dirty, so that it heals, except that after a cutover a document which
-    only the old field has is never deleted from it: nobody asked for that.
+    carried over. What still differs is marked dirty, so that it heals, except that after a cutover nothing that only
+    the old field has is deleted or replaced in it: nobody asked for that.
+
+    A comparison that was interrupted goes on where it stopped, if the route is still the same.
 
     Args:
         workshop: the means.
-        sample: documents to embed again, chosen evenly at random.
-        on_progress: told how many documents are compared so far.
+        sample: documents to embed again, chosen evenly.
+        rate: documents a second; None for no limit.
+        on_progress: told how far it has come.
         carry: carries some dirty documents over; called while documents are awaited.
 
     Raises:
@@ -66,191 +110,216 @@ def verify(
             f"alias {workshop.alias} has one field only; there is nothing to compare",
             hint=f"undrift plan {workshop.alias} --to MODEL",
         )
-    found = _diff(workshop, route, route.follower, sample=sample, on_progress=on_progress)
-    _refuse_older_ledger(workshop, found)
-    requeued = _look_again(workshop, route, route.follower, found, carry)
-    quarantined = {item.key for item in workshop.ledger.quarantined(workshop.alias, limit=1_000_000)}
-    # What could not be carried is where it was: in the serving field, or after a cutover in the one that served before.
-    absent = "extra" if state.migration.phase is Phase.REVERSING else "missing"
-    explained = [key for key, kind in found.differing.items() if kind in ("missing", absent) and key in quarantined]
-    for key in explained:
-        del found.differing[key]
-    sampled, worst = _embed_again(workshop, route.follower, found.sample)
-    healing = [
-        key for key, kind in found.differing.items() if kind != "extra" or state.migration.phase is not Phase.REVERSING
-    ]
-    if healing:
-        workshop.ledger.mark(workshop.alias, healing)
-    kinds = list(found.differing.values())
-    report = VerificationReport(
-        compared=found.compared,
-        missing=kinds.count("missing"),
-        extra=kinds.count("extra"),
-        mismatched=len(kinds) - kinds.count("missing") - kinds.count("extra"),
-        requeued=requeued,
-        explained=len(explained),
-        unverifiable=found.unverifiable,
-        sampled=sampled,
-        sample_min_cosine=worst,
-        samples=_samples(found.differing),
-        max_sequence=state.sequence,
-        epoch=route.epoch,
-        finished=workshop.clock.now(),
+    run = _begin_or_resume(workshop, route, sample, state.sequence)
+    comparison = _Comparison(
+        workshop=workshop,
+        route=route,
+        follower=route.follower,
+        run=run,
+        after_cutover=state.migration.phase is Phase.REVERSING,
+        carry=carry,
     )
+    comparison.walk(
+        Throttle(
+            clock=workshop.clock,
+            rate=rate,
+            done=run.compared,
+            total=total_of(workshop, route, route.follower),
+            tell=on_progress,
+        )
+    )
+    comparison.look_again()
+    comparison.embed_again()
+    report = _report(workshop, run)
     workshop.ledger.save_verification(workshop.alias, report)
-    if state.needs_reconcile and report.verdict is Verdict.PASS:
-        workshop.ledger.reconciled(workshop.alias)
+    workshop.ledger.save_bookmark(workshop.alias, _RUN, None)
     return report
 
 
-def _diff(
-    workshop: Workshop, route: Route, follower: VectorField, *, sample: int, on_progress: Callable[[int], None]
-) -> _Found:
-    """Walk both fields side by side in the order of ids, and choose the sample on the way (reservoir sampling)."""
-    found = _Found()
-    chance = random.Random(route.epoch)
-    pairs = _merge(
-        _pages(workshop.store_of(route.serving), route.serving), _pages(workshop.store_of(follower), follower)
-    )
-    for key, left, right in pairs:
-        found.compared += 1
-        found.max_sequence = max(found.max_sequence, _sequence(left), _sequence(right))
-        kind = _difference(left, right, route.serving, follower)
-        if kind == "unverifiable":
-            found.unverifiable += 1
-        elif kind:
-            found.differing[key] = kind
-        elif len(found.sample) < sample:
-            found.sample.append(key)
-        else:
-            place = chance.randrange(found.compared)
-            if place < sample:
-                found.sample[place] = key
-        if found.compared % _PAGE == 0:
-            on_progress(found.compared)
-    on_progress(found.compared)
-    return found
+@dataclass(slots=True, kw_only=True)
+class _Comparison:
+    """Compares, counts into a run that it keeps in the ledger, and marks what differs."""
 
+    workshop: Workshop
+    route: Route
+    follower: VectorField
+    run: _Run
+    after_cutover: bool
+    carry: Callable[[], int]
+    #: The sample as a heap of the largest hash first.
+    heap: list[tuple[int, str]] = field(default_factory=list)
 
-def _look_again(
-    workshop: Workshop, route: Route, follower: VectorField, found: _Found, carry: Callable[[], int]
-) -> int:
-    """Keep those differences only that stay while nobody writes the document; return how many went away."""
-    waiting = dict(found.differing)
-    found.differing = {}
-    requeued = 0
-    for attempt in range(_ROUNDS):
-        before = workshop.ledger.journal_state(workshop.alias, waiting)
-        kinds = _compare(workshop, route, follower, list(waiting))
-        after = workshop.ledger.journal_state(workshop.alias, waiting)
-        moving = {}
-        for key in waiting:
-            kind = kinds.get(key, "")
-            if not kind:
-                requeued += 1
-            elif (before.get(key) != after.get(key) or after.get(key, (False, 0))[0]) and attempt < _ROUNDS - 1:
-                moving[key] = kind
-            else:
-                found.differing[key] = kind
-        waiting = moving
-        if not waiting:
-            break
-        if not carry():
-            workshop.clock.sleep(0.1)
-    return requeued
-
-
-def _compare(
-    workshop: Workshop, route: Route, follower: VectorField, keys: Sequence[DocumentId]
-) -> dict[DocumentId, str]:
-    left = workshop.store_of(route.serving).entries(route.serving, keys, Part.NONE)
-    right = workshop.store_of(follower).entries(follower, keys, Part.NONE)
-    return {key: _difference(left.get(key), right.get(key), route.serving, follower) for key in keys}
-
-
-def _difference(left: Entry | None, right: Entry | None, serving: VectorField, follower: VectorField) -> str:
-    """Name the kind of difference between two records of one document; empty when there is none."""
-    if left is None:
-        return "extra" if right is not None else ""
-    if right is None:
-        return "missing"
-    if left.tag is None or right.tag is None:
-        return "unverifiable"
-    if left.tag.content != right.tag.content:
-        return "stale_text"
-    if left.tag.space != serving.space or right.tag.space != follower.space:
-        return "wrong_space"
-    return "" if left.metadata == right.metadata else "stale_metadata"
-
-
-def _sequence(entry: Entry | None) -> int:
-    return entry.tag.sequence if entry is not None and entry.tag is not None else 0
-
-
-def _refuse_older_ledger(workshop: Workshop, found: _Found) -> None:
-    """Notice a ledger that was restored from a backup: records carry numbers that it never gave out (R38).
-
-    Its marks of what was dirty may be missing, so that only a comparison that begins now tells what differs.
-    """
-    given_out = workshop.state().sequence
-    if found.max_sequence > given_out:
-        reason = f"a record carries the sequence {found.max_sequence}, and the ledger gave out {given_out} at most"
-        workshop.ledger.require_reconcile(workshop.alias, reason, sequence=found.max_sequence)
-        raise IncarnationMismatch(
-            f"the ledger is older than the records of {workshop.alias}: it was restored from a backup",
-            reason,
-            f"undrift verify {workshop.alias}",
-        )
-
-
-def _embed_again(workshop: Workshop, follower: VectorField, keys: Sequence[DocumentId]) -> tuple[int, float | None]:
-    """Return how many stored vectors were compared with new ones of the same text, and the worst cosine."""
-    store, door = workshop.store_of(follower), workshop.door_of(follower.space)
-    spend = partial(workshop.ledger.spend, workshop.migration().id) if door.limits.paid else None
-    worst: float | None = None
-    sampled = 0
-    for start in range(0, len(keys), 256):
-        records = list(store.fetch(follower, keys[start : start + 256]).values())
-        if not records:
-            continue
-        stored = np.stack([record.vector for record in records]).astype(np.float64)
-        again = door.fresh([record.text for record in records], spend=spend, oversight=workshop.oversight).astype(
-            np.float64
-        )
-        cosines = np.sum(stored * again, axis=1) / (np.linalg.norm(stored, axis=1) * np.linalg.norm(again, axis=1))
-        sampled += len(records)
-        worst = float(min(cosines.min(), 1.0 if worst is None else worst))
-    return sampled, worst
-
-
-def _pages(store: VectorStore, field: VectorField) -> Iterator[Entry]:
-    after = ""
-    while True:
-        page = store.scan(field, after=after, limit=_PAGE)
-        yield from page
-        if len(page) < _PAGE:
+    def walk(self, throttle: Throttle) -> None:
+        """Walk both fields side by side in the order of ids, and choose the sample on the way."""
+        run = self.run
+        if run.walked:
+            throttle.passed(run.compared)
             return
-        after = page[-1].id
+        self.heap = [(-self._place(key), key) for key in run.sample]
+        heapq.heapify(self.heap)
+        limit = throttle.page
+        for until, pairs in walk(
+            self.workshop, self.route, self.follower, after=run.cursor, limit=limit, parts=Part.NONE
+        ):
+            self._page(pairs)
+            run.cursor = until
+            run.sample = [key for _, key in self.heap]
+            self._keep()
+            throttle.passed(run.compared)
+            if len(run.waiting) >= PAGE:
+                self.look_again()
+        run.walked = True
+        self._keep()
+
+    def look_again(self) -> None:
+        """Wait for documents that are being written, and count those that differ when nobody does."""
+        waiting = [DocumentId(key) for key in self.run.waiting]
+        for attempt in range(_ROUNDS):
+            if not waiting:
+                break
+            waiting = self._settle(waiting, final=attempt == _ROUNDS - 1)
+            if waiting and not self.carry():
+                self.workshop.clock.sleep(0.1)
+        self.run.waiting = []
+        self._keep()
+
+    def embed_again(self) -> None:
+        """Compare the stored vectors of the sample with new ones of the same texts."""
+        run, place = self.run, self.follower
+        keys = sorted(run.sample)
+        store, door = self.workshop.store_of(place), self.workshop.door_of(place.space)
+        migration = self.workshop.state().migration
+        paid = door.limits.paid and migration is not None
+        spend = partial(self.workshop.ledger.spend, migration.id) if paid and migration else None
+        while run.embedded < len(keys):
+            chosen = [DocumentId(key) for key in keys[run.embedded : run.embedded + _EMBEDDED_AT_ONCE]]
+            records = list(store.fetch(place, chosen).values())
+            if records:
+                stored = np.stack([record.vector for record in records]).astype(np.float64)
+                texts = [record.text for record in records]
+                again = door.fresh(texts, spend=spend, oversight=self.workshop.oversight).astype(np.float64)
+                cosines = np.sum(stored * again, axis=1) / (
+                    np.linalg.norm(stored, axis=1) * np.linalg.norm(again, axis=1)
+                )
+                run.sampled += len(records)
+                run.worst = float(min(cosines.min(), 1.0 if run.worst is None else run.worst))
+            run.embedded += len(chosen)
+            self._keep()
+
+    def _page(self, pairs: dict[DocumentId, Pair]) -> None:
+        run, serving = self.run, self.route.serving
+        run.compared += len(pairs)
+        newest = 0
+        differing: list[DocumentId] = []
+        for key, pair in pairs.items():
+            left, right = pair
+            for entry in (left, right):
+                if entry is not None and entry.tag is not None:
+                    newest = max(newest, entry.tag.sequence)
+            if left is not None and left.tag is None:
+                run.unverifiable += 1
+            if quick_difference(pair, serving, self.follower):
+                differing.append(key)
+            else:
+                self._consider(key)
+        self._refuse_older_ledger(newest)
+        run.waiting += self._settle(differing, final=False)
+
+    def _settle(self, keys: list[DocumentId], *, final: bool) -> list[DocumentId]:
+        """Count those documents that nobody is writing; return the others, of which nothing can be said yet."""
+        if not keys:
+            return []
+        run, ledger, alias = self.run, self.workshop.ledger, self.workshop.alias
+        again, moving = reread(self.workshop, self.route, self.follower, keys)
+        aside = {one.key: one.reason for one in ledger.quarantined(alias, limit=len(keys), only=keys)}
+        # What could not be carried is where it was: in the serving field, or after a cutover in the old one.
+        absent = "extra" if self.after_cutover else "missing"
+        waiting, healing, bypassed = [], [], []
+        for key, pair in again.items():
+            kind = difference(pair, self.follower)
+            left = pair[0]
+            if not kind and left is not None and not is_ours(left, self.route.serving):
+                bypassed.append(key)
+            elif not kind:
+                run.requeued += 1
+            elif key in moving and not final:
+                waiting.append(key)
+            elif kind in ("missing", absent) and key in aside and (self.after_cutover or aside[key] != FOREIGN_WRITE):
+                run.explained += 1
+            else:
+                run.kinds[kind] = run.kinds.get(kind, 0) + 1
+                add_sample(run.samples, kind, key)
+                if not self.after_cutover or may_replace(pair, kind, self.follower):
+                    healing.append(key)
+        run.bypassed += len(bypassed)
+        suspect(self.workshop, bypassed, "a verification")
+        if healing:
+            ledger.mark(alias, healing)
+        return waiting
+
+    def _consider(self, key: DocumentId) -> None:
+        """Keep the documents with the smallest hashes: an even choice that an interruption does not change."""
+        if self.run.size == 0:
+            return
+        place = self._place(key)
+        if len(self.heap) < self.run.size:
+            heapq.heappush(self.heap, (-place, key))
+        elif place < -self.heap[0][0]:
+            heapq.heapreplace(self.heap, (-place, key))
+
+    def _place(self, key: str) -> int:
+        salt = str(self.run.epoch).encode()[:16]
+        return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8, salt=salt).digest())
+
+    def _keep(self) -> None:
+        self.workshop.ledger.save_bookmark(self.workshop.alias, _RUN, asdict(self.run))
+
+    def _refuse_older_ledger(self, newest: int) -> None:
+        """Notice a ledger that was restored from a backup: records carry numbers that it never gave out (R38).
+
+        Its marks of what was dirty may be missing, so that only a comparison that begins now tells what differs.
+        """
+        given_out = self.workshop.state().sequence
+        if newest > given_out:
+            alias = self.workshop.alias
+            reason = f"a record carries the sequence {newest}, and the ledger gave out {given_out} at most"
+            self.workshop.ledger.require_reconcile(alias, reason, sequence=newest)
+            self.workshop.ledger.save_bookmark(alias, _RUN, None)
+            raise IncarnationMismatch(
+                f"the ledger is older than the records of {alias}: it was restored from a backup",
+                reason,
+                f"undrift reconcile {alias}",
+            )
 
 
-def _merge(left: Iterator[Entry], right: Iterator[Entry]) -> Iterator[tuple[DocumentId, Entry | None, Entry | None]]:
-    """Pair two streams that are ordered by id."""
-    here, there = next(left, None), next(right, None)
-    while here is not None or there is not None:
-        if there is None or (here is not None and here.id < there.id):
-            assert here is not None
-            yield here.id, here, None
-            here = next(left, None)
-        elif here is None or there.id < here.id:
-            yield there.id, None, there
-            there = next(right, None)
-        else:
-            yield here.id, here, there
-            here, there = next(left, None), next(right, None)
+def _begin_or_resume(workshop: Workshop, route: Route, sample: int, sequence: int) -> _Run:
+    now = workshop.clock.now()
+    kept = workshop.ledger.bookmark(workshop.alias, _RUN)
+    if kept is not None and (kept["epoch"], kept["size"]) == (route.epoch, sample):
+        run = _Run(**kept)
+        if now - datetime.fromisoformat(run.started) < _RESUMABLE:
+            run.resumed += 1
+            return run
+    return _Run(epoch=route.epoch, max_sequence=sequence, started=now.isoformat(), size=sample)
 
 
-def _samples(differing: dict[DocumentId, str]) -> tuple[dict[str, str], ...]:
-    shown: list[dict[str, str]] = []
-    for kind in ("missing", "extra", "stale_text", "stale_metadata", "wrong_space"):
-        shown += [{"kind": kind, "id": key} for key in sorted(k for k, v in differing.items() if v == kind)[:_SHOWN]]
-    return tuple(shown)
+def _report(workshop: Workshop, run: _Run) -> VerificationReport:
+    missing, extra = run.kinds.get("missing", 0), run.kinds.get("extra", 0)
+    return VerificationReport(
+        compared=run.compared,
+        missing=missing,
+        extra=extra,
+        mismatched=sum(run.kinds.values()) - missing - extra,
+        requeued=run.requeued,
+        explained=run.explained,
+        unverifiable=run.unverifiable,
+        bypassed=run.bypassed,
+        sampled=run.sampled,
+        sample_min_cosine=run.worst,
+        samples=shown(run.samples),
+        max_sequence=run.max_sequence,
+        epoch=run.epoch,
+        resumed=run.resumed,
+        started=datetime.fromisoformat(run.started),
+        finished=workshop.clock.now(),
+    )

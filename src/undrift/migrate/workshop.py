@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from undrift.domain.client import ClientId
+from undrift.domain.hook import Moment
 from undrift.domain.migration import AliasState, Migration
 from undrift.domain.route import AliasName, VectorField
 from undrift.domain.space import SpaceId
@@ -14,6 +15,7 @@ from undrift.domain.tuning import Limits
 from undrift.errors import LeaseLost, NoMigration, UnknownAlias
 from undrift.flow.embed import EmbeddingDoor
 from undrift.flow.oversight import UNSEEN, Oversight
+from undrift.ports.hook import Hook
 from undrift.ports.ledger import Ledger
 from undrift.ports.runtime import Clock, Processes
 from undrift.ports.source import DocumentSource
@@ -38,9 +40,12 @@ class Workshop:
         beat: prolongs this process's lease, and acknowledges for it what it may.
         limits: how hard workers may work, before an operator changes it.
         objection: asks the user's own system what it has against the work; empty if nothing.
+        hooks: the user's own programs, by the moment at which they are called.
+        hook_timeout_s: how long one of them may take.
         held_back: names what keeps every worker of this configuration from working, such as a file; empty if nothing.
         oversight: asked before each call of a model; raises `WorkStopped` when the work may not go on.
         urgent: the same means for what writers wait for, where that is allowed more.
+        always_reconcile: whether a cutover wants two scans for writes past undrift, also when nobody is suspected.
     """
 
     alias: AliasName
@@ -53,9 +58,12 @@ class Workshop:
     timing: Timing
     settle_s: float
     processes: Processes
+    always_reconcile: bool = False
     beat: Callable[[], None] = field(default=lambda: None)
     limits: Limits = field(default_factory=Limits)
     objection: Callable[[], str] = field(default=lambda: "")
+    hooks: Mapping[Moment, Sequence[Hook]] = field(default_factory=dict)
+    hook_timeout_s: float = 60.0
     held_back: Callable[[], str] = field(default=lambda: "")
     oversight: Oversight = UNSEEN
     urgent: Workshop | None = None

@@ -12,22 +12,26 @@ from typing import Any, Protocol
 
 from undrift.domain.checkpoint import Chunk, Claim, Lag, Quarantined
 from undrift.domain.client import ClientId, ClientInfo
-from undrift.domain.event import Entered
-from undrift.domain.gate import VerificationReport
 from undrift.domain.migration import AliasState, Migration, MigrationId, Phase, RunStatus
 from undrift.domain.operation import OpenResult, OperationId
 from undrift.domain.record import DocumentId
-from undrift.domain.route import AliasName, Mode, Route, VectorField
+from undrift.domain.route import AliasName, FieldKey, Mode, Route, VectorField
 from undrift.domain.space import ProvenSpace, SpaceId
+from undrift.ports.notes import NotesLedger
+from undrift.ports.proof import ProofLedger
 
 
-class Ledger(Protocol):
+class Ledger(ProofLedger, NotesLedger, Protocol):
     """The control schema. Every method raises `ControlUnavailable` when the ledger cannot be read or written."""
 
     def transaction_with(self, store: object) -> AbstractContextManager[None] | None:
         """Return a context in which calls of this ledger and that store are one transaction; None if that cannot be.
 
         Leaving it by an exception undoes both.
+
+        Raises:
+            TransactionUndone: within it or at its end: it gave way to another one, and can be begun again.
+            OutcomeUnknown: at its end: whether both are committed is not known.
         """
         ...
 
@@ -215,12 +219,19 @@ class Ledger(Protocol):
         """Give claims back undone, to be tried again after a delay."""
         ...
 
-    def mark(self, alias: AliasName, keys: Sequence[DocumentId]) -> None:
-        """Make documents dirty from the serving field, to heal a difference; dirty ones stay as they are."""
+    def mark(self, alias: AliasName, keys: Sequence[DocumentId], *, source: FieldKey | None = None) -> None:
+        """Make documents dirty, to heal a difference; dirty ones stay as they are.
+
+        Their truth is in the serving field, or in `source` if it is named: writes to them wait until they are carried.
+        """
         ...
 
     def journal_state(self, alias: AliasName, keys: Iterable[DocumentId]) -> dict[DocumentId, tuple[bool, int]]:
         """Return for each touched key whether it is dirty, and its sequence."""
+        ...
+
+    def touched(self, alias: AliasName, *, after: int) -> int:
+        """Return how many documents were touched since the journal gave out a number."""
         ...
 
     def require_reconcile(self, alias: AliasName, reason: str, *, sequence: int) -> None:
@@ -249,8 +260,10 @@ class Ledger(Protocol):
         """Let documents out of quarantine, because they were carried over or are gone."""
         ...
 
-    def quarantined(self, alias: AliasName, *, limit: int = 1000) -> list[Quarantined]:
-        """Return documents in quarantine, by id."""
+    def quarantined(
+        self, alias: AliasName, *, limit: int = 1000, only: Sequence[DocumentId] | None = None
+    ) -> list[Quarantined]:
+        """Return documents in quarantine, by id; `only` restricts the choice to these keys."""
         ...
 
     def quarantined_count(self, alias: AliasName) -> int:
@@ -357,22 +370,6 @@ class Ledger(Protocol):
 
     # Evidence and memory
 
-    def save_verification(self, alias: AliasName, report: VerificationReport) -> None:
-        """Keep what a comparison found."""
-        ...
-
-    def verification(self, alias: AliasName) -> VerificationReport | None:
-        """Return the last comparison of the present migration."""
-        ...
-
-    def tune(self, alias: AliasName, values: Mapping[str, str]) -> None:
-        """Set live settings and notes of an alias; they are kept until its next migration."""
-        ...
-
-    def tuning(self, alias: AliasName) -> dict[str, str]:
-        """Return the live settings and notes of an alias."""
-        ...
-
     def save_golden(self, name: str, content: Mapping[str, Any]) -> None:
         """Keep a golden set; one of that name is replaced."""
         ...
@@ -383,14 +380,6 @@ class Ledger(Protocol):
 
     def golden_names(self) -> list[str]:
         """Return the names of the golden sets, sorted."""
-        ...
-
-    def enter(self, alias: AliasName, *, who: str, action: str, detail: str) -> None:
-        """Add a line to the history."""
-        ...
-
-    def history(self, alias: AliasName, *, limit: int = 100) -> list[Entered]:
-        """Return what happened to an alias, newest first."""
         ...
 
     def close_ledger(self) -> None:

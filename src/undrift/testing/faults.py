@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
@@ -150,8 +151,8 @@ class _Surrounded:
         super().__init_subclass__(**rest)
         cls._name = name
         for port in ports:
-            for method, of_port in vars(port).items():
-                if callable(of_port) and not method.startswith("_") and not isinstance(of_port, type):
+            for method, of_port in inspect.getmembers(port, inspect.isfunction):
+                if not method.startswith("_"):
                     setattr(cls, method, _handed_on(method, of_port))
 
     def __getattr__(self, name: str) -> Any:

@@ -27,7 +27,14 @@ from undrift.adapters.sqlite import (
     translate,
     translating,
 )
-from undrift.errors import ControlUnavailable, LedgerUnusable, StoreRejected, StoreUnavailable, UndriftError
+from undrift.errors import (
+    ControlUnavailable,
+    LedgerUnusable,
+    StoreRejected,
+    StoreUnavailable,
+    StoreUnusable,
+    UndriftError,
+)
 
 
 @pytest.fixture
@@ -738,8 +745,8 @@ def test_no_file_is_opened_on_a_network_filesystem(path: Path, monkeypatch: pyte
         (apsw.SQLError("what"), ControlUnavailable, StoreUnavailable),
         (apsw.TooBigError("big"), ControlUnavailable, StoreRejected),
         (apsw.ConstraintError("check"), ControlUnavailable, StoreRejected),
-        (apsw.CorruptError("torn"), LedgerUnusable, LedgerUnusable),
-        (apsw.NotADBError("text"), LedgerUnusable, LedgerUnusable),
+        (apsw.CorruptError("torn"), LedgerUnusable, StoreUnusable),
+        (apsw.NotADBError("text"), LedgerUnusable, StoreUnusable),
     ],
 )
 def test_a_failure_is_called_by_who_has_to_act(

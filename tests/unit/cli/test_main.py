@@ -32,7 +32,8 @@ VERBS = [
         "start",
         "worker",
     ),
-    *("status", "pause", "resume", "tune", "panic", "verify", "cutover", "rollback", "complete", "cancel", "golden"),
+    *("status", "pause", "resume", "tune", "panic", "verify", "reconcile", "adopt", "cutover", "rollback", "complete"),
+    *("cancel", "selftest", "golden", "serve"),
 ]
 
 

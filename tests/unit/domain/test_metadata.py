@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from undrift.domain.record import MAX_METADATA_DEPTH, encode_metadata
+from undrift.domain.record import MAX_METADATA_DEPTH, Document, check_document, encode_metadata
 from undrift.errors import BadDocument
 
 
@@ -42,3 +44,26 @@ def test_what_json_cannot_say_is_refused(value: object) -> None:
 def test_what_is_no_mapping_with_str_keys_is_refused(metadata: Any) -> None:
     with pytest.raises(BadDocument, match="not a mapping with str keys"):
         encode_metadata("1", metadata)
+
+
+words = st.text(max_size=4) | st.sampled_from(["a", "é", "\ud800"])
+scalars = st.none() | st.booleans() | st.integers() | st.floats() | words | st.binary(max_size=2)
+values = st.recursive(scalars, lambda inner: st.lists(inner, max_size=2) | st.dictionaries(words, inner, max_size=2))
+
+
+@given(st.dictionaries(words | st.integers(0, 1), values, max_size=3))
+def test_a_document_is_refused_for_its_metadata_exactly_when_they_cannot_be_encoded(metadata: dict[Any, Any]) -> None:
+    """What is plainly JSON is not encoded to find that out."""
+    document = Document(id="1", text="text", metadata=metadata)
+    try:
+        encode_metadata("1", metadata)
+    except BadDocument:
+        with pytest.raises(BadDocument):
+            check_document(document)
+    else:
+        assert check_document(document) is document
+
+
+def test_a_number_that_python_does_not_print_is_refused() -> None:
+    with pytest.raises(BadDocument, match="is not JSON"):
+        check_document(Document(id="1", text="text", metadata={"n": 10**5000}))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields, replace
 from typing import Any
 
 import pytest
+from hypothesis import given
 
 from undrift.domain.space import Metric, Space, Truncation, differences
+from undrift.testing.strategies import spaces
 
 SPACE = Space(channel="openai", model="text-embedding-3-small", revision="2024-01", dimensions=512)
 OTHER: dict[str, Any] = {
@@ -50,3 +53,16 @@ def test_a_space_comes_back_from_its_json_form() -> None:
     every = Space(**OTHER)
     assert Space.from_dict(every.as_dict()) == every
     assert differences(every, Space.from_dict(every.as_dict())) == []
+
+
+@given(spaces())
+def test_any_space_has_a_readable_id_of_its_own_and_comes_back(space: Space) -> None:
+    assert Space.from_dict(space.as_dict()) == space
+    assert re.fullmatch(r"[a-z0-9-]{1,32}-\d+-[0-9a-f]{12}", space.id)
+    assert space.fingerprint.startswith(space.id[-12:])
+
+
+@given(spaces(), spaces())
+def test_two_spaces_have_one_fingerprint_only_if_they_are_equal(one: Space, other: Space) -> None:
+    assert (one.fingerprint == other.fingerprint) is (one == other)
+    assert bool(differences(one, other)) is (one != other)

@@ -25,12 +25,25 @@ SETTINGS = {
 
 
 @pytest.fixture
-def plane(tmp_path: Path) -> Iterator[ControlPlane]:
-    """Three documents, and a migration that is cut over."""
-    with ControlPlane(parse(SETTINGS, tmp_path / "undrift.toml"), clock=VirtualClock(), heartbeat=False) as plane:
+def clock() -> VirtualClock:
+    return VirtualClock()
+
+
+@pytest.fixture
+def other(tmp_path: Path, clock: VirtualClock) -> Iterator[ControlPlane]:
+    """A process that hears of nothing unless it asks."""
+    with ControlPlane(parse(SETTINGS, tmp_path / "undrift.toml"), clock=clock, heartbeat=False) as other:
+        yield other
+
+
+@pytest.fixture
+def plane(tmp_path: Path, clock: VirtualClock, other: ControlPlane) -> Iterator[ControlPlane]:
+    """Three documents, and a migration that is cut over without the other process hearing of it."""
+    with ControlPlane(parse(SETTINGS, tmp_path / "undrift.toml"), clock=clock, heartbeat=False) as plane:
         plane.alias("kb").upsert([Document(id=f"d{n}", text=f"document {n}") for n in range(3)])
         plane.register("kb", "new")
         plane.work("kb", lambda migration: migration is not None and migration.phase is Phase.READY)
+        other.router.join(plane.alias("kb").name)
         plane.cutover("kb")
         yield plane
 
@@ -86,3 +99,13 @@ def test_a_delete_by_filter_waits_for_matches_that_are_still_in_the_other_field(
 
     assert kb.delete(filter={"lang": "en"}).ids == ("new",)
     assert kb.get(["new"]) == []
+
+
+def test_a_delete_by_filter_finds_what_others_wrote_after_a_flip_that_this_process_has_not_heard_of(
+    plane: ControlPlane, other: ControlPlane
+) -> None:
+    plane.alias("kb").upsert([Document(id="new", text="inserted after the cutover", metadata={"lang": "en"})])
+    assert other.alias("kb").get(["new"]) == [], "it still reads the old field"
+
+    assert other.alias("kb").delete(filter={"lang": "en"}).ids == ("new",)
+    assert plane.alias("kb").get(["new"]) == []

@@ -11,7 +11,7 @@ import pytest
 from tests.unit.migrate.scene import DOCUMENTS, TIMING, Scene, texts_of
 from undrift import Document
 from undrift.domain.migration import Phase
-from undrift.domain.record import Record, stamp
+from undrift.domain.record import Record, content_hash, stamp
 from undrift.domain.route import VectorField
 from undrift.errors import (
     ControlUnavailable,
@@ -266,8 +266,23 @@ def test_documents_that_cannot_be_carried_are_set_aside_and_the_others_are_not(s
 
     assert carry_chunk(scene.workshop, scene.migration) == 4
 
-    assert scene.quarantined() == {"d01": "blank_text", "d02": "hash_mismatch"}
-    assert sorted(scene.target()) == ["d00", "d03"]
+    assert scene.quarantined() == {"d01": "blank_text"}
+    assert sorted(scene.target()) == ["d00", "d02", "d03"]
+
+
+def test_a_text_that_was_changed_past_the_tag_is_carried_and_closes_the_gate(scene: Scene) -> None:
+    """The text is the truth; that somebody writes past undrift is what has to be looked into."""
+    source = scene.migration.source
+    record = scene.rig.records(source)["d02"]
+    scene.rig.memory.upsert(source, [replace(record, text="another text")])
+    laid_out(scene)
+
+    carry_chunk(scene.workshop, scene.migration)
+
+    carried = scene.rig.records(scene.migration.target)["d02"]
+    assert (carried.text, carried.tag.content) == ("another text", content_hash("another text"))
+    assert (carried.vector == scene.rig.vector(carried.tag.space, "another text")).all()
+    assert "such as d02, as the back-fill saw" in scene.workshop.state().needs_reconcile
 
 
 def test_a_document_that_the_store_rejects_is_singled_out(scene: Scene) -> None:

@@ -24,6 +24,7 @@ from undrift.migrate.gates import (
     rollback_ready,
     standing_gates,
 )
+from undrift.migrate.reconcile import reconcile
 from undrift.migrate.verify import verify
 from undrift.testing.rig import ALIAS, documents
 
@@ -149,11 +150,14 @@ def test_a_client_that_has_not_acknowledged_closes_the_gate(tmp_path: Path) -> N
     scene.rig.close()
 
 
-def test_a_comparison_that_is_needed_closes_the_gate_until_it_was_made(scene: Scene) -> None:
+def test_a_reconciliation_that_is_needed_closes_the_gate_until_two_scans_were_made(scene: Scene) -> None:
     scene.ledger.require_reconcile(ALIAS, "it was restored from a backup", sequence=0)
     assert closed(standing_gates(scene.workshop)) == {"reconciled": Verdict.FAIL}
 
     verify(scene.workshop)
+    reconcile(scene.workshop)
+    assert closed(standing_gates(scene.workshop)) == {"reconciled": Verdict.FAIL}
+    reconcile(scene.workshop)
 
     assert closed(standing_gates(scene.workshop)) == {}
 

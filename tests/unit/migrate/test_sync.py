@@ -306,3 +306,13 @@ def test_everything_reaches_the_other_field_in_the_end(scene: Scene) -> None:
     truth = texts_of(DOCUMENTS) | {one.id: f"newer {one.id}" for one in DOCUMENTS[::2]} | {"d04": "once more"}
     del truth["d03"]
     assert scene.source() == scene.target() == truth
+
+
+def test_a_write_that_stays_open_does_not_keep_a_worker_busy(scene: Scene) -> None:
+    """Its application died; until it is reaped, the document cannot become clean however often it is carried."""
+    scene.ledger.open(ALIAS, [DocumentId("d01")], client=scene.operator.plane.router.client, deadline_s=30.0)
+    scene.rig.clock.advance(6.0)
+
+    assert carry_dirty(scene.workshop) == 1
+    assert carry_dirty(scene.workshop) == 0
+    assert scene.lag().dirty == 1

@@ -16,7 +16,7 @@ from undrift.domain.migration import Phase
 from undrift.domain.record import DocumentId, Record
 from undrift.domain.route import VectorField
 from undrift.errors import NoMigration
-from undrift.migrate import verify as module
+from undrift.migrate import compare
 from undrift.migrate.sync import carry_dirty
 from undrift.migrate.verify import verify
 from undrift.testing.rig import ALIAS
@@ -96,15 +96,15 @@ def test_at_most_ten_of_each_kind_are_shown(scene: Scene) -> None:
 
 
 def test_fields_are_compared_page_by_page(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_PAGE", 5)
+    monkeypatch.setattr(compare, "PAGE", 5)
     remove(scene, scene.migration.target, "d04", "d05", "d11")
     remove(scene, scene.migration.source, "d00")
     seen: list[int] = []
 
-    report = verify(scene.workshop, on_progress=seen.append)
+    report = verify(scene.workshop, on_progress=lambda progress: seen.append(progress.done))
 
     assert (report.compared, report.missing, report.extra) == (12, 3, 1)
-    assert seen == [5, 10, 12]
+    assert seen == [6, 11, 12]
 
 
 def test_what_is_written_meanwhile_is_looked_at_again_after_it_was_carried(scene: Scene) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from undrift.adapters.sqlite.database import Database
 from undrift.adapters.sqlite.filesystem import NETWORK_FILESYSTEMS, filesystem_of, refuse_network_filesystem
-from undrift.adapters.sqlite.session import SAFE_SQLITE, Durability, sqlite_is_safe
+from undrift.adapters.sqlite.session import SAFE_SQLITE, Durability, Session, sqlite_is_safe
 from undrift.adapters.sqlite.translation import Owner, translate, translating
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "Database",
     "Durability",
     "Owner",
+    "Session",
     "filesystem_of",
     "refuse_network_filesystem",
     "sqlite_is_safe",

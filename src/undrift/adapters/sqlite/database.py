@@ -59,17 +59,32 @@ class Database:
         Raises:
             apsw.Error: the file cannot be opened, or is not the one any more that was opened.
         """
-        return self._session().connection
+        return self._present().connection
+
+    @contextmanager
+    def session(self) -> Iterator[Session]:
+        """Lend this thread's session, which nobody closes meanwhile; a statement sees a moment of its own there.
+
+        Raises:
+            apsw.Error: as for `connection`.
+        """
+        while True:
+            session = self._present()
+            with session.busy:
+                if session.closed:
+                    continue
+                yield session
+                return
 
     def read(self, sql: str, values: Sequence[Any] | dict[str, Any] = ()) -> list[tuple[Any, ...]]:
         """Return all rows of a query."""
-        with self._held() as session:
+        with self.session() as session:
             return list(session.connection.execute(sql, values))
 
     @contextmanager
     def snapshot(self) -> Iterator[apsw.Connection]:
         """Let several reads see the same moment; within a transaction of the same thread they see that."""
-        with self._held() as session:
+        with self.session() as session:
             connection = session.connection
             if connection.in_transaction:
                 yield connection
@@ -92,7 +107,7 @@ class Database:
             apsw.BusyError: the turn to write did not come in time; nothing was begun.
             apsw.ReadOnlyError: the file is gone or another one, and so is what was written (SQLITE_READONLY_DBMOVED).
         """
-        with self._held() as session:
+        with self.session() as session:
             if session.depth:
                 with session.joined() as connection:
                     yield connection
@@ -110,18 +125,7 @@ class Database:
             self._generation += 1
             self._opened = [session for session in self._opened if not session.close()]
 
-    @contextmanager
-    def _held(self) -> Iterator[Session]:
-        """Return this thread's session, which nobody closes meanwhile."""
-        while True:
-            session = self._session()
-            with session.busy:
-                if session.closed:
-                    continue
-                yield session
-                return
-
-    def _session(self) -> Session:
+    def _present(self) -> Session:
         found: Session | None = getattr(self._local, "session", None)
         if found is not None and found.depth:
             return found

@@ -9,7 +9,14 @@ from pathlib import Path
 
 import apsw
 
-from undrift.errors import ControlUnavailable, LedgerUnusable, StoreRejected, StoreUnavailable, UndriftError
+from undrift.errors import (
+    ControlUnavailable,
+    LedgerUnusable,
+    StoreRejected,
+    StoreUnavailable,
+    StoreUnusable,
+    UndriftError,
+)
 
 
 class Owner(Enum):
@@ -38,7 +45,8 @@ def translate(error: apsw.Error, path: Path, owner: Owner) -> UndriftError:
                 f"{name} cannot grow: the disk is full", "nothing of this call was written", f"df -h {path.parent}"
             )
         case apsw.CorruptError() | apsw.NotADBError():
-            return LedgerUnusable(
+            unusable = LedgerUnusable if owner is Owner.LEDGER else StoreUnusable
+            return unusable(
                 f"{name} is damaged or not an undrift file",
                 str(error),
                 f"move it away and restore a backup: mv {path} {path}.broken",

@@ -87,8 +87,13 @@ class MemoryStore:
     It is for tests and trials, and it does not hide mistakes: what goes in and what comes out is copied.
     """
 
-    def __init__(self) -> None:
-        """Begin without any collection."""
+    def __init__(self, name: str = "") -> None:
+        """Begin without any collection.
+
+        Args:
+            name: what the configuration calls it behind `memory:`; two of one name share nothing.
+        """
+        self.name = name
         self.collections: dict[str, StoredCollection] = {}
         self._lock = threading.RLock()
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from undrift.domain.gate import VerificationReport
-from undrift.domain.migration import Phase
+from undrift.domain.migration import MigrationId, Phase
 from undrift.domain.route import AliasName, Mode
 from undrift.domain.space import ProvenSpace, Space, SpaceId
 from undrift.errors import AlreadyExists
@@ -19,6 +19,7 @@ from undrift.testing.ledgers.bench import (
     SOURCE,
     TARGET,
     LedgerBench,
+    a_migration,
     begin,
     enter,
     make_alias,
@@ -174,6 +175,36 @@ class EvidenceRules:
         assert bench.ledger.verification(ALIAS) is None
         make_alias(bench.ledger)
         assert bench.ledger.verification(ALIAS) is None
+
+    def test_a_bookmark_comes_back_until_it_is_forgotten(self, bench: LedgerBench) -> None:
+        """Any JSON, the last one of each name, for every process."""
+        begin(bench.ledger)
+        bench.ledger.save_bookmark(ALIAS, "verify.run", {"cursor": "ä", "kinds": {"missing": 2}, "sample": ["a"]})
+        bench.ledger.save_bookmark(ALIAS, "reconcile", {"seen": 1})
+        bench.other.save_bookmark(ALIAS, "reconcile", {"seen": 2, "last": None})
+
+        assert bench.other.bookmark(ALIAS, "verify.run") == {"cursor": "ä", "kinds": {"missing": 2}, "sample": ["a"]}
+        assert bench.ledger.bookmark(ALIAS, "reconcile") == {"seen": 2, "last": None}
+        assert bench.ledger.bookmark(ALIAS, "another") is None
+        assert bench.ledger.bookmark(AliasName("another"), "reconcile") is None
+        bench.other.save_bookmark(ALIAS, "reconcile", None)
+        assert bench.ledger.bookmark(ALIAS, "reconcile") is None
+        assert bench.ledger.bookmark(ALIAS, "verify.run") is not None
+
+    def test_a_bookmark_lies_in_its_migration_only(self, bench: LedgerBench) -> None:
+        """How far a comparison of other fields had come says nothing."""
+        make_alias(bench.ledger)
+        bench.ledger.save_bookmark(ALIAS, "reconcile", {"seen": 0})
+        assert bench.ledger.bookmark(ALIAS, "reconcile") is None
+        first = a_migration()
+        bench.ledger.register_migration(first, who="kit")
+        bench.ledger.save_bookmark(ALIAS, "reconcile", {"seen": 1})
+        enter(bench.ledger, Phase.ABORTING)
+        assert bench.other.bookmark(ALIAS, "reconcile") == {"seen": 1}
+        enter(bench.ledger, Phase.ABORTED)
+        bench.ledger.register_migration(replace(first, id=MigrationId("m2")), who="kit")
+
+        assert bench.other.bookmark(ALIAS, "reconcile") is None
 
     def test_settings_are_kept_until_they_are_set_again(self, bench: LedgerBench) -> None:
         """Each by itself."""

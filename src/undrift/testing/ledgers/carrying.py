@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from undrift.domain.migration import Phase
+from undrift.domain.operation import Foreign
 from undrift.ports.ledger import Ledger
 from undrift.testing.ledgers.bench import (
     ALIAS,
@@ -203,6 +204,32 @@ class CarryingRules:
         assert states(bench.other, ("a", "b")) == {"a": True, "b": True}
         assert {one.source for one in claim(bench.other)} == {SOURCE.key}
 
+    def test_a_mark_may_name_the_other_field_as_the_truth(self, bench: LedgerBench) -> None:
+        """Writes to such a document wait until it is carried over; one that is dirty already keeps its source."""
+        begin(bench.ledger, Phase.REVERSING)
+        write(bench.ledger, "b")
+
+        bench.other.mark(ALIAS, ids("a", "b"), source=SOURCE.key)
+
+        assert (present(bench.mark(ALIAS, "a")).source, present(bench.mark(ALIAS, "b")).source) == (
+            SOURCE.key,
+            TARGET.key,
+        )
+        assert bench.ledger.lag(ALIAS).foreign == 1
+        assert isinstance(bench.ledger.open(ALIAS, ids("a"), client=ME, deadline_s=DEADLINE_S), Foreign)
+        assert [(one.key, one.source) for one in claim(bench.ledger, limit=1)] == [("a", SOURCE.key)]
+
+    def test_documents_touched_since_a_number_are_counted(self, bench: LedgerBench) -> None:
+        """A comparison that began at that number says nothing about them."""
+        begin(bench.ledger)
+        write(bench.ledger, "a", "b")
+        began = present(bench.ledger.alias(ALIAS)).sequence
+        assert bench.other.touched(ALIAS, after=began) == 0
+        write(bench.ledger, "b", "c")
+
+        assert bench.other.touched(ALIAS, after=began) == 2
+        assert bench.other.touched(ALIAS, after=0) == 3
+
     def test_a_mark_leaves_a_dirty_document_as_it_is(self, bench: LedgerBench) -> None:
         """Its source may be the other field; whoever carries it may clear it."""
         begin(bench.ledger, Phase.READY)
@@ -286,6 +313,8 @@ class QuarantineRules:
         ]
         assert found[0].first_seen == bench.clock.now()
         assert [one.key for one in bench.other.quarantined(ALIAS, limit=2)] == ["a", "b"]
+        assert [one.key for one in bench.other.quarantined(ALIAS, only=ids("c", "d", "a"))] == ["a", "c"]
+        assert bench.other.quarantined(ALIAS, only=[]) == []
         assert bench.other.quarantined_count(ALIAS) == 3
 
     def test_the_first_time_is_kept_and_the_reason_renewed(self, bench: LedgerBench) -> None:

@@ -44,9 +44,14 @@ _PROVEN = ProvenSpace(
     space=Space(channel="kit", model="small", revision="1", dimensions=2), model="m", probes=np.ones((1, 2), np.float32)
 )
 _REPORT = VerificationReport(
-    **dict.fromkeys(
-        ("compared", "missing", "extra", "mismatched", "requeued", "explained", "unverifiable", "sampled"), 0
-    ),
+    compared=0,
+    missing=0,
+    extra=0,
+    mismatched=0,
+    requeued=0,
+    explained=0,
+    unverifiable=0,
+    sampled=0,
     sample_min_cosine=None,
     samples=(),
     max_sequence=0,
@@ -84,6 +89,7 @@ _CALLS: dict[str, Callable[[Ledger], Any]] = {
     "postpone": lambda it: it.postpone(ALIAS, [_CLAIM], owner=ME, delay_s=1.0, error=""),
     "mark": lambda it: it.mark(ALIAS, ids("a")),
     "journal_state": lambda it: it.journal_state(ALIAS, ids("a")),
+    "touched": lambda it: it.touched(ALIAS, after=0),
     "require_reconcile": lambda it: it.require_reconcile(ALIAS, "restored", sequence=1),
     "reconciled": lambda it: it.reconciled(ALIAS),
     "lag": lambda it: it.lag(ALIAS),
@@ -107,6 +113,8 @@ _CALLS: dict[str, Callable[[Ledger], Any]] = {
     ),
     "save_verification": lambda it: it.save_verification(ALIAS, _REPORT),
     "verification": lambda it: it.verification(ALIAS),
+    "save_bookmark": lambda it: it.save_bookmark(ALIAS, "verify", {}),
+    "bookmark": lambda it: it.bookmark(ALIAS, "verify"),
     "tune": lambda it: it.tune(ALIAS, {"a": "b"}),
     "tuning": lambda it: it.tuning(ALIAS),
     "save_golden": lambda it: it.save_golden("g", {}),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from undrift.adapters.ledgers.postgres.backfill import BackfillTables
 from undrift.adapters.ledgers.postgres.clients import ClientTables
 from undrift.adapters.ledgers.postgres.evidence import EvidenceTables
+from undrift.adapters.ledgers.postgres.inspection import Inspection
 from undrift.adapters.ledgers.postgres.journal import JournalTables
 from undrift.adapters.ledgers.postgres.migrations import MigrationTables
 from undrift.adapters.ledgers.postgres.routes import RouteTables
@@ -12,7 +13,14 @@ from undrift.adapters.ledgers.postgres.sync import SyncTables
 
 
 class PostgresLedger(
-    RouteTables, ClientTables, JournalTables, BackfillTables, SyncTables, MigrationTables, EvidenceTables
+    RouteTables,
+    ClientTables,
+    JournalTables,
+    BackfillTables,
+    SyncTables,
+    MigrationTables,
+    EvidenceTables,
+    Inspection,
 ):
     """`ports.ledger.Ledger` in a database's schema `undrift`; each base class keeps the tables of one concern."""
 

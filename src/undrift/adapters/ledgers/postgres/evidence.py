@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 
 from undrift.adapters.ledgers.postgres.session import Session, moment, seconds_of
@@ -38,11 +37,36 @@ class EvidenceTables(Session):
         )
         if not rows or not rows[0][0]:
             return None
-        values = json.loads(rows[0][0])
-        values.pop("verdict")
-        values["finished"] = datetime.fromisoformat(values["finished"])
-        values["samples"] = tuple(values["samples"])
-        return VerificationReport(**values)
+        return VerificationReport.from_dict(json.loads(rows[0][0]))
+
+    def save_bookmark(self, alias: AliasName, name: str, content: Mapping[str, Any] | None) -> None:
+        """Keep or forget how far a comparison has come; what a power loss takes back is compared again."""
+        if content is None:
+            self._run(
+                (
+                    "DELETE FROM undrift.bookmark AS b USING undrift.alias AS a "
+                    "WHERE b.migration = a.migration AND b.name = %s AND a.name = %s",
+                    (name, alias),
+                )
+            )
+            return
+        self._run(
+            (
+                "INSERT INTO undrift.bookmark (migration, name, content) SELECT a.migration, %s, %s "
+                "FROM undrift.alias AS a WHERE a.name = %s AND a.migration IS NOT NULL "
+                "ON CONFLICT (migration, name) DO UPDATE SET content = excluded.content",
+                (name, json.dumps(content), alias),
+            )
+        )
+
+    def bookmark(self, alias: AliasName, name: str) -> dict[str, Any] | None:
+        """Return what was kept under a name."""
+        rows = self._read(
+            "SELECT b.content FROM undrift.bookmark AS b JOIN undrift.alias AS a ON a.migration = b.migration "
+            "WHERE b.name = %s AND a.name = %s",
+            (name, alias),
+        )
+        return json.loads(rows[0][0]) if rows else None
 
     def tune(self, alias: AliasName, values: Mapping[str, str]) -> None:
         """Set live settings."""

@@ -9,7 +9,7 @@ from undrift.domain.checkpoint import Lag
 from undrift.domain.client import ClientId
 from undrift.domain.operation import Foreign, Held, Opened, OpenResult, OperationId, Passive
 from undrift.domain.record import DocumentId
-from undrift.domain.route import AliasName
+from undrift.domain.route import AliasName, FieldKey
 
 
 class JournalTables(Session):
@@ -55,9 +55,19 @@ class JournalTables(Session):
         (((reaped,),),) = self._run(("SELECT undrift.reap(%s, %s)", (alias, float(settle_s))))
         return int(reaped)
 
-    def mark(self, alias: AliasName, keys: Sequence[DocumentId]) -> None:
+    def mark(self, alias: AliasName, keys: Sequence[DocumentId], *, source: FieldKey | None = None) -> None:
         """Make documents dirty to heal a difference."""
-        self._run(("SELECT undrift.mark(undrift.bump(%s), %s::text[], false)", (alias, list(keys))))
+        if source is None:
+            self._run(("SELECT undrift.mark(undrift.bump(%s), %s::text[], false)", (alias, list(keys))))
+            return
+        # The name of the serving field is what `mark` takes for the source of the truth.
+        self._run(
+            (
+                "SELECT undrift.mark(json_populate_record(b, json_build_object('serving_key', %s::text)), "
+                "%s::text[], false) FROM undrift.bump(%s) AS b",
+                (source, list(keys), alias),
+            )
+        )
 
     def journal_state(self, alias: AliasName, keys: Iterable[DocumentId]) -> dict[DocumentId, tuple[bool, int]]:
         """Return which of the keys were touched."""
@@ -66,6 +76,11 @@ class JournalTables(Session):
             (alias, list(keys)),
         )
         return {DocumentId(key): (dirty, seq) for key, dirty, seq in rows}
+
+    def touched(self, alias: AliasName, *, after: int) -> int:
+        """Return how many documents have a later number."""
+        ((count,),) = self._read("SELECT count(*) FROM undrift.dirty WHERE alias = %s AND seq > %s", (alias, after))
+        return int(count)
 
     def require_reconcile(self, alias: AliasName, reason: str, *, sequence: int) -> None:
         """Keep a cutover from happening before both fields were compared, and never give out a number twice."""

@@ -50,10 +50,12 @@ class MigrationTables(Session):
                     f"another one is {running[0]}" if running else "writes of the last one are still open",
                     f"undrift status {alias}",
                 )
-            connection.execute(
-                "DELETE FROM undrift.chunk WHERE migration IN (SELECT id FROM undrift.migration WHERE alias = %s)",
-                (alias,),
-            )
+            for table in ("chunk", "bookmark"):
+                connection.execute(
+                    f"DELETE FROM undrift.{table} WHERE migration IN "
+                    "(SELECT id FROM undrift.migration WHERE alias = %s)",
+                    (alias,),
+                )
             for table in ("dirty", "quarantine", "tuning"):
                 connection.execute(f"DELETE FROM undrift.{table} WHERE alias = %s", (alias,))
             connection.execute(

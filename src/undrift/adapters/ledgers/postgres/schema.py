@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
-from undrift.adapters.ledgers.postgres.address import Address
+from undrift.adapters.postgres import Address
 from undrift.errors import LedgerUnusable
 
 #: Held while the tables are made or changed, so that processes that begin at once begin the same.
@@ -39,7 +39,14 @@ class Step:
 
 
 #: Every step, in order. A step that was released is never changed.
-STEPS = (Step(version=(1, 0), scripts=("tables.sql", "functions.sql", "writers.sql")),)
+STEPS = (
+    Step(version=(1, 0), scripts=("tables.sql", "functions.sql", "writers.sql")),
+    Step(
+        version=(1, 1),
+        sql='CREATE TABLE undrift.bookmark (migration text COLLATE "C" NOT NULL, name text COLLATE "C" NOT NULL, '
+        "content text NOT NULL, PRIMARY KEY (migration, name)) WITH (fillfactor = 50)",
+    ),
+)
 
 
 def prepare(connection: Any, address: Address) -> None:
@@ -49,7 +56,7 @@ def prepare(connection: Any, address: Address) -> None:
         LedgerUnusable: it is newer, its database does not keep every text, or older processes still use it.
     """
     latest = STEPS[-1].version
-    found = _version(connection)
+    found = version_of(connection)
     if found is not None:
         _refuse_newer(found, latest, address)
         if found >= latest:
@@ -66,7 +73,7 @@ def prepare(connection: Any, address: Address) -> None:
 
 
 def _upgrade(connection: Any, address: Address) -> None:
-    found, latest = _version(connection), STEPS[-1].version
+    found, latest = version_of(connection), STEPS[-1].version
     if found is None:
         ((encoding,),) = connection.execute("SELECT current_setting('server_encoding')").fetchall()
         if encoding != "UTF8":
@@ -89,7 +96,8 @@ def _upgrade(connection: Any, address: Address) -> None:
         )
 
 
-def _version(connection: Any) -> tuple[int, int] | None:
+def version_of(connection: Any) -> tuple[int, int] | None:
+    """Return the version of the tables there are, or None."""
     # Not to_regclass: within a transaction it answers from a cache that a lock does not refresh.
     if not connection.execute(
         "SELECT 1 FROM pg_tables WHERE schemaname = 'undrift' AND tablename = 'ledger_meta'"

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from undrift.adapters.ledgers.postgres.address import address_from
-from undrift.adapters.ledgers.postgres.connections import Connections
 from undrift.adapters.ledgers.postgres.schema import prepare
-from undrift.adapters.ledgers.postgres.translation import AGAIN, translate
+from undrift.adapters.ledgers.postgres.translation import translate
+from undrift.adapters.postgres import AGAIN, Database, Owner, address_from, refused, undone
 from undrift.domain.route import AliasName, Mode, Route, VectorField
 from undrift.domain.space import SpaceId
-from undrift.errors import UnknownAlias
+from undrift.errors import UndriftError, UnknownAlias
 from undrift.ports.runtime import Clock
 
 _T = TypeVar("_T")
@@ -28,7 +28,7 @@ PENDING, LEASED, PUBLISHING, PUBLISHED = 0, 1, 2, 3
 ROUTE = "serving, follower, CASE WHEN hold_until > undrift.now() THEN 'hold' ELSE mode END, epoch"
 
 #: Nothing is set for longer than the transaction: the next one of this client may be on another connection of a pooler.
-_BEGIN = (
+BEGIN = (
     "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '20s'; "
     "SET LOCAL idle_in_transaction_session_timeout = '20s'"
 )
@@ -46,34 +46,54 @@ _FIRST_PAUSE_S = 0.01
 class Session:
     """Transactions at READ COMMITTED, in the database's own time."""
 
-    def __init__(self, url: str, clock: Clock) -> None:
+    def __init__(self, place: str | Database, clock: Clock) -> None:
         """Use a database as a ledger; it is connected to by the first call.
 
         Args:
-            url: `postgresql://…` without a password.
+            place: `postgresql://…` without a password, or a database shared with a store, so that both can be in one
+                transaction.
             clock: only for the pauses between attempts; what expires is measured by the database.
 
         Raises:
             BadConfig: the address is not one, or has a password in it.
             MissingExtra: the driver is not installed.
         """
-        self._address = address_from(url)
+        self.database = place if isinstance(place, Database) else Database(address_from(place))
+        self._address = replace(self.database.address, owner=Owner.LEDGER)
         self._clock = clock
-        self._connections = Connections(self._address, lambda connection: prepare(connection, self._address))
 
     @property
     def name(self) -> str:
         """What messages call this ledger."""
         return self._address.name
 
+    def prepare(self, connection: Any) -> None:
+        """Bring the ledger's tables up to date before a connection is used."""
+        prepare(connection, self._address)
+
+    def refused(self, error: Exception) -> UndriftError:
+        """Return what it means that no connection could be made."""
+        return refused(error, self._address)
+
     def transaction_with(self, store: object) -> AbstractContextManager[None] | None:
-        """Return None: no store shares a transaction with this ledger."""
-        del store
-        return None
+        """Return a common transaction when the store lives in the same database."""
+        if getattr(store, "database", None) is not self.database:
+            return None
+        return self._joint()
 
     def close_ledger(self) -> None:
         """Close the connections of this process."""
-        self._connections.close()
+        self.database.close()
+
+    @contextmanager
+    def _joint(self) -> Iterator[None]:
+        import psycopg
+
+        try:
+            with self.database.transaction(self, begin=f"{BEGIN}; {_DURABLE}"):
+                yield
+        except psycopg.Error as error:
+            raise undone(error) if error.sqlstate in AGAIN else translate(error, self._address) from error
 
     def _read(self, sql: str, values: Sequence[Any] | dict[str, Any] = ()) -> Rows:
         return self._attempts(lambda connection: _rows(connection.execute(sql, values or None)))
@@ -87,7 +107,10 @@ class Session:
         def work(connection: Any) -> list[Rows]:
             cursor = connection.cursor()
             body = [cursor.mogrify(sql, values or None) for sql, values in statements]
-            cursor.execute("; ".join([_BEGIN, _DURABLE if durable else _LAZY, *body, "COMMIT"]))
+            if self.database.joined:
+                cursor.execute("; ".join(body))
+                return list(_results(cursor))
+            cursor.execute("; ".join([BEGIN, _DURABLE if durable else _LAZY, *body, "COMMIT"]))
             results = list(_results(cursor))
             return results[-1 - len(body) : -1]
 
@@ -97,7 +120,9 @@ class Session:
         """Run a function as one transaction; it may be called again, so it changes nothing else."""
 
         def attempt(connection: Any) -> _T:
-            connection.execute(f"{_BEGIN}; {_DURABLE if durable else _LAZY}")
+            if self.database.joined:
+                return work(connection)
+            connection.execute(f"{BEGIN}; {_DURABLE if durable else _LAZY}")
             result = work(connection)
             connection.execute("COMMIT")
             return result
@@ -110,16 +135,19 @@ class Session:
         attempt = 0
         while True:
             try:
-                with self._connections.take() as connection:
-                    try:
-                        return work(connection)
-                    finally:
-                        _undo(connection)
+                with self.database.use(self) as connection:
+                    return work(connection)
             except psycopg.Error as error:
                 attempt += 1
-                if attempt == _TRIES or error.sqlstate not in AGAIN:
-                    raise translate(error, self._address) from error
+                # A part of a common transaction cannot be done again without the rest.
+                if attempt == _TRIES or error.sqlstate not in AGAIN or self.database.joined:
+                    raise self._translated(error) from error
             self._clock.sleep(_FIRST_PAUSE_S * 2**attempt)
+
+    def _translated(self, error: Any) -> UndriftError:
+        if self.database.joined and error.sqlstate in AGAIN:
+            return undone(error)
+        return translate(error, self._address)
 
     def _route(self, name: AliasName) -> tuple[Route, int]:
         """Return a route and the journal's sequence."""
@@ -189,14 +217,3 @@ def _results(cursor: Any) -> Any:
         yield _rows(cursor)
         if not cursor.nextset():
             return
-
-
-def _undo(connection: Any) -> None:
-    """End a transaction that is still open, because it failed."""
-    import psycopg
-
-    try:
-        if not connection.closed:
-            connection.rollback()
-    except psycopg.Error:
-        connection.close()

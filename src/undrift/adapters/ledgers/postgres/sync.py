@@ -143,12 +143,14 @@ class SyncTables(Session):
             ("DELETE FROM undrift.quarantine WHERE alias = %s AND key = ANY (%s::text[])", (alias, list(keys))),
         )
 
-    def quarantined(self, alias: AliasName, *, limit: int = 1000) -> list[Quarantined]:
+    def quarantined(
+        self, alias: AliasName, *, limit: int = 1000, only: Sequence[DocumentId] | None = None
+    ) -> list[Quarantined]:
         """Return documents in quarantine."""
         held = self._read(
             f"SELECT key, reason, detail, {seconds_of('first_seen')} FROM undrift.quarantine WHERE alias = %s "
-            "ORDER BY key LIMIT %s",
-            (alias, limit),
+            "AND (%s::text[] IS NULL OR key = ANY (%s::text[])) ORDER BY key LIMIT %s",
+            (alias, *[None if only is None else list(only)] * 2, limit),
         )
         return [
             Quarantined(key=DocumentId(key), reason=reason, detail=detail, first_seen=moment(seen))

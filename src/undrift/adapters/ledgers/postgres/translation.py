@@ -4,36 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from undrift.adapters.ledgers.postgres.address import Address
+from undrift.adapters.postgres import Address, refused
 from undrift.errors import ControlUnavailable, LedgerUnusable, UndriftError, UnknownAlias
 
-#: Conditions that pass when the same transaction is tried again: serialization_failure, deadlock_detected.
-AGAIN = frozenset({"40001", "40P01"})
 _UNKNOWN_ALIAS, _WRONG_ISOLATION = "UD001", "UD002"
-#: Classes of SQLSTATE after which a connection is not used again: it may be to a server that is going, or a standby.
-_GOING = frozenset({"08", "25", "53", "57", "58", "XX"})
-
-
-def is_suspect(error: Any) -> bool:
-    """Whether a connection that gave this error should be closed."""
-    return error.sqlstate is None or error.sqlstate[:2] in _GOING
-
-
-def refused(error: Exception, address: Address) -> UndriftError:
-    """Return the error for a connection that could not be made."""
-    text = str(error).strip()
-    hint = address.hint
-    if "password" in text or "authentication" in text or "pg_hba" in text:
-        hint = "set PGPASSWORD or ~/.pgpass for the user of the address"
-    elif 'database "' in text and "does not exist" in text:
-        hint = "create the database, or change `ledger` in the configuration"
-    return ControlUnavailable(f"{address.name} cannot be reached", text, hint)
 
 
 def translate(error: Any, address: Address) -> UndriftError:
     """Return the error that a failure of a statement means to a user; a `psycopg.Error`."""
     state = error.sqlstate or ""
     text = str(error).strip()
+    if "statement pooling" in text:
+        return refused(error, address)
     if state == _UNKNOWN_ALIAS:
         name = error.diag.message_detail or "of this name"
         return UnknownAlias(f"the ledger knows no alias {name}", hint=f"undrift alias create {name}")

@@ -5,6 +5,8 @@
 CREATE OR REPLACE FUNCTION undrift.open_write(alias text, keys text[], client text, deadline_s float8)
 RETURNS TABLE (outcome text, operation bigint, sequence bigint, epoch bigint, mode text, serving text, follower text,
     waiting text[]) LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+    lease text;
 BEGIN
     IF $1 IS NULL OR $2 IS NULL OR array_position($2, NULL) IS NOT NULL OR cardinality($2) = 0 OR $3 IS NULL
         OR $4 IS NULL OR NOT ($4 > 0 AND $4 < 86400) THEN
@@ -16,13 +18,14 @@ BEGIN
         PERFORM set_config('synchronous_commit', 'on', true);
     END IF;
     RETURN QUERY SELECT o.* FROM undrift.open_journaled($1, $2, $3, $4) AS o;
-    IF EXISTS (SELECT 1 FROM undrift.alias AS a WHERE a.name = $1 AND a.mode = 'passive') THEN
+    -- A lease for each epoch: who writes all the time would otherwise prolong for ever what the next change waits for.
+    SELECT $3 || '@' || a.epoch INTO lease FROM undrift.alias AS a WHERE a.name = $1 AND a.mode = 'passive';
+    IF FOUND THEN
         INSERT INTO undrift.client AS c (id, host, pid, role, version, process, lease_expires)
-            VALUES ($3, coalesce(host(inet_client_addr()), 'local'), 0, 'sql', '', '', undrift.now() + $4)
+            VALUES (lease, coalesce(host(inet_client_addr()), 'local'), 0, 'sql', '', '', undrift.now() + $4)
             ON CONFLICT (id) DO UPDATE SET lease_expires = greatest(c.lease_expires, excluded.lease_expires);
-        -- An older epoch stays: a write under it may still be in flight.
         INSERT INTO undrift.ack (alias, client, epoch)
-            SELECT $1, $3, a.epoch FROM undrift.alias AS a WHERE a.name = $1
+            SELECT $1, lease, a.epoch FROM undrift.alias AS a WHERE a.name = $1
             ON CONFLICT ON CONSTRAINT ack_pkey DO NOTHING;
     END IF;
 END $$;

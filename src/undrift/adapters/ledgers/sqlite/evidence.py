@@ -33,11 +33,31 @@ class EvidenceTables(Session):
         )
         if not rows or not rows[0][0]:
             return None
-        values = json.loads(rows[0][0])
-        values.pop("verdict")
-        values["finished"] = datetime.fromisoformat(values["finished"])
-        values["samples"] = tuple(values["samples"])
-        return VerificationReport(**values)
+        return VerificationReport.from_dict(json.loads(rows[0][0]))
+
+    def save_bookmark(self, alias: AliasName, name: str, content: Mapping[str, Any] | None) -> None:
+        """Keep or forget how far a comparison has come; what a power loss takes back is compared again."""
+        with self._write(Durability.NORMAL) as connection:
+            if content is None:
+                connection.execute(
+                    "DELETE FROM bookmark WHERE name = ? AND migration = (SELECT migration FROM alias WHERE name = ?)",
+                    (name, alias),
+                )
+                return
+            connection.execute(
+                "INSERT INTO bookmark (migration, name, content) SELECT migration, ?, ? FROM alias "
+                "WHERE name = ? AND migration IS NOT NULL "
+                "ON CONFLICT (migration, name) DO UPDATE SET content = excluded.content",
+                (name, json.dumps(content), alias),
+            )
+
+    def bookmark(self, alias: AliasName, name: str) -> dict[str, Any] | None:
+        """Return what was kept under a name."""
+        rows = self._read(
+            "SELECT content FROM bookmark WHERE name = ? AND migration = (SELECT migration FROM alias WHERE name = ?)",
+            (name, alias),
+        )
+        return json.loads(rows[0][0]) if rows else None
 
     def tune(self, alias: AliasName, values: Mapping[str, str]) -> None:
         """Set live settings."""

@@ -81,11 +81,11 @@ class JournalTables(Session):
                 self._end(connection, alias, keys)
         return len(reaped)
 
-    def mark(self, alias: AliasName, keys: Sequence[DocumentId]) -> None:
+    def mark(self, alias: AliasName, keys: Sequence[DocumentId], *, source: FieldKey | None = None) -> None:
         """Make documents dirty to heal a difference."""
         with self._write(Durability.NORMAL) as connection:
             route, _ = self._route(alias)
-            self._mark(connection, alias, keys, route.serving.key, bump_dirty=False)
+            self._mark(connection, alias, keys, source or route.serving.key, bump_dirty=False)
 
     def journal_state(self, alias: AliasName, keys: Iterable[DocumentId]) -> dict[DocumentId, tuple[bool, int]]:
         """Return which of the keys were touched."""
@@ -95,6 +95,11 @@ class JournalTables(Session):
             (json.dumps(list(keys)), alias),
         )
         return {DocumentId(key): (state == DIRTY, seq) for key, state, seq in rows}
+
+    def touched(self, alias: AliasName, *, after: int) -> int:
+        """Return how many documents have a later number."""
+        ((count,),) = self._read("SELECT count(*) FROM dirty WHERE alias = ? AND seq > ?", (alias, after))
+        return int(count)
 
     def require_reconcile(self, alias: AliasName, reason: str, *, sequence: int) -> None:
         """Keep a cutover from happening before both fields were compared, and never give out a number twice."""

@@ -34,9 +34,10 @@ class MigrationTables(Session):
                 )
             for table in ("dirty", "quarantine", "tuning"):
                 connection.execute(f"DELETE FROM {table} WHERE alias = ?", (alias,))
-            connection.execute(
-                "DELETE FROM chunk WHERE migration IN (SELECT id FROM migration WHERE alias = ?)", (alias,)
-            )
+            for table in ("chunk", "bookmark"):
+                connection.execute(
+                    f"DELETE FROM {table} WHERE migration IN (SELECT id FROM migration WHERE alias = ?)", (alias,)
+                )
             connection.execute(
                 "INSERT INTO migration (id, alias, source, target, target_model, phase, run_status, reason, "
                 "total, planned, "

@@ -16,8 +16,10 @@ from undrift.domain.space import SpaceId
 from undrift.errors import LedgerUnusable, UnknownAlias
 from undrift.ports.runtime import Clock
 
-#: Grows with every change of the tables below.
+#: Grows with every change that an older undrift would not understand; it refuses the file then.
 SCHEMA_VERSION = 1
+#: Grows with every table that is added: an older undrift knows nothing of it and goes on working.
+SCHEMA_MINOR = 1
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS ledger_meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -64,6 +66,8 @@ CREATE TABLE IF NOT EXISTS history (
     id INTEGER PRIMARY KEY, at TEXT NOT NULL, alias TEXT NOT NULL, who TEXT NOT NULL, action TEXT NOT NULL,
     epoch INTEGER NOT NULL, detail TEXT NOT NULL);
 CREATE INDEX IF NOT EXISTS history_by_alias ON history (alias, id);
+CREATE TABLE IF NOT EXISTS bookmark (
+    migration TEXT NOT NULL, name TEXT NOT NULL, content TEXT NOT NULL, PRIMARY KEY (migration, name)) WITHOUT ROWID;
 """
 
 #: A wall clock may have been set back while the machine was off. Everything that was to end some time has ended by a
@@ -213,21 +217,19 @@ def _prepare(connection: apsw.Connection) -> None:
     """Make the tables, or refuse a ledger that a newer version wrote."""
     known = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'ledger_meta'").fetchone()
     if known:
-        (version,) = connection.execute("SELECT value FROM ledger_meta WHERE key = 'schema_version'").fetchone() or (
-            "0",
-        )
+        facts = {str(key): str(value) for key, value in connection.execute("SELECT key, value FROM ledger_meta")}
+        version, minor = facts.get("schema_version", "0"), facts.get("schema_minor", "0")
         if int(version) > SCHEMA_VERSION:
             raise LedgerUnusable(
                 f"ledger {connection.filename} was written by a newer undrift",
                 f"its schema is {version}, this version knows {SCHEMA_VERSION}",
                 "pip install --upgrade undrift",
             )
-        if int(version) == SCHEMA_VERSION:
+        if int(version) == SCHEMA_VERSION and int(minor) >= SCHEMA_MINOR:
             return
     with connection:
         connection.execute(_SCHEMA)
-        connection.execute(
-            "INSERT INTO ledger_meta VALUES ('schema_version', ?) ON CONFLICT (key) DO UPDATE SET value = "
-            "excluded.value",
-            (str(SCHEMA_VERSION),),
+        connection.executemany(
+            "INSERT INTO ledger_meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+            [("schema_version", str(SCHEMA_VERSION)), ("schema_minor", str(SCHEMA_MINOR))],
         )

@@ -136,11 +136,14 @@ class SyncTables(Session):
                 (alias, json.dumps(keys)),
             )
 
-    def quarantined(self, alias: AliasName, *, limit: int = 1000) -> list[Quarantined]:
+    def quarantined(
+        self, alias: AliasName, *, limit: int = 1000, only: Sequence[DocumentId] | None = None
+    ) -> list[Quarantined]:
         """Return documents in quarantine."""
         held = self._read(
-            "SELECT key, reason, detail, first_seen FROM quarantine WHERE alias = ? ORDER BY key LIMIT ?",
-            (alias, limit),
+            "SELECT key, reason, detail, first_seen FROM quarantine WHERE alias = ?1 "
+            "AND (?3 IS NULL OR key IN (SELECT value FROM json_each(?3))) ORDER BY key LIMIT ?2",
+            (alias, limit, None if only is None else json.dumps(only)),
         )
         return [
             Quarantined(key=DocumentId(key), reason=reason, detail=detail, first_seen=datetime.fromisoformat(seen))

@@ -11,6 +11,7 @@ from undrift.adapters.stores.sqlite_vec.collections import METRICS, StoredCollec
 from undrift.adapters.stores.sqlite_vec.conditions import Sql
 from undrift.adapters.stores.sqlite_vec.rows import COLUMNS, hit_from
 from undrift.domain.record import Hit, Vector
+from undrift.domain.vectors import checked_query
 
 #: `vec0` returns no more than this many.
 MOST = 4096
@@ -22,9 +23,13 @@ def nearest(
     """Return the k nearest records that meet the condition, best first, equal ones in the order of their ids.
 
     `vec0` breaks ties at its last place as it likes. So one more is asked for; where that is as near as the last one
-    wanted, more and more are, until one is farther.
+    wanted, more and more are, until one is farther. Each attempt is one statement, and sees one moment.
+
+    Raises:
+        BadArgument: the vector cannot be compared with those of the collection.
     """
-    query, asked = vector.tobytes(), k + 1
+    query = checked_query(vector, dimensions=collection.dimensions, metric=collection.metric).tobytes()
+    asked = k + 1
     while asked <= MOST:
         found = sorted(_knn(connection, collection, query, asked, condition), key=_rank)
         if len(found) < asked or found[-1][-1] > found[k - 1][-1]:
@@ -38,12 +43,12 @@ def _knn(
 ) -> Sequence[tuple[Any, ...]]:
     chosen, bound = "", []
     if condition is not None:
-        chosen = f" AND rowid IN (SELECT r.number FROM {collection.rows} r WHERE {condition[0]})"
+        chosen = f" AND v.rowid IN (SELECT r.number FROM {collection.rows} r WHERE {condition[0]})"
         bound = condition[1]
+    # A cross join, so that SQLite begins with the nearest vectors and does not look for each row's vector.
     return connection.execute(
-        f"WITH near AS MATERIALIZED (SELECT rowid, distance FROM {collection.vectors} "
-        f"WHERE embedding MATCH ? AND k = ?{chosen}) "
-        f"SELECT {COLUMNS}, r.text, near.distance FROM near JOIN {collection.rows} r ON r.number = near.rowid",
+        f"SELECT {COLUMNS}, r.text, v.distance FROM {collection.vectors} v CROSS JOIN {collection.rows} r "
+        f"ON r.number = v.rowid WHERE v.embedding MATCH ? AND v.k = ?{chosen}",
         (query, k, *bound),
     ).fetchall()
 

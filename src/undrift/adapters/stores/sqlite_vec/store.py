@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import apsw
 
-from undrift.adapters.sqlite import Database, Owner, translating
+from undrift.adapters.sqlite import Database, Owner, Session, translate, translating
 from undrift.adapters.stores.sqlite_vec import collections, writing
 from undrift.adapters.stores.sqlite_vec.collections import METRICS, StoredCollection
 from undrift.adapters.stores.sqlite_vec.conditions import Sql, where
@@ -19,7 +20,6 @@ from undrift.domain.filter import parse
 from undrift.domain.record import DocumentId, Entry, Hit, Metadata, Record, Vector, encode_metadata
 from undrift.domain.route import VectorField
 from undrift.domain.space import Metric
-from undrift.domain.vectors import checked_query
 from undrift.errors import BadArgument, CollectionMissing, MissingExtra, StoreRejected
 from undrift.ports.store import FieldDescription, Filter, Layout, Part, StoreCapabilities
 
@@ -55,6 +55,7 @@ class SqliteVecStore:
         """
         path = _extension()
         self.database = database
+        self._collections: WeakKeyDictionary[Session, dict[str, StoredCollection]] = WeakKeyDictionary()
         database.also_prepare(lambda connection: _load(connection, path))
 
     @property
@@ -181,21 +182,31 @@ class SqliteVecStore:
         """Return the k nearest records that match the filter, best first."""
         _require_positive("k", k)
         condition = _condition(filter)
-        with self._reading(field) as (connection, collection):
-            query = checked_query(vector, dimensions=collection.dimensions, metric=collection.metric)
-            return nearest(connection, collection, query, k=k, condition=condition)
+        with self._asking(), self.database.session() as session:
+            try:
+                return nearest(session.connection, self._remembered(session, field), vector, k=k, condition=condition)
+            except (apsw.SQLError, BadArgument):
+                # The collection may have been dropped since, and made anew with other dimensions.
+                self._collections.pop(session, None)
+                return nearest(session.connection, self._remembered(session, field), vector, k=k, condition=condition)
 
     def close(self) -> None:
         """Close the connections of this process; a later call opens them again."""
         self.database.close()
 
     @contextmanager
-    def _snapshot(self) -> Iterator[apsw.Connection]:
+    def _asking(self) -> Iterator[None]:
         try:
-            with translating(self.database.path, Owner.STORE), self.database.snapshot() as connection:
-                yield connection
+            yield
+        except apsw.Error as error:
+            raise translate(error, self.database.path, Owner.STORE) from error
         except UnicodeEncodeError as error:
             raise BadArgument(f"an id that was asked for is not valid Unicode: {error}") from error
+
+    @contextmanager
+    def _snapshot(self) -> Iterator[apsw.Connection]:
+        with self._asking(), self.database.snapshot() as connection:
+            yield connection
 
     @contextmanager
     def _transaction(self) -> Iterator[apsw.Connection]:
@@ -216,6 +227,19 @@ class SqliteVecStore:
     def _writing(self, field: VectorField) -> Iterator[tuple[apsw.Connection, StoredCollection]]:
         with self._transaction() as connection:
             yield connection, self._found(connection, field)
+
+    def _remembered(self, session: Session, field: VectorField) -> StoredCollection:
+        """Return a collection as this session has seen it before, or look it up.
+
+        A number is never used again, so what is remembered is right or its tables are gone. What a transaction sees is
+        not remembered: it may be rolled back, and its number with it.
+        """
+        if session.connection.in_transaction:
+            return self._found(session.connection, field)
+        known = self._collections.setdefault(session, {})
+        if field.collection not in known:
+            known[field.collection] = self._found(session.connection, field)
+        return known[field.collection]
 
     def _found(self, connection: apsw.Connection, field: VectorField) -> StoredCollection:
         found = collections.find(connection, field.collection)

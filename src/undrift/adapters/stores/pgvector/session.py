@@ -1,0 +1,181 @@
+"""One PostgreSQL database as a store: how statements are sent, and what is known of the tables."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import cache
+from typing import Any, TypeVar
+
+from undrift.adapters.postgres import AGAIN, Address, Database, Owner, refused, undone
+from undrift.adapters.stores.pgvector import tables
+from undrift.adapters.stores.pgvector.rows import Wire
+from undrift.adapters.stores.pgvector.tables import Table, table_from
+from undrift.adapters.stores.pgvector.translation import translate
+from undrift.domain.route import VectorField
+from undrift.errors import BadArgument, CollectionMissing, StoreRejected, StoreUnavailable, UndriftError
+
+_T = TypeVar("_T")
+Rows = list[tuple[Any, ...]]
+#: A statement with its values.
+Statement = tuple[str, Sequence[Any]]
+
+#: The server gives a write up after this long, so that nothing of it lands later.
+_WRITE_S = 10
+#: A search or a scan of a large collection may take longer; nothing of it lands.
+_READ_S = 60
+#: Nothing is set for longer than the transaction: the next one may be on another connection of a pooler. Compiling a
+#: search over a large collection takes longer than the search.
+_LIMITS = "SELECT set_config('statement_timeout', %s, true), set_config('jit', 'off', true)"
+#: How often a transaction is tried that the server undid to let another one through.
+_TRIES = 6
+_FIRST_PAUSE_S = 0.01
+
+
+class Session:
+    """Statements of a store, each a transaction of its own or a part of one that a ledger began."""
+
+    def __init__(self, database: Database, schema: str) -> None:
+        """Use a schema of a database."""
+        self.database = database
+        self._schema = schema
+        self._guard = threading.Lock()
+        self._tables: dict[str, Table] = {}
+
+    @property
+    def name(self) -> str:
+        """What messages call this store."""
+        return self._address.name
+
+    @property
+    def _address(self) -> Address:
+        return replace(self.database.address, owner=Owner.STORE)
+
+    def prepare(self, connection: Any) -> None:
+        """Teach a connection to send what is in PostgreSQL's own form already."""
+        connection.adapters.register_dumper(Wire, _wire_dumper())
+
+    def refused(self, error: Exception) -> UndriftError:
+        """Return what it means that no connection could be made."""
+        return refused(error, self._address)
+
+    def _find(self, field: VectorField) -> Table | None:
+        """Look a table up in the database.
+
+        Raises:
+            StoreUnavailable: another version of undrift made it.
+        """
+        rows = self._read([(tables.FIND, (self._schema, field.collection))], field)
+        found = table_from(rows[0], self._schema, field.collection) if rows else None
+        if isinstance(found, int):
+            raise StoreUnavailable(
+                f"collection {field.collection} has been made by another version of undrift",
+                f"its format is {found}, this version knows {tables.FORMAT}",
+                "pip install --upgrade undrift",
+            )
+        with self._guard:
+            if found is None:
+                self._tables.pop(field.collection, None)
+            else:
+                self._tables[field.collection] = found
+        return found
+
+    def _on(self, field: VectorField, work: Callable[[Table], _T]) -> _T:
+        """Do something with a table as it was last seen, and once more when it is another one by now.
+
+        Raises:
+            CollectionMissing: there is none.
+        """
+        known = self._tables.get(field.collection)
+        if known is None:
+            return work(self._present(field))
+        try:
+            return work(known)
+        except (CollectionMissing, StoreRejected, BadArgument):
+            if self.database.joined:
+                # The transaction has failed, and can be asked nothing any more; the next one looks the table up.
+                self._forget(field)
+                raise
+            present = self._present(field)
+            if present == known:
+                raise
+            return work(present)
+
+    def _forget(self, field: VectorField) -> None:
+        """Look a table up when it is used next."""
+        with self._guard:
+            self._tables.pop(field.collection, None)
+
+    def _read(self, statements: Sequence[Statement], field: VectorField) -> Rows:
+        """Return the rows of the last of some statements."""
+        try:
+            return self._attempts(statements, field, _READ_S)
+        except UnicodeEncodeError as error:
+            raise BadArgument(f"an id that was asked for is not valid Unicode: {error}") from error
+
+    def _write(self, statements: Sequence[Statement], field: VectorField) -> Rows:
+        """Run statements as one transaction; return the rows of the last."""
+        try:
+            return self._attempts(statements, field, _WRITE_S)
+        except (UnicodeEncodeError, OverflowError) as error:
+            raise StoreRejected(
+                f"{self.name} does not take this write: {error}", "nothing of this call was written"
+            ) from error
+
+    def _present(self, field: VectorField) -> Table:
+        found = self._find(field)
+        if found is None:
+            raise CollectionMissing(f"{self.name} has no collection {field.collection}")
+        return found
+
+    def _attempts(self, statements: Sequence[Statement], field: VectorField, seconds: int) -> Rows:
+        import psycopg
+
+        attempt = 0
+        while True:
+            try:
+                with self.database.use(self) as connection:
+                    return self._send(connection, statements, seconds)
+            except psycopg.Error as error:
+                if error.sqlstate in AGAIN and self.database.joined:
+                    raise undone(error) from error
+                attempt += 1
+                if attempt == _TRIES or error.sqlstate not in AGAIN:
+                    raise translate(error, self._address, field.collection) from error
+            time.sleep(_FIRST_PAUSE_S * 2**attempt)
+
+    def _send(self, connection: Any, statements: Sequence[Statement], seconds: int) -> Rows:
+        from psycopg import Cursor
+
+        limits = (_LIMITS, (f"{seconds}s",))
+        last: Any = None
+        if self.database.joined:
+            for sql, values in (limits, *statements):
+                last = Cursor(connection).execute(sql, values, binary=True)
+        else:
+            # One message there and one back, however many statements.
+            with connection.pipeline():
+                Cursor(connection).execute("BEGIN ISOLATION LEVEL READ COMMITTED")
+                for sql, values in (limits, *statements):
+                    last = Cursor(connection).execute(sql, values, binary=True)
+                Cursor(connection).execute("COMMIT")
+        rows: Rows = last.fetchall() if last.description else []
+        return rows
+
+
+@cache
+def _wire_dumper() -> Any:
+    from psycopg.adapt import Dumper
+    from psycopg.pq import Format
+
+    class WireDumper(Dumper):
+        """Sends a value as it is."""
+
+        format = Format.BINARY
+
+        def dump(self, obj: Any) -> bytes:
+            return bytes(obj)
+
+    return WireDumper

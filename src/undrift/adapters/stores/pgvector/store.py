@@ -1,0 +1,284 @@
+"""Vectors in a PostgreSQL database, searched by the extension pgvector."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from undrift.adapters.postgres import Database, Owner, address_from
+from undrift.adapters.stores.pgvector import tables, writing
+from undrift.adapters.stores.pgvector.conditions import Sql, where
+from undrift.adapters.stores.pgvector.making import Collections, require_creatable
+from undrift.adapters.stores.pgvector.rows import (
+    COLUMNS,
+    Row,
+    encoded,
+    entry_from,
+    hit_from,
+    metadata_text,
+    packed_vector,
+    record_from,
+)
+from undrift.adapters.stores.pgvector.searching import by_index, exactly
+from undrift.adapters.stores.pgvector.session import Rows, Statement
+from undrift.adapters.stores.pgvector.tables import Hnsw, Table
+from undrift.domain.filter import parse
+from undrift.domain.record import DocumentId, Entry, Hit, Metadata, Record, Vector, Vectors
+from undrift.domain.route import VectorField
+from undrift.domain.space import Metric
+from undrift.domain.vectors import checked_query, stacked
+from undrift.errors import BadArgument, CollectionMissing
+from undrift.ports.store import FieldDescription, Filter, Layout, Part, StoreCapabilities
+
+_CAPABILITIES = StoreCapabilities(
+    name="pgvector",
+    metrics=frozenset(tables.OPERATORS),
+    max_dimensions=tables.MOST,
+    layouts=frozenset({Layout.COLLECTION}),
+    # 15 s until a connection to a host that does not answer is given up, 10 s until the server gives a write up.
+    settles_within_s=30,
+    shares_file_with_ledger=True,
+)
+
+
+class PgVectorStore(Collections):
+    """A store in one PostgreSQL database, for millions of documents and the processes of many hosts.
+
+    A collection is a table of its own, named after it: text, metadata as `jsonb`, the tag, and the vector beside them,
+    so that SQL of yours may read it. Every call is one transaction, and durable when it returns. A call within a common
+    transaction of the same `Database` is a part of it, so a ledger there commits together with the vectors, or not at
+    all.
+
+    A search compares with every record, unless there is an index.
+    """
+
+    def __init__(
+        self,
+        place: str | Database,
+        *,
+        schema: str = "undrift_vectors",
+        index: str = "none",
+        hnsw_m: int = 16,
+        hnsw_ef_construction: int = 64,
+        hnsw_ef_search: int = 100,
+    ) -> None:
+        """Use a database as a store; it is connected to by the first call.
+
+        Args:
+            place: `pgvector://…` without a password, or a database that is shared with a ledger.
+            schema: the schema of the tables; it is made when it is not there.
+            index: `none`, and a search is exact; or `hnsw`, and it is fast and may overlook some. It is made
+                with a collection.
+            hnsw_m: connections of a vector in each layer of the index.
+            hnsw_ef_construction: how many candidates are looked at when a vector is put into the index.
+            hnsw_ef_search: how many candidates a search in the index looks at, at least.
+
+        Raises:
+            BadConfig: the address is not one, or has a password in it.
+            BadArgument: a setting has a value that it cannot have.
+            MissingExtra: the driver is not installed.
+        """
+        if index not in {"none", "hnsw"}:
+            raise BadArgument(f"index is {index!r}; it can be none or hnsw", hint='index = "hnsw"')
+        for name, value, least, most in (
+            ("hnsw_m", hnsw_m, 2, 100),
+            ("hnsw_ef_construction", hnsw_ef_construction, max(4, 2 * hnsw_m), 1000),
+            ("hnsw_ef_search", hnsw_ef_search, 1, 1000),
+        ):
+            if not least <= value <= most:
+                raise BadArgument(f"{name} is {value}; it can be {least} to {most}")
+        if not schema or len(schema.encode()) > tables.LONGEST_NAME or "\0" in schema:
+            raise BadArgument(f"schema {schema!r} cannot be the name of one")
+        super().__init__(place if isinstance(place, Database) else Database(address_from(place, Owner.STORE)), schema)
+        self._index = (
+            Hnsw(m=hnsw_m, ef_construction=hnsw_ef_construction, ef_search=hnsw_ef_search) if index == "hnsw" else None
+        )
+
+    @property
+    def capabilities(self) -> StoreCapabilities:
+        """What this adapter can do."""
+        return _CAPABILITIES if self._index is None else replace(_CAPABILITIES, max_dimensions=tables.MOST_HALVED)
+
+    def create(self, field: VectorField, *, dimensions: int, metric: Metric) -> None:
+        """Make an empty collection; the schema and the extension too, when they are not there.
+
+        Raises:
+            FieldInUse: a table of that name is there.
+            BadArgument: PostgreSQL takes no such name, or pgvector no such vectors.
+            StoreRejected: the user may not make it, or there is no pgvector.
+        """
+        require_creatable(field, dimensions=dimensions, most=self.capabilities.max_dimensions, index=self._index)
+        self._make(field, dimensions=dimensions, metric=metric, index=self._index)
+
+    def drop(self, field: VectorField) -> None:
+        """Delete a collection with everything in it; a table that is not undrift's is left alone."""
+        found = self._find(field)
+        if found is None:
+            return
+        try:
+            self._write([(f"DROP TABLE {found.name}", ())], field)
+        except CollectionMissing:
+            # Somebody else was first.
+            pass
+        finally:
+            self._forget(field)
+
+    def describe(self, field: VectorField) -> FieldDescription | None:
+        """Return what the store knows about a field."""
+        found = self._find(field)
+        if found is None:
+            return None
+        try:
+            ((count,),) = self._read([(f"SELECT count(*) FROM {found.name}", ())], field)
+        except CollectionMissing:
+            return None
+        return FieldDescription(dimensions=found.dimensions, metric=found.metric, count=count)
+
+    def upsert(self, field: VectorField, records: Sequence[Record]) -> None:
+        """Insert the records, replacing those with the same id whole."""
+        if records:
+            self._insert(field, records, writing.upsert)
+
+    def insert_absent(self, field: VectorField, records: Sequence[Record]) -> None:
+        """Insert those records whose ids are not there yet."""
+        if records:
+            self._insert(field, records, writing.insert_absent)
+
+    def delete(self, field: VectorField, ids: Sequence[DocumentId], *, filter: Filter | None = None) -> None:
+        """Delete records by id, those only that match the filter if there is one."""
+        condition, kept = _condition(filter), _possible(ids)
+        if kept:
+            self._on(field, lambda table: self._write([writing.delete(table, kept, condition)], field))
+
+    def merge_metadata(self, field: VectorField, changes: Mapping[DocumentId, Metadata], *, sequence: int) -> None:
+        """Put the given keys into the metadata of existing records, and set the tag's sequence."""
+        texts = {id: metadata_text(id, change) for id, change in changes.items() if "\0" not in id}
+        if texts:
+            self._on(field, lambda table: self._write([writing.merge_metadata(table, texts, sequence=sequence)], field))
+
+    def fetch(self, field: VectorField, ids: Sequence[DocumentId]) -> dict[DocumentId, Record]:
+        """Return the records with their vectors."""
+        rows = self._by_id(field, ids, "r.text, r.embedding")
+        return {record.id: record for record in map(record_from, rows)}
+
+    def entries(
+        self, field: VectorField, ids: Sequence[DocumentId], parts: Part = Part.TEXT
+    ) -> dict[DocumentId, Entry]:
+        """Return the records without their vectors."""
+        rows = self._by_id(field, ids, _text(parts))
+        return {entry.id: entry for entry in map(entry_from, rows)}
+
+    def scan(
+        self,
+        field: VectorField,
+        *,
+        after: str = "",
+        until: str | None = None,
+        limit: int,
+        parts: Part = Part.NONE,
+        filter: Filter | None = None,
+    ) -> list[Entry]:
+        """Return the next records in the order of their ids: at most `limit` with after < id <= until."""
+        _require_positive("limit", limit)
+        sql, bound = _condition(filter) or ("true", [])
+        before, end = ("r.id <= %s", [_cut(until)]) if until is not None else ("true", [])
+        rows = self._rows(
+            field,
+            lambda table: (
+                f"SELECT {COLUMNS}, {_text(parts)} FROM {table.name} AS r "
+                f"WHERE r.id > %s AND {before} AND {sql} ORDER BY r.id LIMIT %s",
+                [_cut(after), *end, *bound, limit],
+            ),
+        )
+        return [entry_from(row) for row in rows]
+
+    def ids(self, field: VectorField, *, after: str = "", limit: int) -> list[DocumentId]:
+        """Return the next ids in order, at most `limit`."""
+        _require_positive("limit", limit)
+        rows = self._rows(
+            field,
+            lambda table: (
+                f"SELECT r.id FROM {table.name} AS r WHERE r.id > %s ORDER BY r.id LIMIT %s",
+                [_cut(after), limit],
+            ),
+        )
+        return [DocumentId(id) for (id,) in rows]
+
+    def count(self, field: VectorField, filter: Filter | None = None) -> int:
+        """Return how many records there are, or how many match the filter."""
+        sql, bound = _condition(filter) or ("true", [])
+        ((count,),) = self._rows(field, lambda table: (f"SELECT count(*) FROM {table.name} AS r WHERE {sql}", bound))
+        return int(count)
+
+    def search(self, field: VectorField, vector: Vector, *, k: int, filter: Filter | None = None) -> list[Hit]:
+        """Return the k nearest records that match the filter, best first."""
+        _require_positive("k", k)
+        condition = _condition(filter)
+        return self._on(field, lambda table: self._nearest(field, table, vector, k, condition))
+
+    def close(self) -> None:
+        """Close the connections of this process; a later call opens them again."""
+        self.database.close()
+
+    def _insert(
+        self,
+        field: VectorField,
+        records: Sequence[Record],
+        statement: Callable[[Table, Sequence[Row], Vectors], Statement],
+    ) -> None:
+        rows = encoded(records)
+
+        def work(table: Table) -> None:
+            block = stacked(records, dimensions=table.dimensions, metric=table.metric)
+            self._write([statement(table, rows, block)], field)
+
+        self._on(field, work)
+
+    def _nearest(self, field: VectorField, table: Table, vector: Vector, k: int, condition: Sql | None) -> list[Hit]:
+        query = packed_vector(checked_query(vector, dimensions=table.dimensions, metric=table.metric))
+        rows: Rows = []
+        asked = by_index(table, self._index, query, k=k, condition=condition) if self._index else None
+        if asked is not None:
+            rows = self._read(asked, field)
+        if len(rows) < k:
+            # An index may give up before it has found enough that match.
+            rows = self._read(exactly(table, query, k=k, condition=condition), field)
+        if any(row[-1] != table.number for row in rows):
+            raise CollectionMissing(f"collection {field.collection} was dropped and made anew during a search")
+        return [hit_from(row[:-1], table.metric) for row in rows]
+
+    def _rows(self, field: VectorField, statement: Callable[[Table], Statement]) -> Rows:
+        return self._on(field, lambda table: self._read([statement(table)], field))
+
+    def _by_id(self, field: VectorField, ids: Sequence[DocumentId], more: str) -> Rows:
+        wanted = _possible(ids)
+        if not wanted:
+            # A collection that is missing is said to be, also when nothing is asked of it.
+            return self._rows(field, lambda table: (f"SELECT 1 FROM {table.name} LIMIT 0", []))
+        return self._rows(
+            field,
+            lambda table: (f"SELECT {COLUMNS}, {more} FROM {table.name} AS r WHERE r.id = ANY (%b::text[])", [wanted]),
+        )
+
+
+def _condition(filter: Filter | None) -> Sql | None:
+    return None if filter is None else where(parse(filter))
+
+
+def _text(parts: Part) -> str:
+    return "r.text" if Part.TEXT in parts else "NULL"
+
+
+def _possible(ids: Sequence[DocumentId]) -> list[DocumentId]:
+    """Return the ids that a document in PostgreSQL can have, each once."""
+    return [id for id in dict.fromkeys(ids) if "\0" not in id]
+
+
+def _cut(bound: str) -> str:
+    """Return a bound of ids without its NUL character: no id that is kept lies between the two."""
+    return bound.partition("\0")[0]
+
+
+def _require_positive(name: str, value: int) -> None:
+    if value < 1:
+        raise BadArgument(f"{name} is {value}; at least 1 can be asked for")
