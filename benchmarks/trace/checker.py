@@ -67,7 +67,7 @@ def compare(truth: Mapping[str, State], field: Mapping[str, Stored], embed: Embe
     mixed = {
         id
         for (id, stored), vector in zip(field.items(), again, strict=True)
-        if stored.vector is None or not np.allclose(stored.vector, vector, atol=_VECTOR_TOLERANCE, rtol=0)
+        if stored.vector is None or not float(np.abs(stored.vector - vector).max()) <= _VECTOR_TOLERANCE
     }
     return Findings(
         lost=frozenset(truth.keys() - field.keys()),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -118,12 +119,17 @@ class Trace:
         """Return the events of a moment, in order."""
         return [event for event in self.events if event.moment is moment]
 
-    def ids_of(self) -> dict[str, set[str]]:
-        """Return which documents ever have a text, by the text."""
-        found: dict[str, set[str]] = {}
-        put = [event.action.document for event in self.events if isinstance(event.action, Put)]
-        for document in (*self.base, *put):
-            found.setdefault(document.text, set()).add(document.id)
+    def vectors_needed(self) -> Counter[str]:
+        """Return how often some document comes to have a text, by the text: so many vectors of it may be needed."""
+        present = {document.id: document.text for document in self.base}
+        found = Counter(present.values())
+        for event in self.events:
+            match event.action:
+                case Put(document=document) if present.get(document.id) != document.text:
+                    present[document.id] = document.text
+                    found[document.text] += 1
+                case Delete(id=id):
+                    present.pop(id, None)
         return found
 
 

@@ -84,19 +84,19 @@ class Bill:
             for text, count in texts.items()
         )
 
-    def tokens_again(self, first: str, second: str, ids_of: Mapping[str, set[str]]) -> int:
+    def tokens_again(self, first: str, second: str, needed: Mapping[str, int]) -> int:
         """Return the tokens that a second spender paid for documents of which the first one had paid already.
 
         Args:
             first: whoever died.
             second: whoever took over.
-            ids_of: the documents that ever have a text; as many vectors of it may be needed. Other texts do not count.
+            needed: how many vectors of a document's text may be needed; texts that are not in it do not count.
         """
         before, after = (self._asked.get((NEW, spender), Counter()) for spender in (first, second))
         return sum(
-            self._models[NEW].tokens(text) * max(0, min(count, before[text] + count - len(ids_of[text])))
+            self._models[NEW].tokens(text) * max(0, min(count, before[text] + count - needed[text]))
             for text, count in after.items()
-            if before[text] and text in ids_of
+            if before[text] and text in needed
         )
 
 

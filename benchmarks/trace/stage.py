@@ -241,7 +241,7 @@ class Stage:
             wrong_model=self._wrong_model,
             undone=len(undone),
             paid_twice=sum(
-                self.bill.tokens_again(_life(one), _life(other), self.trace.ids_of())
+                self.bill.tokens_again(_life(one), _life(other), self.trace.vectors_needed())
                 for one in range(1, lives)
                 for other in range(one + 1, lives + 1)
             ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -42,6 +43,8 @@ _HEADS = {
     "held_back": "held back",
     "tokens": "tokens",
 }
+#: Columns of tokens: only the sum is shown, in thousands.
+_LARGE = frozenset({"paid_twice", "tokens"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,18 +52,18 @@ class Size:
     """How much is played.
 
     Attributes:
-        seeds: so many traces of each corpus.
+        made_up: so many traces over the documentation of the standard library.
+        real: so many traces of real changes, where they are there.
         documents: of the standard library; all of them by default.
-        real: whether the real changes are played as well, where they are there.
     """
 
-    seeds: int
+    made_up: int
+    real: int
     documents: int | None = None
-    real: bool = True
 
 
-FULL = Size(seeds=5)
-QUICK = Size(seeds=2, documents=600, real=False)
+FULL = Size(made_up=5, real=2)
+QUICK = Size(made_up=2, real=0, documents=600)
 
 
 def measure(folder: Path, size: Size) -> str:
@@ -77,10 +80,10 @@ def measure(folder: Path, size: Size) -> str:
         if not traces:
             texts.append(f"{name}: not here; its data set is not beside this checkout")
             continue
-        scores = {
-            contestant: [play(make, trace, models, folder) for trace in traces]
-            for contestant, make in contestants.items()
-        }
+        scores: dict[str, list[Score]] = {}
+        for contestant, make in contestants.items():
+            print(f"\n  {name}: {contestant} …", end=" ", file=sys.stderr, flush=True)
+            scores[contestant] = [play(make, trace, models, folder) for trace in traces]
         texts.append(f"{_described(traces)}\n{rendered(scores, absent)}")
     return "\n\n".join(texts)
 
@@ -103,8 +106,9 @@ def rendered(scores: Mapping[str, Sequence[Score]], absent: Mapping[str, str]) -
         if name in absent:
             lines.append((name, f"not available here: {absent[name]}", *[""] * (len(_HEADS) - 1)))
             continue
-        columns = ([getattr(score, key) for score in scores[name]] for key in _HEADS)
-        lines.append((name, *map(_spread, columns)))
+        columns = {key: [getattr(score, key) for score in scores[name]] for key in _HEADS}
+        cells = (_sum(values) if key in _LARGE else _spread(values) for key, values in columns.items())
+        lines.append((name, *cells))
     widths = [max(len(line[0]) for line in lines)]
     widths += [max(len(line[place]) for line in lines if line[0] not in absent) for place in range(1, len(_HEADS) + 1)]
     return "\n".join(
@@ -117,14 +121,21 @@ def rendered(scores: Mapping[str, Sequence[Score]], absent: Mapping[str, str]) -
 
 def _spread(values: Sequence[int]) -> str:
     low, high = min(values), max(values)
-    return f"{sum(values):,}" if low == high else f"{sum(values):,} ({low:,} to {high:,})"
+    return f"{sum(values):,}" if low == high else f"{sum(values):,} ({low:,}-{high:,})"
+
+
+def _sum(values: Sequence[int]) -> str:
+    total = sum(values)
+    return f"{total / 1000:,.0f}k" if total >= 10_000 else f"{total:,}"
 
 
 def _traces(size: Size) -> dict[str, list[Trace]]:
-    library = [standard_library_trace(seed, documents=size.documents) for seed in range(size.seeds)]
-    found = {"standard library": library}
+    found: dict[str, list[Trace]] = {}
+    if size.made_up:
+        seeds = range(size.made_up)
+        found["standard library"] = [standard_library_trace(seed, documents=size.documents) for seed in seeds]
     if size.real:
-        found["tldr pages"] = [trace for seed in range(size.seeds) if (trace := tldr_trace(seed)) is not None]
+        found["tldr pages"] = [trace for seed in range(size.real) if (trace := tldr_trace(seed)) is not None]
     return found
 
 
@@ -132,7 +143,7 @@ def _described(traces: Sequence[Trace]) -> str:
     events = sum(len(trace.events) for trace in traces)
     return (
         f"{traces[0].corpus}: {len(traces)} traces of {len(traces[0].base):,} documents and {events // len(traces):,} "
-        f"events, batches of {traces[0].batch}; sums over the traces (least to most)"
+        f"events, batches of {traces[0].batch}; sums over the traces (least-most)"
     )
 
 

@@ -515,3 +515,19 @@ def test_killed_after_marking_a_scan_that_goes_on_counts_a_document_again_at_mos
 
     assert found["verdict"] == "pass"
     assert both(scene)[0] == both(scene)[1]
+
+
+def test_a_program_that_keeps_no_tags_but_journals_is_no_stranger(scene: Scene) -> None:
+    """Its writes are known, so nothing is suspected by a worker, a verification or a scan."""
+    scene.begin(Phase.READY)
+    client = stranger_of(scene, scene.migration.source)
+    with scene.app.alias.journal(["n1", "d03"]):
+        client.insert("n1", "without a tag")
+        client.change_text("d03", "without a tag")
+        client.strip_tag("d03")
+    scene.carry()
+
+    assert scene.operator.plane.verify(ALIAS)["verdict"] == "pass"
+    assert reconcile(scene.workshop).is_clean
+    assert gate(scene).verdict is Verdict.PASS
+    assert both(scene)[0] == both(scene)[1]

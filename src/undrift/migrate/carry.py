@@ -24,7 +24,7 @@ class Made:
 
     records: list[Record]
     failures: Failures
-    untagged: list[DocumentId] = field(default_factory=list)
+    untagged: list[Entry] = field(default_factory=list)
 
 
 def make_records(
@@ -53,7 +53,7 @@ def make_records(
             documents.append(Document(id=entry.id, text=text, metadata=entry.metadata))
     wanted = {document.id: content_hash(document.text) for document in documents}
     untagged = [
-        entry.id
+        entry
         for entry in entries
         if entry.id in wanted and (entry.tag is None or entry.tag.content != wanted[entry.id])
     ]

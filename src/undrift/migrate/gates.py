@@ -9,7 +9,7 @@ from undrift.domain.checkpoint import Lag
 from undrift.domain.gate import Gate, Verdict
 from undrift.domain.migration import Migration, Phase
 from undrift.domain.plan import MAX_DIRTY_AT_CUTOVER
-from undrift.domain.reconcile import ReconcileReport
+from undrift.domain.reconcile import FOREIGN_WRITE, ReconcileReport
 from undrift.domain.record import DocumentId
 from undrift.domain.route import Route, VectorField
 from undrift.domain.wording import are, plural
@@ -71,6 +71,8 @@ def completion_gates(workshop: Workshop) -> list[Gate]:
     )
     # Documents that were accepted as missing exist in the source only; dropping it would lose them.
     hint = f"mend or delete them; the source alone has them: undrift export {workshop.alias} --field follower"
+    if any(one.reason == FOREIGN_WRITE for one in workshop.ledger.quarantined(workshop.alias, limit=3)):
+        hint = f"undrift adopt {workshop.alias} --all, or write or delete them through undrift"
     kept = replace(_quarantine(workshop, accept_quarantine=False), hint=hint)
     state = workshop.state()
     return [settled, kept, _acknowledged(workshop, state.route), _reconciled(workshop, state.needs_reconcile)]

@@ -239,7 +239,7 @@ class _Comparison:
             kind = difference(pair, self.follower)
             left = pair[0]
             if not kind and left is not None and not is_ours(left, self.route.serving):
-                bypassed.append(key)
+                bypassed.append(left)
             elif not kind:
                 run.requeued += 1
             elif key in moving and not final:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
@@ -43,6 +44,7 @@ class Session:
         self._schema = schema
         self._guard = threading.Lock()
         self._tables: dict[str, Table] = {}
+        self._own: weakref.WeakSet[Any] = weakref.WeakSet()
 
     @property
     def name(self) -> str:
@@ -56,6 +58,13 @@ class Session:
     def prepare(self, connection: Any) -> None:
         """Teach a connection to send what is in PostgreSQL's own form already."""
         connection.adapters.register_dumper(Wire, _wire_dumper())
+        if self.database.joined:
+            return
+        ((backend,),) = connection.execute("SELECT pg_backend_pid()").fetchall()
+        if backend == connection.info.backend_pid:
+            # No pooler stands between: what is set stays with this connection.
+            connection.execute(f"SET statement_timeout = '{_READ_S}s'; SET jit = off")
+            self._own.add(connection)
 
     def refused(self, error: Exception) -> UndriftError:
         """Return what it means that no connection could be made."""
@@ -151,7 +160,10 @@ class Session:
 
         limits = (_LIMITS, (f"{seconds}s",))
         last: Any = None
-        if self.database.joined:
+        if seconds == _READ_S and len(statements) == 1 and connection in self._own:
+            # One that writes nothing needs no transaction, where it needs no limit of its own either.
+            last = Cursor(connection).execute(*statements[0], binary=True)
+        elif self.database.joined:
             for sql, values in (limits, *statements):
                 last = Cursor(connection).execute(sql, values, binary=True)
         else:
