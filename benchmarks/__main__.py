@@ -10,14 +10,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from benchmarks import backfill, fairness, imports, migration_latency, search, verify, write
+from benchmarks import backfill, fairness, fixed_costs, imports, migration_latency, pgvector, search, verify, write
 from benchmarks.measuring import Row
 from benchmarks.table import machine, rendered
 from benchmarks.trace import table as trace
 
 BENCHMARKS: dict[str, ModuleType] = {
     module.__name__.rpartition(".")[2]: module
-    for module in (search, write, backfill, verify, migration_latency, imports, fairness)
+    for module in (search, write, fixed_costs, backfill, verify, migration_latency, imports, fairness, pgvector)
 }
 #: Those that return a table of their own, which has other columns.
 TABLES: dict[str, ModuleType] = {"trace": trace}

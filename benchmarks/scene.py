@@ -18,10 +18,10 @@ from undrift.domain.route import VectorField
 ALIAS = "kb"
 _STORE = "vectors.db"
 _CONFIGURATION = """
-ledger = "sqlite:///{ledger}"
+ledger = "{ledger}"
 
 [stores.main]
-url = "sqlite-vec:{store}"
+url = "{store}"
 
 [models.old]
 provider = "callable"
@@ -91,7 +91,13 @@ class Scene:
 
 
 def prepare(
-    folder: Path, documents: Iterable[undrift.Document], *, model: str = "old", one_file: bool = False
+    folder: Path,
+    documents: Iterable[undrift.Document],
+    *,
+    model: str = "old",
+    one_file: bool = False,
+    ledger: str = "",
+    store: str = "",
 ) -> Scene:
     """Make a scene.
 
@@ -100,10 +106,16 @@ def prepare(
         documents: what the collection begins with.
         model: the model it begins with.
         one_file: whether the ledger lies in the file of the vectors.
+        ledger: its address, where it is not a file.
+        store: its address, where it is not a file.
     """
     folder.mkdir(parents=True)
     text = _CONFIGURATION.format(
-        ledger=_STORE if one_file else "undrift.db", store=_STORE, dimensions=DIMENSIONS, alias=ALIAS, model=model
+        ledger=ledger or f"sqlite:///{_STORE if one_file else 'undrift.db'}",
+        store=store or f"sqlite-vec:{_STORE}",
+        dimensions=DIMENSIONS,
+        alias=ALIAS,
+        model=model,
     )
     (folder / "undrift.toml").write_text(text, encoding="utf-8")
     scene = Scene(folder=folder)

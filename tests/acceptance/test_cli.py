@@ -274,6 +274,7 @@ def test_help_imports_nothing_that_takes_time(environment: dict[str, str], words
     heavy = [
         "apsw",
         "httpx2",
+        "psycopg",
         "pydantic",
         "rich",
         "sqlite_vec",

@@ -174,8 +174,9 @@ def test_marks_that_a_restore_took_away_are_found_again_before_a_cutover(server:
         with pytest.raises(GateFailed, match="reconciled"):
             plane.cutover("kb")
 
-        found = plane.verify("kb")
-        assert (found["verdict"], found["mismatched"]) == ("fail", 10)
+        found = plane.reconcile("kb")
+        assert [(scan["foreign"], scan["kinds"]) for scan in found["scans"]] == [(10, {"stale_text": 10}), (0, {})]
+        assert (found["verdict"], found["needs_reconcile"]) == ("pass", "")
         assert plane.verify("kb")["verdict"] == "pass"
         assert plane.cutover("kb")["phase"] == "reversing"
         assert [document.text for document in plane.alias("kb").get(["d03", "d30"])] == ["later 3", "text 30"]

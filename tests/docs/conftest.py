@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.docs.pages import TUTORIAL, source, starting_point
-from tests.docs.project import IN_POSTGRES, STARTING_POINTS, Project, make_tools, prepared
+from tests.docs.project import ALL_IN_POSTGRES, IN_POSTGRES, STARTING_POINTS, Project, make_tools, prepared
 from tests.docs.warm import WarmCommand
 
 
@@ -51,7 +51,7 @@ def project(
     if "\n$ curl " in source(page) and shutil.which("curl") is None:
         pytest.skip("curl is not installed")
     start, folder = starting_point(page), tmp_path / "project"
-    if start.endswith(IN_POSTGRES):
+    if start.endswith((IN_POSTGRES, ALL_IN_POSTGRES)):
         made = _on_a_server(request.getfixturevalue("server"), start, folder, tools, warm)
     else:
         prepared(request.getfixturevalue("templates")[start], folder)
@@ -70,5 +70,9 @@ def _on_a_server(server: Any, start: str, folder: Path, tools: Path, warm: WarmC
     with pytest.MonkeyPatch.context() as environment:
         for name, value in database.environment.items():
             environment.setenv(name, value)
-        STARTING_POINTS[start.removesuffix(IN_POSTGRES)](folder, database.ledger)
+        if start.endswith(ALL_IN_POSTGRES):
+            store = database.ledger.replace("postgresql:", "pgvector:", 1)
+            STARTING_POINTS[start.removesuffix(ALL_IN_POSTGRES)](folder, database.ledger, store)
+        else:
+            STARTING_POINTS[start.removesuffix(IN_POSTGRES)](folder, database.ledger)
     return Project(folder, tools, warm, database)

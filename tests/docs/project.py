@@ -48,21 +48,21 @@ def documents() -> str:
     return "".join(json.dumps(row) + "\n" for row in rows)
 
 
-def _nothing(_: Path, _ledger: str | None = None) -> None:
+def _nothing(_: Path, _ledger: str | None = None, _store: str | None = None) -> None:
     """Leave the folder empty."""
 
 
-def _collection(folder: Path, ledger: str | None = None) -> None:
+def _collection(folder: Path, ledger: str | None = None, store: str | None = None) -> None:
     path = folder / "undrift.toml"
-    text = STARTER.read_text(encoding="utf-8")
+    text = STARTER.read_text(encoding="utf-8").replace("sqlite-vec:./vectors.db", store or "sqlite-vec:./vectors.db")
     path.write_text(text.replace("sqlite:///undrift.db", ledger or "sqlite:///undrift.db") + QUICK, encoding="utf-8")
     (folder / "documents.jsonl").write_text(documents(), encoding="utf-8")
     with undrift.open(path) as plane:
         plane.put("kb", folder / "documents.jsonl")
 
 
-def _ready(folder: Path, ledger: str | None = None) -> None:
-    _collection(folder, ledger)
+def _ready(folder: Path, ledger: str | None = None, store: str | None = None) -> None:
+    _collection(folder, ledger, store)
     with open_plane(folder / "undrift.toml", role="start") as plane:
         plane.register("kb", "new")
         plane.work("kb", lambda migration: migration is not None and migration.phase is Phase.READY)
@@ -76,6 +76,8 @@ STARTING_POINTS: dict[str, Callable[..., None]] = {
 }
 #: A page whose starting point ends so has its ledger in a database of its own, and is skipped where there is no server.
 IN_POSTGRES = ", with its ledger in PostgreSQL"
+#: The same with the vectors there too.
+ALL_IN_POSTGRES = ", all of it in PostgreSQL"
 
 
 class Project:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ STARTER = files("undrift.cli").joinpath("starter.toml")
 
 
 def check(text: str) -> None:
-    """Parse settings as a part of those that `undrift init` writes, and set up every model in them.
+    """Parse settings as a part of those that `undrift init` writes, and set up every model and store in them.
 
     Raises:
         UndriftError: undrift would not take them.
@@ -29,6 +30,9 @@ def check(text: str) -> None:
             plugins.embedder(name, model)
         except MissingExtra:
             continue
+    for name in settings.settings.stores:
+        with suppress(MissingExtra):
+            plugins.store(name)
     plugins.close()
 
 

@@ -13,8 +13,10 @@ from undrift.migrate import compare
 
 
 def say(line: str) -> None:
-    sys.stdout.write(line + "\n")
+    """Say a line, and wait until it was heard."""
+    sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
+    sys.stdin.readline()
 
 
 def main(config: str, verb: str, page: int) -> None:
@@ -25,11 +27,9 @@ def main(config: str, verb: str, page: int) -> None:
     def told(alias: Any, name: str, content: Any) -> None:
         if name.endswith(".run"):
             say(f"before {content['compared'] if content else 'end'}")
-            sys.stdin.readline()
         save(alias, name, content)
         if name.endswith(".run"):
             say(f"after {content['compared'] if content else 'end'}")
-            sys.stdin.readline()
 
     plane.ledger.save_bookmark = told  # type: ignore[method-assign]
     if verb == "verify":

@@ -401,6 +401,22 @@ def test_adopted_documents_flow_to_the_serving_field(reversing: Scene, change: s
     assert reversing.operator.plane.complete(ALIAS)["phase"] == "done"
 
 
+def test_whoever_was_at_work_before_the_cutover_is_looked_for_before_the_old_field_is_dropped(scene: Scene) -> None:
+    """Scans of before the flip say nothing about what came after it."""
+    scene.begin(Phase.READY)
+    stranger_of(scene, scene.migration.source).change_text("d03", "another text")
+    assert scene.operator.plane.reconcile(ALIAS)["verdict"] == "pass"
+    scene.operator.plane.cutover(ALIAS)
+    scene.rig.clock.sleep(2)
+
+    with pytest.raises(GateFailed, match="completion") as refused:
+        scene.operator.plane.complete(ALIAS)
+
+    assert (refused.value.hint, "reconciled (fail)" in refused.value.detail) == ("undrift reconcile kb", True)
+    assert scene.operator.plane.reconcile(ALIAS, scans=3)["verdict"] == "pass"
+    assert scene.operator.plane.complete(ALIAS)["phase"] == "done"
+
+
 def test_a_deletion_in_the_old_field_is_no_loss_and_is_undone(reversing: Scene) -> None:
     truth = both(reversing)[1]
     stranger_of(reversing, reversing.migration.source).delete("d03")
@@ -514,4 +530,20 @@ def test_killed_after_marking_a_scan_that_goes_on_counts_a_document_again_at_mos
     found = scene.operator.plane.reconcile(ALIAS)
 
     assert found["verdict"] == "pass"
+    assert both(scene)[0] == both(scene)[1]
+
+
+def test_a_program_that_keeps_no_tags_but_journals_is_no_stranger(scene: Scene) -> None:
+    """Its writes are known, so nothing is suspected by a worker, a verification or a scan."""
+    scene.begin(Phase.READY)
+    client = stranger_of(scene, scene.migration.source)
+    with scene.app.alias.journal(["n1", "d03"]):
+        client.insert("n1", "without a tag")
+        client.change_text("d03", "without a tag")
+        client.strip_tag("d03")
+    scene.carry()
+
+    assert scene.operator.plane.verify(ALIAS)["verdict"] == "pass"
+    assert reconcile(scene.workshop).is_clean
+    assert gate(scene).verdict is Verdict.PASS
     assert both(scene)[0] == both(scene)[1]

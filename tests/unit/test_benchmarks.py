@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import backfill, fairness, imports, migration_latency, search, verify, write
+from benchmarks import backfill, fairness, fixed_costs, imports, migration_latency, pgvector, search, verify, write
 from benchmarks.__main__ import BENCHMARKS, main
 from benchmarks.measuring import Judged, Row, Target, in_turns
 from benchmarks.table import machine, rendered
@@ -26,15 +26,27 @@ TINY = [
         write.Size(documents=100, writes=3),
         ["insert 64", "replace 64", "the same tables", "vec0 as it comes", "by wordllama"],
     ),
+    (
+        fixed_costs,
+        fixed_costs.Size(documents=100, searches=5, writes=2),
+        ["search 100 documents", "insert 64", "replace 64", "processor time", "added for each"],
+    ),
     (backfill, backfill.Size(documents=(50, 300), rounds=1, texts=20), ["bulk load", "peak memory", "wordllama"]),
     (verify, verify.Size(documents=100, rounds=1), ["verify 100 documents"]),
     (
         migration_latency,
-        migration_latency.Size(documents=1_000, writers=(2,), seconds=0.2, pause_s=0.01, rounds=1),
+        migration_latency.Size(
+            documents=1_000, writers=(2,), postgres_writers=(1,), seconds=0.2, pause_s=0.01, rounds=1
+        ),
         ["2 processes", "journal only", "1,000 docs/s", "full speed", "its own file", "the store's file"],
     ),
     (imports, imports.Size(rounds=1), ["import undrift", "--help", "core installation"]),
     (fairness, fairness.Size(processes=(1, 2), seconds=0.1, rounds=1), ["1 process", "2 processes", "p99", "longest"]),
+    (
+        pgvector,
+        pgvector.Size(documents=100, rounds=1, queries=10, writes=3),
+        ["back-fill 100 documents", "beside COPY", "insert 64", "in one transaction", "search 100 documents"],
+    ),
 ]
 
 

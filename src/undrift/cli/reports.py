@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from undrift.cli.following import spent
-from undrift.cli.layout import columns, duration, money, number, paragraphs, plural, size, steps
+from undrift.cli.layout import columns, duration, money, number, paragraphs, size, steps
+from undrift.domain.wording import plural
 
 #: How a verdict stands in front of its line.
 _MARKS = {"pass": "ok", "fail": "no", "stale": "old", "unknown": "?"}
@@ -44,6 +45,7 @@ def _progress(value: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("quarantine", number(value["quarantined"])),
         *_proof(value),
         ("cost", spent(value["cost"])),
+        *([("tuned", ", ".join(f"{key}={text}" for key, text in value["tuning"].items()))] if value["tuning"] else []),
         *(way_back if value["phase"] == "reversing" else []),
     ]
 
@@ -53,7 +55,13 @@ def _proof(value: Mapping[str, Any]) -> list[tuple[str, str]]:
     rows = []
     found, suspicion = value.get("verification"), value.get("reconciliation")
     # Where gates are shown, theirs says it.
-    if found and found["verdict"] and not value["gates"] and (found["stale"] or found["touched"]):
+    if (
+        found
+        and found["verdict"]
+        and value["phase"] not in ("done", "aborted")
+        and not value["gates"]
+        and (found["stale"] or found["touched"])
+    ):
         old = ", stale" if found["stale"] else ""
         text = f"{found['verdict']}, {duration(found['age_s'])} ago{old}, {number(found['touched'])} touched since"
         rows.append(("verified", text))
@@ -61,7 +69,8 @@ def _proof(value: Mapping[str, Any]) -> list[tuple[str, str]]:
         rows.append(("verifying", f"{number(found['running']['compared'])} documents so far"))
     if suspicion and (suspicion["needed"] or suspicion["foreign"]):
         state = "settled" if suspicion["settled"] else suspicion["needed"] or "not settled"
-        rows.append(("foreign", f"{number(suspicion['foreign'])} found, {state}"))
+        held = f", {number(suspicion['held'])} set aside" if suspicion["held"] else ""
+        rows.append(("foreign", f"{number(suspicion['foreign'])} found{held}, {state}"))
     return rows
 
 
@@ -178,7 +187,7 @@ def reconciliation(value: Mapping[str, Any]) -> str:
     tail = ""
     if value["held"]:
         held = plural(value["held"], "document")
-        tail = f"{held} in the old field, written past undrift after the cutover: left as they are."
+        tail = f"Set aside: {held} in the old field that somebody wrote past undrift, and nothing replaces or deletes."
     return paragraphs(head + "\n" + columns(rows, indent=2), _examples(examples), tail, steps(value["next_steps"]))
 
 

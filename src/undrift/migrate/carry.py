@@ -24,7 +24,7 @@ class Made:
 
     records: list[Record]
     failures: Failures
-    untagged: list[DocumentId] = field(default_factory=list)
+    untagged: list[Entry] = field(default_factory=list)
 
 
 def make_records(
@@ -53,7 +53,7 @@ def make_records(
             documents.append(Document(id=entry.id, text=text, metadata=entry.metadata))
     wanted = {document.id: content_hash(document.text) for document in documents}
     untagged = [
-        entry.id
+        entry
         for entry in entries
         if entry.id in wanted and (entry.tag is None or entry.tag.content != wanted[entry.id])
     ]
@@ -78,8 +78,8 @@ def _embed(workshop: Workshop, field: VectorField, texts: Sequence[str]) -> Embe
     door = workshop.door_of(field.space)
     migration = workshop.migration()
     if door.limits.paid or migration.token_limit is not None:
-        return door.documents(texts, spend=partial(workshop.ledger.spend, migration.id))
-    embedded = door.documents(texts)
+        return door.documents(texts, spend=partial(workshop.ledger.spend, migration.id), oversight=workshop.oversight)
+    embedded = door.documents(texts, oversight=workshop.oversight)
     if embedded.tokens:
         workshop.ledger.spend(migration.id, embedded.tokens)
     return embedded

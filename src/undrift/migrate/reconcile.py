@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
 
 from undrift.domain.checkpoint import Progress
 from undrift.domain.migration import Phase
 from undrift.domain.reconcile import FOREIGN_WRITE, ReconcileRecord, ReconcileReport
-from undrift.domain.record import DocumentId
+from undrift.domain.record import DocumentId, Entry
 from undrift.domain.route import Route, VectorField
 from undrift.errors import IllegalTransition, NoMigration
 from undrift.migrate.compare import (
@@ -19,6 +18,7 @@ from undrift.migrate.compare import (
     add_sample,
     difference,
     is_ours,
+    is_readable,
     may_replace,
     reread,
     shown,
@@ -62,24 +62,34 @@ def record_of(workshop: Workshop) -> ReconcileRecord:
     return ReconcileRecord.from_dict(workshop.ledger.bookmark(workshop.alias, _RECORD))
 
 
-def suspect(workshop: Workshop, keys: Sequence[DocumentId], seen_by: str) -> None:
-    """Close the cutover's gate because of records that carry no tag of their text, unless a scan has told them.
+def suspect(workshop: Workshop, entries: Sequence[Entry], seen_by: str) -> None:
+    """Close the cutover's gate because of records that carry no tag of their text, unless that has an explanation.
 
     Args:
         workshop: the means.
-        keys: such documents, which were read anyway.
+        entries: such records, which were read anyway.
         seen_by: who read them.
     """
-    if not keys or workshop.state().needs_reconcile:
+    if not entries or workshop.state().needs_reconcile:
         return
     first = record_of(workshop).first_sequence
-    if first is not None:
-        journal = workshop.ledger.journal_state(workshop.alias, keys)
-        keys = [key for key in keys if journal.get(key, (False, 0))[1] <= first]
+    journal = workshop.ledger.journal_state(workshop.alias, [entry.id for entry in entries])
+    keys = [entry.id for entry in entries if not _is_explained(entry, journal.get(entry.id), first)]
     if keys:
         what = "1 document was" if len(keys) == 1 else f"{len(keys)} documents were"
         reason = f"{what} written past undrift, such as {keys[0]}, as {seen_by} saw"
         workshop.ledger.require_reconcile(workshop.alias, reason, sequence=0)
+
+
+def _is_explained(entry: Entry, touched: tuple[bool, int] | None, first_sequence: int | None) -> bool:
+    """Whether it is known why a record in the serving field carries no tag of its text.
+
+    Its write was journaled, by a program that keeps no tags; or a scan has told it, and marked it then.
+    """
+    if touched is None:
+        return False
+    has_tag = entry.tag is not None and bool(entry.tag.content)
+    return not has_tag or (first_sequence is not None and touched[1] > first_sequence)
 
 
 def reconcile(
@@ -89,8 +99,9 @@ def reconcile(
 
     A document is foreign when the follower's tag, text or metadata are not those of the serving record, or one field
     only has it, while it is clean and nobody writes it; also, once, when the serving record's own tag is missing or not
-    of its text. After a cutover the follower is the field that served before: what only that field has is never
-    deleted or replaced. It is set aside, until `adopt` takes it over or a write through undrift decides.
+    of its text and the journal does not explain it. After a cutover the follower is the field that served before: what
+    only that field has is never deleted or replaced. It is set aside, until `adopt` takes it over or a write through
+    undrift decides.
 
     An interrupted scan goes on where it stopped.
 
@@ -181,7 +192,7 @@ class _Scan:
         held: dict[DocumentId, tuple[str, str]] = {}
         for key, pair in again.items():
             kind = difference(pair, self.follower)
-            if not kind and (not self._is_suspicious(pair) or told.get(key, (False, 0))[1] > self.first_sequence):
+            if not kind and self._is_in_order(pair[0], told.get(key)):
                 continue
             if key in moving:
                 run.requeued += 1
@@ -221,6 +232,11 @@ class _Scan:
         left = pair[0]
         return bool(difference(pair, self.follower)) or (left is not None and not is_ours(left, self.route.serving))
 
+    def _is_in_order(self, entry: Entry | None, touched: tuple[bool, int] | None) -> bool:
+        if entry is None or is_ours(entry, self.route.serving):
+            return True
+        return _is_explained(entry, touched, self.first_sequence)
+
     def _close_the_gate(self) -> None:
         """Let everybody know at once: the scan may be interrupted before its report."""
         if not self.workshop.state().needs_reconcile:
@@ -237,8 +253,8 @@ def _sentence(kind: str) -> str:
 
 def _begin_or_resume(workshop: Workshop, route: Route, record: ReconcileRecord, migration_started: datetime) -> _Run:
     now = workshop.clock.now()
-    kept: dict[str, Any] | None = workshop.ledger.bookmark(workshop.alias, _RUN)
-    if kept is not None and kept["epoch"] == route.epoch:
+    kept = workshop.ledger.bookmark(workshop.alias, _RUN)
+    if is_readable(kept, _Run) and kept["epoch"] == route.epoch:
         run = _Run(**kept)
         if now - datetime.fromisoformat(run.started) < _RESUMABLE:
             run.resumed += 1
