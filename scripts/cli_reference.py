@@ -58,7 +58,18 @@ Lines in any case, `get` only without `--json`; `status --watch --json` writes a
 """
 
 _STATUS = (
-    *("alias", "phase", "run_status", "serving.field", "serving.space", "follower", "epoch", "waiting_for"),
+    *(
+        "alias",
+        "phase",
+        "run_status",
+        "serving.field",
+        "serving.space",
+        "follower",
+        "epoch",
+        "waiting_for",
+        "paused_by",
+        "tuning",
+    ),
     *("progress.total", "progress.done", "progress.rate_per_s", "progress.eta_s", "dirty", "oldest_dirty_s"),
     *("quarantined", "cost.tokens", "cost.usd", "cost.budget_usd", "rollback_ready", "next_steps"),
     *("gates[name]", "gates[verdict]", "gates[detail]", "gates[hint]"),
@@ -93,7 +104,7 @@ SHAPES: dict[str, tuple[str, ...]] = {
         *("alias", "source", "target", "documents", "unique_texts", "tokens", "tokens_are", "cost_usd.online"),
         *("cost_usd.batch", "hours.online", "hours.batch", "storage_bytes", "gates", "warnings", "next_steps"),
     ),
-    "start, status ALIAS, pause, resume, tune, cutover, rollback, complete, cancel": _STATUS,
+    "start, status ALIAS, pause, resume, panic, tune, cutover, rollback, complete, cancel": _STATUS,
     "worker": ("worked_on[alias]", "worked_on[phase]"),
     "verify": (
         *(

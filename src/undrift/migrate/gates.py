@@ -12,6 +12,7 @@ from undrift.domain.plan import MAX_DIRTY_AT_CUTOVER
 from undrift.domain.reconcile import FOREIGN_WRITE, ReconcileReport
 from undrift.domain.record import DocumentId
 from undrift.domain.route import Route, VectorField
+from undrift.domain.wording import are, plural
 from undrift.errors import UndriftError
 from undrift.migrate.reconcile import record_of
 from undrift.migrate.workshop import Workshop
@@ -65,7 +66,7 @@ def completion_gates(workshop: Workshop) -> list[Gate]:
     settled = Gate(
         name="settled",
         verdict=Verdict.FAIL if lag.foreign else Verdict.PASS,
-        detail=f"{lag.foreign} documents have their truth in the source",
+        detail=f"{plural(lag.foreign, 'document')} with the truth in the source",
         hint=f"undrift worker, then undrift status {workshop.alias}" if lag.foreign else "",
     )
     # Documents that were accepted as missing exist in the source only; dropping it would lose them.
@@ -114,7 +115,7 @@ def _lag(workshop: Workshop) -> Gate:
     return Gate(
         name="lag",
         verdict=Verdict.FAIL if late else Verdict.PASS,
-        detail=f"{lag.dirty} documents are dirty, the oldest for {lag.oldest_s or 0.0:.1f} s; "
+        detail=f"{plural(lag.dirty, 'document')} {are(lag.dirty)} dirty, the oldest for {lag.oldest_s or 0.0:.1f} s; "
         f"at most {MAX_DIRTY_AT_CUTOVER} for {MAX_LAG_S:g} s are allowed",
         hint="undrift worker" if late else "",
     )
@@ -136,7 +137,8 @@ def _verified(workshop: Workshop) -> Gate:
         return Gate(name="verified", verdict=Verdict.STALE, detail=detail, hint=hint)
     touched = workshop.ledger.touched(workshop.alias, after=report.max_sequence)
     since = f", {touched} touched since" if touched else ""
-    detail = f"{report.compared} documents equal, {report.sampled} embedded again, {hours:.1f} h ago{since}"
+    what = plural(report.compared, "document")
+    detail = f"{what} equal, {report.sampled} embedded again, {hours:.1f} h ago{since}"
     return Gate(name="verified", verdict=Verdict.PASS, detail=detail)
 
 
@@ -145,8 +147,7 @@ def _quarantine(workshop: Workshop, *, accept_quarantine: bool) -> Gate:
     if not count:
         return Gate(name="quarantine", verdict=Verdict.PASS, detail="no document is set aside")
     first = workshop.ledger.quarantined(workshop.alias, limit=3)
-    what = "1 document" if count == 1 else f"{count} documents"
-    detail = f"{what} could not be carried over, for example " + ", ".join(
+    detail = f"{plural(count, 'document')} could not be carried over, for example " + ", ".join(
         f"{item.key} ({item.reason})" for item in first
     )
     if accept_quarantine:

@@ -197,7 +197,8 @@ class _Comparison:
             records = list(store.fetch(place, chosen).values())
             if records:
                 stored = np.stack([record.vector for record in records]).astype(np.float64)
-                again = door.fresh([record.text for record in records], spend=spend).astype(np.float64)
+                texts = [record.text for record in records]
+                again = door.fresh(texts, spend=spend, oversight=self.workshop.oversight).astype(np.float64)
                 cosines = np.sum(stored * again, axis=1) / (
                     np.linalg.norm(stored, axis=1) * np.linalg.norm(again, axis=1)
                 )
