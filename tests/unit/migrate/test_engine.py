@@ -209,7 +209,7 @@ def test_a_wait_for_dirty_documents_is_named(scene: Scene) -> None:
     worker.on_wait = waits.append
 
     assert worker.tick() is Tick.IDLE
-    assert waits == ["1 dirty documents, the oldest for 3 s"]
+    assert waits == ["1 dirty document to be carried over, the oldest for 3 s: undrift worker kb helps"]
     assert scene.migration.phase is Phase.CATCHUP
 
 
