@@ -14,7 +14,7 @@ from undrift.domain.checkpoint import Lag
 from undrift.domain.gate import Verdict, require
 from undrift.domain.migration import BEFORE_CUTOVER, Migration, MigrationId, Phase, RunStatus
 from undrift.domain.plan import Plan, describe, plan_cancel, plan_completion, plan_cutover, plan_rollback
-from undrift.domain.route import AliasName, VectorField
+from undrift.domain.route import AliasName, Route, VectorField
 from undrift.errors import BadArgument, BudgetRequired, IllegalTransition, NoMigration, StaleRoute
 from undrift.migrate.engine import Worker
 from undrift.migrate.gates import completion_gates, cutover_gates, is_close, rollback_gates
@@ -233,7 +233,7 @@ class Migrations(Documents, Status):
             self._settle(workshop, is_close, on_wait)
             require(cutover_gates(workshop, accept_quarantine=accept_quarantine), verb="cutover", alias=name)
         plan = plan_cutover(workshop.state().route, migration, freeze_s=freeze_s, accept_quarantine=accept_quarantine)
-        return self._run(workshop, plan, on_plan, on_step, on_wait)
+        return self._run(workshop, migration, plan, on_plan=on_plan, on_step=on_step, on_wait=on_wait)
 
     def rollback(
         self,
@@ -262,7 +262,7 @@ class Migrations(Documents, Status):
             self._settle(workshop, is_close, on_wait)
             require(rollback_gates(workshop), verb="rollback", alias=name)
         plan = plan_rollback(workshop.state().route, migration, drain=not now)
-        return self._run(workshop, plan, on_plan, on_step, on_wait)
+        return self._run(workshop, migration, plan, on_plan=on_plan, on_step=on_step, on_wait=on_wait)
 
     def complete(
         self, name: str, *, on_plan: OnPlan = _silent, on_step: OnWait = _silent, on_wait: OnWait = _silent
@@ -277,7 +277,8 @@ class Migrations(Documents, Status):
         if migration.phase is Phase.REVERSING:
             self._settle(workshop, lambda lag: not lag.foreign, on_wait)
             require(completion_gates(workshop), verb="completion", alias=name)
-        return self._run(workshop, plan_completion(workshop.state().route, migration), on_plan, on_step, on_wait)
+        plan = plan_completion(workshop.state().route, migration)
+        return self._run(workshop, migration, plan, on_plan=on_plan, on_step=on_step, on_wait=on_wait)
 
     def cancel(
         self,
@@ -295,11 +296,22 @@ class Migrations(Documents, Status):
         workshop = self.workshop(AliasName(name))
         allowed = (*BEFORE_CUTOVER, Phase.READY, Phase.ROLLED_BACK, Phase.ABORTING)
         migration = self._in_phase(workshop, "cancel", allowed)
-        return self._run(workshop, plan_cancel(workshop.state().route, migration, drop=drop), on_plan, on_step, on_wait)
+        plan = plan_cancel(workshop.state().route, migration, drop=drop)
+        return self._run(workshop, migration, plan, on_plan=on_plan, on_step=on_step, on_wait=on_wait)
 
-    def _run(self, workshop: Workshop, plan: Plan, on_plan: OnPlan, on_step: OnWait, on_wait: OnWait) -> dict[str, Any]:
+    def _run(
+        self,
+        workshop: Workshop,
+        migration: Migration,
+        plan: Plan,
+        *,
+        on_plan: OnPlan,
+        on_step: OnWait,
+        on_wait: OnWait,
+    ) -> dict[str, Any]:
         on_plan(plan)
-        Runner(workshop=workshop, who=self._who(), on_step=on_step, on_wait=on_wait).run(plan)
+        runner = Runner(workshop=workshop, who=self._who(), on_step=on_step, on_wait=on_wait, migration=migration.id)
+        runner.run(plan)
         self.router.refresh(workshop.alias)
         return self.status(workshop.alias)
 
@@ -347,15 +359,21 @@ class Migrations(Documents, Status):
             )
         store = self.store_of(route.serving)
         require_fit(store, door.space, model=to)
-        return alias, door, self._free_field(route.serving, name, door.space.id)
+        return alias, door, self._free_field(route, name, door.space.id)
 
-    def _free_field(self, serving: VectorField, name: str, space: Any) -> VectorField:
-        """Name a collection that is not there: what an earlier migration left is not touched."""
+    def _free_field(self, route: Route, name: str, space: Any) -> VectorField:
+        """Name a collection that is not there and never was: what an earlier migration left is not touched.
+
+        An operator who stood still in the middle of dropping a field may drop it much later. So no migration of an
+        alias gets a name that another one had: the epoch is in it, which grows with every one.
+        """
         stem = re.sub(r"[^A-Za-z0-9_-]", "_", f"{name}__{space}")
+        if route.epoch > 1:
+            stem = f"{stem}_e{route.epoch}"
         number = 1
         while True:
             collection = stem if number == 1 else f"{stem}_{number}"
-            field = VectorField(store=serving.store, collection=collection, space=space)
+            field = VectorField(store=route.serving.store, collection=collection, space=space)
             if self.store_of(field).describe(field) is None:
                 return field
             number += 1

@@ -123,7 +123,7 @@ class Worker:
             case Phase.BACKFILL:
                 return self._fill(migration)
             case Phase.CATCHUP:
-                return self._catch_up()
+                return self._catch_up(migration)
             case Phase.VERIFY:
                 return self._verify(migration)
             case _:
@@ -137,8 +137,8 @@ class Worker:
             self._buried_at = now
         self.workshop.ledger.reap(self.workshop.alias, self.workshop.settle_s)
 
-    def _runner(self) -> Runner:
-        return Runner(workshop=self.workshop, who=self.who, on_wait=self.on_wait)
+    def _runner(self, migration: Migration) -> Runner:
+        return Runner(workshop=self.workshop, who=self.who, on_wait=self.on_wait, migration=migration.id)
 
     def _begin(self, migration: Migration) -> Tick:
         if not self._coordinates(migration):
@@ -147,6 +147,7 @@ class Worker:
             workshop=self.workshop,
             who=self.who,
             on_wait=lambda reason: self._wait_as_coordinator(migration, reason),
+            migration=migration.id,
         )
         runner.run(plan_start(self.workshop.state().route, migration))
         # DRAIN BEFORE BACKFILL: from here on nobody writes past the journal, so the source may be read.
@@ -168,16 +169,16 @@ class Worker:
             return Tick.WORKED
         _, done, pieces = self.workshop.ledger.chunk_progress(migration.id)
         if migration.planned and done == pieces:
-            self._runner().enter(Phase.CATCHUP, was=Phase.BACKFILL)
+            self._runner(migration).enter(Phase.CATCHUP, was=Phase.BACKFILL)
             return Tick.WORKED
         if migration.planned:
             self.on_wait(f"{pieces - done} pieces that other workers hold, or held when they died")
         return Tick.IDLE
 
-    def _catch_up(self) -> Tick:
+    def _catch_up(self, migration: Migration) -> Tick:
         lag = self.workshop.ledger.lag(self.workshop.alias)
         if is_close(lag):
-            self._runner().enter(Phase.VERIFY, was=Phase.CATCHUP)
+            self._runner(migration).enter(Phase.VERIFY, was=Phase.CATCHUP)
             return Tick.WORKED
         self.on_wait(f"{lag.dirty} dirty documents, the oldest for {lag.oldest_s or 0.0:.0f} s")
         return Tick.IDLE
@@ -198,7 +199,9 @@ class Worker:
                 f"the worst of {report.sampled} sampled documents has cosine {report.sample_min_cosine:.4f}",
                 f"undrift cancel {migration.alias}, then start again",
             )
-        self._runner().enter(Phase.READY if report.verdict is Verdict.PASS else Phase.CATCHUP, was=Phase.VERIFY)
+        self._runner(migration).enter(
+            Phase.READY if report.verdict is Verdict.PASS else Phase.CATCHUP, was=Phase.VERIFY
+        )
         self.workshop.ledger.yield_coordination(migration.id, owner=self.workshop.me)
         return Tick.WORKED
 
