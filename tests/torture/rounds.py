@@ -208,7 +208,9 @@ def _lines(histories: Path) -> list[dict[str, Any]]:
 
 def _collect_halts(histories: Path, outcome: Outcome) -> None:
     """A migration that halts wants a person, and nothing here needs one."""
-    outcome.violations += [f"halted: {line['message']}" for line in _lines(histories) if "halted" in line]
+    lines = _lines(histories)
+    outcome.violations += [f"halted: {line['message']}" for line in lines if "halted" in line]
+    outcome.figures["cutovers that wanted a scan for foreign writes"] += sum("suspected" in line for line in lines)
 
 
 def _errors(histories: Path) -> list[str]:
