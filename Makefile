@@ -1,6 +1,6 @@
 # Every word a developer needs; `make` alone explains them. Nothing but make and Python 3.11+ (with pip and venv) is expected.
 .DEFAULT_GOAL := help
-.PHONY: help demo test simulate lint rules format types imports bench lock clean
+.PHONY: help demo test simulate torture lint rules format types imports bench lock clean
 
 ARGS ?=
 # The tests of one file stay in one process, so that what they share is made once.
@@ -60,6 +60,9 @@ imports: $(VENV)/.dev
 
 bench: $(VENV)/.dev ## measure what the product promises (ARGS is handed on)
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+torture: $(VENV)/.dev ## kill and disturb real processes, and compare (ARGS='--kills 10000 --seed N'; again: it goes on counting)
+	@$(BIN)/python -m tests.torture $(ARGS)
 
 # demo.txt is a part of dev.txt, so one environment can hold both.
 lock: COMPILE = $(UV) compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command 'make lock' $(ARGS)

@@ -11,6 +11,7 @@ from undrift.domain.record import DocumentId, Receipt
 from undrift.domain.route import AliasName, Mode, Route, VectorField
 from undrift.domain.space import SpaceId
 from undrift.domain.timing import LEASE_SAFETY, Timing
+from undrift.domain.wording import are, plural
 from undrift.errors import (
     ControlUnavailable,
     LedgerUnusable,
@@ -161,7 +162,8 @@ class Journal:
                 return route
             patience.wait(
                 WriteTimeout(
-                    f"{foreign} documents of {self._alias} are still to be carried over, and may match the filter",
+                    f"{plural(foreign, 'document')} of {self._alias} {are(foreign)} still to be carried over, and may "
+                    "match the filter",
                     "their last text is only in the other field",
                     "undrift worker",
                 )

@@ -9,7 +9,8 @@ from undrift.domain.checkpoint import Claim
 from undrift.domain.migration import SYNCING
 from undrift.domain.record import DocumentId, Entry, Record
 from undrift.domain.route import FieldKey, VectorField
-from undrift.errors import LeaseLost, MirrorTimeout, StoreRejected, UndriftError
+from undrift.domain.wording import are, plural
+from undrift.errors import LeaseLost, MirrorTimeout, StoreRejected, UndriftError, WorkStopped
 from undrift.migrate.carry import make_records, write_all
 from undrift.migrate.compare import is_ours
 from undrift.migrate.reconcile import suspect
@@ -45,7 +46,7 @@ class _Sending:
         self.unanswered = not store.capabilities.requests_die_with_process
         try:
             write()
-        except StoreRejected:
+        except (StoreRejected, WorkStopped):
             self.unanswered = False
             raise
         self.unanswered = False
@@ -72,10 +73,12 @@ def carry_dirty(workshop: Workshop, *, limit: int = BATCH, only: Sequence[Docume
     for claim in claims:
         batches.setdefault(claim.source, []).append(claim)
     failures = []
+    serving = workshop.state().route.serving.key
     for source, batch in batches.items():
         sending = _Sending(workshop, until, f"carrying {len(batch)} documents of {workshop.alias}")
         try:
-            _carry(workshop, source, batch, sending)
+            # Writers wait for documents whose truth is in the other field, whether the work is paused or not.
+            _carry(workshop if source == serving else workshop.for_writers, source, batch, sending)
             ledger.clear(workshop.alias, batch, owner=workshop.me)
         except UndriftError as error:
             failures.append(error)
@@ -109,7 +112,8 @@ def settle(workshop: Workshop, keys: Sequence[DocumentId], timeout_s: float) -> 
             carried, obstacle = 0, error
         if (obstacle and not obstacle.retryable) or workshop.clock.monotonic() > until:
             raise MirrorTimeout(
-                f"{len(waiting)} documents of {workshop.alias} are stored but not yet in the other field",
+                f"{plural(len(waiting), 'document')} of {workshop.alias} {are(len(waiting))} stored but not yet "
+                "in the other field",
                 f"for example {waiting[0]}" + (f"\n{obstacle.message}" if obstacle else ""),
                 f"undrift status {workshop.alias}",
             ) from obstacle
@@ -170,6 +174,9 @@ def _tell_what_is_replaced(
 
 
 def _give_up_for_now(workshop: Workshop, claims: Sequence[Claim], error: UndriftError) -> None:
+    if isinstance(error, WorkStopped):
+        workshop.ledger.postpone(workshop.alias, claims, owner=workshop.me, delay_s=0.0, error="")
+        return
     attempts = max(claim.attempts for claim in claims)
     delay_s = workshop.timing.retry_s * 2 ** min(attempts, MAX_DOUBLINGS)
     workshop.ledger.postpone(workshop.alias, claims, owner=workshop.me, delay_s=delay_s, error=error.message)
