@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -19,11 +19,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from undrift import Document
-from undrift.domain.migration import Phase, RunStatus
-from undrift.domain.route import VectorField
+from undrift.adapters.stores.memory import MemoryStore
+from undrift.domain.gate import Verdict
+from undrift.domain.migration import SYNCING, Phase, RunStatus
+from undrift.domain.record import DocumentId, Record
+from undrift.domain.route import Mode, VectorField
 from undrift.errors import (
     ConflictError,
     ControlUnavailable,
+    EmbedderUnavailable,
     GateFailed,
     IllegalTransition,
     NoMigration,
@@ -32,6 +36,7 @@ from undrift.errors import (
     UndriftError,
     WriteTimeout,
 )
+from undrift.ports.store import Filter
 from undrift.testing.faults import Killed, When
 from undrift.testing.rig import ALIAS, Process, Rig
 
@@ -47,6 +52,7 @@ REFUSALS = (
     WriteTimeout,
     ControlUnavailable,
     StoreUnavailable,
+    EmbedderUnavailable,
 )
 #: Longer than every lease and horizon together.
 AGES_S = 20.0
@@ -82,15 +88,44 @@ def troubles(most_calls: int) -> st.SearchStrategy[Trouble]:
     return st.one_of(well, well, st.builds(dies_at, places, sides), st.builds(loses, calls, sides, places))
 
 
+class TearingStore(MemoryStore):
+    """A store that takes a part of a batch, when it is told to, and then does not answer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.takes: int | None = None
+
+    def upsert(self, field: VectorField, records: Sequence[Record]) -> None:
+        super().upsert(field, records[: self.takes])
+        self.tear()
+
+    def insert_absent(self, field: VectorField, records: Sequence[Record]) -> None:
+        super().insert_absent(field, records[: self.takes])
+        self.tear()
+
+    def delete(self, field: VectorField, ids: Sequence[DocumentId], *, filter: Filter | None = None) -> None:
+        super().delete(field, ids[: self.takes], filter=filter)
+        self.tear()
+
+    def tear(self) -> None:
+        if self.takes is not None:
+            self.takes = None
+            raise StoreUnavailable("the store took a part, and then does not answer")
+
+
 class LifeOfACollection(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         memory = Path("/dev/shm")
         self.folder = tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None, prefix="undrift-")
-        self.rig = Rig(folder=Path(self.folder.name), timing=TIMING)
-        self.apps = [self.rig.process("app"), self.rig.process("app")]
-        self.worker = self.rig.process("worker")
-        self.operator = self.rig.process("operator")
+        self.store = TearingStore()
+        self.rig = Rig(folder=Path(self.folder.name), timing=TIMING, memory=self.store)
+        self.down: set[str] = set()
+        self.confirmed: set[str] = set()
+        self.seen: set[str] = set()
+        self.apps = [self.process("app"), self.process("app")]
+        self.worker = self.process("worker")
+        self.operator = self.process("operator")
         self.possible: dict[str, Possible] = {key: [None] for key in KEYS}
         self.number = 0
 
@@ -132,6 +167,25 @@ class LifeOfACollection(RuleBasedStateMachine):
 
         self.write(app, trouble, lambda it: it.alias.delete(filter={"lang": lang}), dict.fromkeys(KEYS, without))
 
+    @rule(app=apps, chosen=some_keys, takes=st.integers(0, 2))
+    def upsert_a_part_of_a_batch(self, app: int, chosen: list[str], takes: int) -> None:
+        """The store takes some documents of it, and the client hears nothing."""
+        self.store.takes = takes
+        try:
+            self.upsert(app, chosen, "en", nothing)
+        finally:
+            self.store.takes = None
+
+    @rule(app=apps)
+    def search(self, app: int) -> None:
+        """Every answer is of the space that it was asked in; a store that is away is no wrong answer."""
+        process = self.apps[app] = self.alive(self.apps[app])
+        try:
+            hits = process.alias.search("text", k=3)
+        except (StoreUnavailable, ControlUnavailable, EmbedderUnavailable):
+            return
+        assert all(hit.tag is not None and hit.tag.space == hits.space for hit in hits)
+
     @rule(app=apps)
     def an_application_is_stopped_or_goes_on(self, app: int) -> None:
         """As SIGSTOP does: its heart does not beat. What it does next it does as if no time had passed."""
@@ -148,7 +202,7 @@ class LifeOfACollection(RuleBasedStateMachine):
             self.worker.worker(sample=5).run(lambda _: next(left, None) is None)
         except Killed:
             self.worker = self.replaced(self.worker)
-        except (ControlUnavailable, StoreUnavailable):
+        except (ControlUnavailable, StoreUnavailable, EmbedderUnavailable):
             # While it began; a worker that works waits such things out.
             pass
         self.worker.faults.heal()
@@ -158,13 +212,26 @@ class LifeOfACollection(RuleBasedStateMachine):
         """With the machine awake, or asleep, so that nobody's heart beats."""
         (self.rig.clock.sleep if awake else self.rig.clock.advance)(seconds)
 
+    @rule(port=st.sampled_from(["store.", "model."]))
+    def something_goes_away_or_comes_back(self, port: str) -> None:
+        """The store, or the models, which say that there are too many requests; for everybody, until they are back."""
+        self.down ^= {port}
+
+    @rule(ticks=st.integers(1, 8), takes=st.integers(0, 2))
+    def work_while_the_store_takes_parts(self, ticks: int, takes: int) -> None:
+        self.store.takes = takes
+        try:
+            self.work(ticks, nothing)
+        finally:
+            self.store.takes = None
+
     @rule()
     def everything_is_restarted(self) -> None:
         for process in (*self.apps, self.worker, self.operator):
             if not process.faults.dead:
                 process.plane.close()
-        self.apps = [self.rig.process("app"), self.rig.process("app")]
-        self.worker, self.operator = self.rig.process("worker"), self.rig.process("operator")
+        self.apps = [self.process("app"), self.process("app")]
+        self.worker, self.operator = self.process("worker"), self.process("operator")
 
     # The operator
 
@@ -196,10 +263,26 @@ class LifeOfACollection(RuleBasedStateMachine):
         self.operator.plane.verify(ALIAS, sample=5)
 
     def cutover(self) -> None:
-        self.operator.plane.cutover(ALIAS)
+        self.crossing(lambda: self.operator.plane.cutover(ALIAS))
 
     def cutover_frozen(self) -> None:
-        self.operator.plane.cutover(ALIAS, freeze_s=2.0)
+        self.crossing(lambda: self.operator.plane.cutover(ALIAS, freeze_s=2.0))
+
+    def crossing(self, cutover: Callable[[], Any]) -> None:
+        """I10: nothing crosses without a passed comparison, nor with documents that could not be carried."""
+        before = self.phase()
+        try:
+            cutover()
+        finally:
+            if before is not Phase.REVERSING and self.phase() is Phase.REVERSING:
+                ledger = self.rig.ledger_within()
+                report = ledger.verification(ALIAS)
+                assert report is not None
+                assert report.verdict is Verdict.PASS
+                assert not ledger.quarantined_count(ALIAS)
+                state = ledger.alias(ALIAS)
+                assert state is not None
+                assert not state.needs_reconcile
 
     def rollback(self) -> None:
         self.operator.plane.rollback(ALIAS)
@@ -208,9 +291,16 @@ class LifeOfACollection(RuleBasedStateMachine):
         self.operator.plane.rollback(ALIAS, now=True)
 
     def cancel(self) -> None:
-        self.operator.plane.cancel(ALIAS, drop=self.number % 2 == 0)
+        drop = self.number % 2 == 0
+        migration = self.rig.migration()
+        if drop and migration is not None:
+            self.confirmed.add(migration.target.collection)
+        self.operator.plane.cancel(ALIAS, drop=drop)
 
     def complete(self) -> None:
+        migration = self.rig.migration()
+        if migration is not None:
+            self.confirmed.add(migration.source.collection)
         self.operator.plane.complete(ALIAS)
 
     # What always holds
@@ -232,6 +322,25 @@ class LifeOfACollection(RuleBasedStateMachine):
                 assert served.get(key) in self.allowed(key), f"{key} is {served.get(key)}, not {self.allowed(key)}"
 
     @invariant()
+    def nobody_may_write_past_the_journal_once_the_source_is_read(self) -> None:
+        """I5: only adjacent modes live side by side."""
+        migration, route = self.rig.migration(), self.rig.route()
+        if migration is None or migration.phase not in SYNCING or route.mode is not Mode.JOURNAL:
+            return
+        for process in self.rig.processes:
+            router = process.plane.router
+            known = router._routes.get(ALIAS)
+            if not process.faults.dead and known is not None and known.mode is Mode.PASSIVE:
+                assert not router.may_write(), f"{process.name} may write past the journal"
+
+    @invariant()
+    def nothing_is_dropped_that_nobody_asked_to_drop(self) -> None:
+        """I11."""
+        present = set(self.store.collections)
+        self.seen |= present
+        assert self.seen - present <= self.confirmed
+
+    @invariant()
     def nothing_halts_a_migration(self) -> None:
         migration = self.rig.migration()
         assert migration is None or migration.run_status is not RunStatus.HALTED, migration.reason
@@ -245,11 +354,15 @@ class LifeOfACollection(RuleBasedStateMachine):
 
     def end(self) -> None:
         """When everybody is well again, every migration comes to its end, and both fields hold the same truth."""
+        self.down.clear()
         for process in self.rig.processes:
             process.faults.heal()
-        last = self.rig.process("worker")
+        last = self.process("worker")
         if self.phase() is None:
             return
+        migration = self.rig.migration()
+        assert migration is not None
+        self.confirmed |= {migration.source.collection} if self.phase() is Phase.RETIRING else set()
         if self.phase() is Phase.RETIRING:
             last.plane.complete(ALIAS)
         if self.phase() is Phase.ABORTING:
@@ -294,7 +407,7 @@ class LifeOfACollection(RuleBasedStateMachine):
             self.unsure(after)
         except (OutcomeUnknown, StoreUnavailable):
             self.unsure(after)
-        except (WriteTimeout, ControlUnavailable):
+        except (WriteTimeout, ControlUnavailable, EmbedderUnavailable):
             # Nothing was written: it could not begin.
             pass
         else:
@@ -312,7 +425,21 @@ class LifeOfACollection(RuleBasedStateMachine):
         """A new process in the place of a dead one; every other time the system knows that it is dead."""
         self.rig.kill(process)
         self.rig.roll.known = not self.rig.roll.known
-        return self.rig.process(process.name.partition("-")[0])
+        return self.process(process.name.partition("-")[0])
+
+    def process(self, role: str) -> Process:
+        """A process that finds the store and the models away when they are."""
+        made = self.rig.process(role)
+
+        def on_call(name: str) -> None:
+            if name.startswith(tuple(self.down)):
+                kind = StoreUnavailable if name.startswith("store.") else EmbedderUnavailable
+                # What is counted and closed needs no connection.
+                if not name.endswith((".count_tokens", ".close")):
+                    raise kind("it is away")
+
+        made.faults.on_call = on_call
+        return made
 
     @staticmethod
     def always(document: Document | None) -> Callable[..., Document | None]:
@@ -366,7 +493,7 @@ VERBS: dict[Phase | None, tuple[Callable[[LifeOfACollection], None], ...]] = {
 
 TestLifeOfACollection = LifeOfACollection.TestCase
 TestLifeOfACollection.settings = settings(
-    max_examples=80,
+    max_examples=120,
     stateful_step_count=30,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],

@@ -57,6 +57,18 @@ FAR: Mapping[str, Any] = {
     "mute": 0.1,
     "timing": {**TIMING, "work_lease_s": 0.3, "deadline_s": 0.3, "fence_horizon_s": 0.6, "write_timeout_s": 2.0},
 }
+#: The same in a back-fill whose pieces are under way for long, while most documents of them are left alone.
+WIDE: Mapping[str, Any] = {
+    **FAR,
+    "keys": 24,
+    "documents": 24,
+    "operations": 60,
+    "think_s": 0.03,
+    "batch": 3,
+    "chunk_size": 4,
+    "mute": 0.02,
+    "safety_s": 2.5,
+}
 #: Writes that take so long that their documents are carried over before they have ended.
 CREEPING: Mapping[str, Any] = {
     **CROWD,
@@ -80,7 +92,8 @@ class Mutant:
         planted: the line of the SQLite ledger that keeps it.
         patch: takes it out elsewhere.
         scene: what has to go on for its absence to show.
-        budget: seeds within which it shows, counted from 0.
+        start: the seed where the search begins; later where most seeds before it say nothing, to save their time.
+        budget: seeds within which it shows, counted from there.
     """
 
     name: str
@@ -88,7 +101,8 @@ class Mutant:
     planted: Missing | None = None
     patch: Callable[[], Any] | None = None
     scene: Mapping[str, Any] = field(default_factory=lambda: dict(CROWD))
-    budget: int = 100
+    start: int = 0
+    budget: int = 300
 
     @contextmanager
     def in_place(self) -> Iterator[Callable[..., Any]]:
@@ -103,12 +117,12 @@ class Mutant:
         return Options(seed=seed, **self.scene)
 
     def search(self, hands: Hands, *, most: int | None = None) -> tuple[int, Report] | None:
-        """The first seed from 0 on with which a promise is broken; None if there is none within the budget.
+        """The first seed from the start on with which a promise is broken; None if there is none within the budget.
 
         An error that nobody expected does not count: a mutant must not be caught by falling over.
         """
         with self.in_place() as ledger:
-            for seed in range(self.budget if most is None else most):
+            for seed in range(self.start, self.start + (self.budget if most is None else most)):
                 report = simulate(self.options(seed), ledger=ledger, hands=hands)
                 if report.violation is not None and report.violation.promise != "error":
                     return seed, report
@@ -158,6 +172,7 @@ MUTANTS = (
         rule=Rule.REAP_WAITS_D,
         planted=_planted("reap waits D"),
         scene={**HOT, "mute": 0.1},
+        start=60,
     ),
     Mutant(
         name="clear needs no open",
@@ -186,13 +201,14 @@ MUTANTS = (
         name="takeover waits D (claims)",
         rule=Rule.TAKEOVER_WAITS_D,
         planted=_planted("takeover of a claim waits D"),
-        scene=FAR,
+        scene={**FAR, "mute": 0.03, "operations": 40, "think_s": 0.04},
     ),
     Mutant(
         name="takeover waits D (pieces)",
         rule=Rule.TAKEOVER_WAITS_D,
         planted=_planted("takeover of a piece waits D"),
-        scene={**FILLING, **FAR, "keys": 12, "documents": 12},
+        scene=WIDE,
+        start=70,
     ),
     Mutant(
         name="acknowledge after drain",
@@ -209,7 +225,7 @@ MUTANTS = (
         patch=lambda: patch.object(
             sync._Sending, "unanswered", property(lambda _: False, lambda *_: None), create=True
         ),
-        scene=FAR,
+        scene={**FAR, "mute": 0.03},
     ),
     Mutant(
         name="a worker looks at its lease before it sends",
@@ -219,22 +235,12 @@ MUTANTS = (
     Mutant(
         name="a client looks at its deadline before it sends",
         patch=lambda: patch.object(journal, "LEASE_SAFETY", 1e9),
-        scene={**FAR, "mute": 0.05, "stop": 0.03},
+        scene={**CROWD, "stop": 0.05, "timing": {**TIMING, "deadline_s": 0.2}},
     ),
     Mutant(
         name="a client looks at its lease before it writes",
         patch=lambda: patch.object(Router, "may_write", lambda _: True),
         scene={**CROWD, "stop": 0.03},
-    ),
-    Mutant(
-        name="a reaped write marks its documents again, claimed or not",
-        planted=_planted("close checks reaped: a claim loses its certainty"),
-        scene={**CROWD, "late_send": 0.2, "haste": 6.0},
-    ),
-    Mutant(
-        name="a reaped write leaves the truth where it is",
-        planted=_planted("close after a flip keeps the source"),
-        scene={**CROWD, "late_send": 0.2, "haste": 6.0},
     ),
     Mutant(
         name="publish skips what is touched and clean",

@@ -235,6 +235,10 @@ class Rig:
         state = self._ledger().alias(ALIAS)
         return state.migration if state else None
 
+    def ledger_within(self) -> Ledger:
+        """Return the ledger, past every fault."""
+        return self._ledger()
+
     def dirty_from_elsewhere(self, serving: VectorField) -> set[str]:
         """Return the ids of documents whose truth is in the other field, as they are in the ledger's file."""
         connection = apsw.Connection(str(self._inside().plane.plugins.ledger_path()))
