@@ -160,6 +160,8 @@ def _decision(alias: AliasName, phase: Phase, gates: list[Gate], *, selftest: bo
             return f"the rest of the selftest: undrift selftest {alias}"
         case Phase.READY | Phase.ROLLED_BACK:
             closed = [gate.name for gate in gates if gate.verdict is not Verdict.PASS]
+            if closed == ["postponed"]:
+                return next(f"an operator: {gate.detail}: {gate.hint}" for gate in gates if gate.name == "postponed")
             if closed:
                 return f"gates that do not hold: {', '.join(closed)}: undrift cutover {alias} --dry-run"
             return f"a decision: undrift cutover {alias}"
