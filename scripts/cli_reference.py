@@ -36,7 +36,7 @@ EXIT_CODES = {
     "1": "a defect of undrift, told in one line (`--debug` tells more); or nobody reads standard output any more",
     "2": "usage: the call, a document or the configuration is wrong",
     "3": "refused: a gate does not hold, something was not confirmed, or what was looked at is not as it should be "
-    "(`verify`, `doctor`, `demo`, `cutover --dry-run`)",
+    "(`verify`, `reconcile`, `adopt`, `selftest`, `doctor`, `demo`, `cutover --dry-run`)",
     "4": "a back-end failed: a store, a provider, a disk",
     "5": "conflict: another process was first; try again",
     "130, 143": "ended by Ctrl-C, by SIGTERM; the same command goes on (`worker` ends its piece, `serve` "

@@ -33,7 +33,9 @@ def main() -> int:
     wrath = Wrath(kills_per_s=options.kills_per_s)
     stop = threading.Event()
     lanes = [
-        threading.Thread(target=_lane, args=(kinds[lane:] + kinds[:lane], tally, options.kills, wrath, stop), daemon=True)
+        threading.Thread(
+            target=_lane, args=(kinds[lane:] + kinds[:lane], tally, options.kills, wrath, stop), daemon=True
+        )
         for lane in range(options.lanes)
     ]
     try:
@@ -97,7 +99,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1, help="chooses everything that is chosen (default: %(default)s)")
     parser.add_argument("--worlds", default=",".join(KINDS), help="some of %(default)s")
     parser.add_argument("--lanes", type=int, default=2, help="worlds at a time (default: %(default)s)")
-    parser.add_argument("--kills-per-s", type=float, default=12.0, help="tries from outside (default: %(default)s)")
+    parser.add_argument("--kills-per-s", type=float, default=6.0, help="tries from outside (default: %(default)s)")
     parser.add_argument("--tally", type=Path, help="where the account is kept; the same file goes on with it")
     return parser.parse_args()
 

@@ -37,7 +37,7 @@ KEYS = 120
 CHUNK_SIZE = 12
 #: Errors that say that nothing was written.
 _NOTHING_WRITTEN = (WriteTimeout, ControlUnavailable, StoreRejected)
-_WORDS = "tide lamp oar rope sail knot mast keel buoy gull dune reef cove quay".split()
+_WORDS = ["tide", "lamp", "oar", "rope", "sail", "knot", "mast", "keel", "buoy", "gull", "dune", "reef", "cove", "quay"]
 
 
 class Actor:
@@ -56,7 +56,7 @@ class Actor:
         faults = Point(self.status, failpoint, self._mark)
         clock = JumpingClock(self.status, random.Random(script["seed"] + 1), jumps=bool(script.get("jumps")))
         config = load(self.folder / "undrift.toml")
-        plugins = TorturedPlugins(config, clock, faults, busy_s=script["busy_s"])
+        plugins = TorturedPlugins(config, clock, faults, busy_s=script["busy_s"], write_s=script["write_s"])
         self.plane = ControlPlane(config, role=script["role"], clock=clock, plugins=plugins)
 
     def alias(self) -> Alias | None:
@@ -217,39 +217,35 @@ class Coordinator:
     def _pursue(self, goal: str) -> bool:
         """Do what a goal needs; whether it is reached."""
         verb, _, argument = goal.partition(":")
-        migration = self._migration()
-        phase = migration.phase if migration is not None else None
-        running = migration is not None and not migration.is_final
         match verb:
-            case "start":
-                if not running or (migration is not None and migration.target_model != argument):
-                    self.plane.register(ALIAS, argument)
-                return True
-            case "ready":
-                return phase is Phase.READY
-            case "cutover":
-                if phase is not Phase.REVERSING:
-                    self.plane.cutover(ALIAS, freeze_s=float(argument) if argument else None)
-                return True
-            case "rollback":
-                if phase is not Phase.ROLLED_BACK:
-                    self.plane.rollback(ALIAS, now=argument == "now")
-                return True
-            case "complete":
-                if running:
-                    self.plane.complete(ALIAS)
-                return True
-            case "cancel":
-                if running:
-                    self.plane.cancel(ALIAS, drop=argument == "drop")
-                return True
-            case "settled":
-                return self._is_settled()
             case "dwell":
                 self.actor.pause(float(argument))
                 return True
+            case "settled":
+                return self._is_settled()
             case _:
-                raise ValueError(goal)
+                return self._act(verb, argument)
+
+    def _act(self, verb: str, argument: str) -> bool:
+        """Give a verb unless it was given already, by somebody who was killed before he could say so."""
+        migration = self._migration()
+        phase = None if migration is None or migration.is_final else migration.phase
+        match verb:
+            case "ready":
+                return phase is Phase.READY
+            case "start" if phase is None:
+                self.plane.register(ALIAS, argument)
+            case "cutover" if phase is not Phase.REVERSING:
+                self.plane.cutover(ALIAS, freeze_s=float(argument) if argument else None)
+            case "rollback" if phase is not Phase.ROLLED_BACK:
+                self.plane.rollback(ALIAS, now=argument == "now")
+            case "complete" if phase is not None:
+                self.plane.complete(ALIAS)
+            case "cancel" if phase is not None:
+                self.plane.cancel(ALIAS, drop=argument == "drop")
+            case _:
+                pass
+        return True
 
     def _is_settled(self) -> bool:
         """Whether every client follows the route, and no document's truth is elsewhere."""

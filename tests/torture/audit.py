@@ -69,7 +69,9 @@ def audit(plane: ControlPlane, script: Mapping[str, Any]) -> None:
     report.epoch, report.space = route.epoch, route.serving.space
     serving = _contents(plane, route.serving, report)
     report.state = {id: [text, metadata] for id, (text, metadata) in serving.items()}
-    report.model = next(name for name in plane.config.settings.models if plane.model_door(name).space.id == report.space)
+    report.model = next(
+        name for name in plane.config.settings.models if plane.model_door(name).space.id == report.space
+    )
     if route.follower is not None:
         _compare(serving, _contents(plane, route.follower, report), report)
     before = json.loads(Path(script["before"]).read_text(encoding="utf-8"))
@@ -225,9 +227,7 @@ def _seen(call: Call) -> list[tuple[str, State]]:
     return [(key, _state(found.get(key))) for key in keys]
 
 
-def _was_put(
-    text: str, key: str, call: Call, histories: Mapping[str, Sequence[Op]], before: Mapping[str, Any]
-) -> bool:
+def _was_put(text: str, key: str, call: Call, histories: Mapping[str, Sequence[Op]], before: Mapping[str, Any]) -> bool:
     initial = before["state"].get(key)
     if initial is not None and initial[0] == text:
         return True
@@ -266,4 +266,3 @@ def _count(calls: Iterable[Call], report: Report) -> None:
 
 def _state(found: Sequence[Any] | None) -> State:
     return None if found is None else state(found[0], found[1])
-

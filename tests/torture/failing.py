@@ -65,27 +65,67 @@ FAILPOINTS: dict[str, tuple[frozenset[str], str]] = {
 }
 #: The points that an actor of each role comes by.
 POINTS_OF = {
-    "writer": (
-        "before_open during_open after_open before_send during_send after_send before_close during_close after_close "
-        "after_join after_renew"
-    ).split(),
+    "writer": [
+        "before_open",
+        "during_open",
+        "after_open",
+        "before_send",
+        "during_send",
+        "after_send",
+        "before_close",
+        "during_close",
+        "after_close",
+        "after_join",
+        "after_renew",
+    ],
     "searcher": ["after_join", "after_renew", "during_read", "during_read", "after_read"],
-    "worker": (
-        "after_claim before_clear after_clear before_send during_send after_send after_lay_out after_lease before_publish "
-        "after_publish during_publish before_published after_published during_reap before_verified before_phase "
-        "after_phase after_create before_mode after_mode after_join after_renew"
-    ).split(),
-    "coordinator": (
-        "after_register before_mode after_mode before_flip during_flip after_flip after_hold before_drop after_drop "
-        "before_phase after_phase after_claim after_send after_join"
-    ).split(),
+    "worker": [
+        "after_claim",
+        "before_clear",
+        "after_clear",
+        "before_send",
+        "during_send",
+        "after_send",
+        "after_lay_out",
+        "after_lease",
+        "before_publish",
+        "after_publish",
+        "during_publish",
+        "before_published",
+        "after_published",
+        "during_reap",
+        "before_verified",
+        "before_phase",
+        "after_phase",
+        "after_create",
+        "before_mode",
+        "after_mode",
+        "after_join",
+        "after_renew",
+    ],
+    "coordinator": [
+        "after_register",
+        "before_mode",
+        "after_mode",
+        "before_flip",
+        "during_flip",
+        "after_flip",
+        "after_hold",
+        "before_drop",
+        "after_drop",
+        "before_phase",
+        "after_phase",
+        "after_claim",
+        "after_send",
+        "after_join",
+    ],
 }
 
 #: Where the wall clock jumps to, in hours from where it should be.
 _JUMPS_H = (-30_000, -48, -1, 0, 0, 1, 48, 30_000)
 
-#: What a process is doing that must not be put off beyond the fence horizon: nothing; a send that nobody would take back
-#: when it lands late; a send of a journaled write, which its sender takes back by itself when it lives.
+#: What a process is doing that must not be put off beyond the fence horizon: nothing; a send that nobody would take
+#: back when it lands late; a send of a journaled write, which its sender takes back by itself when it lives.
 AT_EASE, SENDING, SENDING_JOURNALED = 0, 1, 2
 
 
@@ -212,12 +252,12 @@ class JumpingClock(SystemClock):
 
 
 class TorturedPlugins(Plugins):
-    """The adapters of the configuration with failpoints around them, and locks that are waited for as long as `busy_s`."""
+    """The adapters of the configuration, with failpoints around them and short waits for locks."""
 
-    def __init__(self, config: Config, clock: SystemClock, faults: Faults, *, busy_s: float) -> None:
+    def __init__(self, config: Config, clock: SystemClock, faults: Faults, *, busy_s: float, write_s: float) -> None:
         super().__init__(config, clock)
         self._faults = faults
-        self._busy_s = busy_s
+        self._busy_s, self._write_s = busy_s, write_s
         self._surrounded: dict[str, VectorStore] = {}
 
     def ledger(self) -> Ledger:
@@ -225,12 +265,16 @@ class TorturedPlugins(Plugins):
 
     def store(self, name: str) -> VectorStore:
         if name not in self._surrounded:
-            self._surrounded[name] = self._faults.store(super().store(name))
+            store = super().store(name)
+            if store.capabilities.name == "pgvector":
+                from undrift.adapters.stores.pgvector import session
+
+                session._WRITE_S = self._write_s  # type: ignore[assignment]
+            self._surrounded[name] = self._faults.store(store)
         return self._surrounded[name]
 
     def _database(self, path: Path) -> Any:
-        # The longest wait for a lock belongs to the fence horizon, which is short here.
+        # The longest wait for a lock belongs to the fence horizon, which is short here; so does a server's longest work.
         if path not in self._databases:
             self._databases[path] = Database(path, busy_s=self._busy_s)
         return self._databases[path]
-

@@ -24,13 +24,15 @@ class Wrath:
         pace_s: mean time between two acts of another kind.
         seconds: after so long it rests, and what is not over has to come to its end.
         kills: it rests only after so many, also when the story is over before.
+        most_kills: it kills nobody any more after so many.
     """
 
-    kills_per_s: float = 12.0
-    failpoints: float = 0.6
+    kills_per_s: float = 6.0
+    failpoints: float = 0.85
     pace_s: float = 0.7
     seconds: float = 60.0
     kills: int = 0
+    most_kills: int = 1_000_000
 
 
 class Nemesis:
@@ -57,7 +59,9 @@ class Nemesis:
     def act(self) -> None:
         """Do what is due."""
         now = time.monotonic()
-        if now >= self._next_kill:
+        if self._stage.figures["kills"] >= self._wrath.most_kills:
+            self._stage.failpoints = 0.0
+        elif now >= self._next_kill:
             self._next_kill = now + self._chance.expovariate(self._wrath.kills_per_s)
             self._kill()
         if now >= self._next_act:

@@ -1,4 +1,4 @@
-"""One round: a story under the nemesis to a point where two fields are alive, a comparison, its end, and another one."""
+"""One round: a story under the nemesis, a comparison while two fields are alive, its end, and another comparison."""
 
 from __future__ import annotations
 
@@ -22,7 +22,18 @@ from tests.torture.worlds import MODELS, World
 
 #: How long a story may take after the nemesis, in seconds.
 CALM_S = 60.0
-WRITERS, SEARCHERS, WORKERS = 4, 2, 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cast:
+    """How many act at a time, beside the operators."""
+
+    writers: int = 4
+    searchers: int = 2
+    workers: int = 2
+
+
+WHOLE_CAST = Cast()
 
 
 @dataclass(kw_only=True)
@@ -49,6 +60,7 @@ def play_round(
     wrath: Wrath | None = None,
     *,
     told: Story | None = None,
+    cast: Cast = WHOLE_CAST,
     before_comparison: Callable[[Path], None] = lambda _: None,
 ) -> Outcome:
     """Play one round in a world; the first one begins with the documents.
@@ -59,6 +71,7 @@ def play_round(
         seed: chooses everything that is chosen.
         wrath: how hard it is.
         told: the story; by default the seed chooses it.
+        cast: how many act.
         before_comparison: called with the folder of the histories when everybody is at rest.
     """
     chance = random.Random(seed)
@@ -71,7 +84,7 @@ def play_round(
         if outcome.violations:
             break
         outcome.stories.append(goals)
-        _section(world, nursery, chance, goals, wrath, outcome, before_comparison)
+        _section(world, nursery, chance, goals, wrath, outcome, cast, before_comparison)
     world.rounds += 1
     outcome.figures["rounds"] += 1
     return outcome
@@ -95,14 +108,15 @@ def _section(
     goals: Sequence[str],
     wrath: Wrath,
     outcome: Outcome,
+    cast: Cast,
     before_comparison: Callable[[Path], None],
 ) -> None:
     """Let everybody act until the goals are reached, with the nemesis among them; then compare."""
     stage = Stage(world, nursery, chance, failpoints=wrath.failpoints)
     histories = _histories(world)
     section = histories.name
-    for number in range(WRITERS):
-        share = KEYS // WRITERS
+    for number in range(cast.writers):
+        share = KEYS // cast.writers
         stage.start(
             f"writer-{number}",
             role="writer",
@@ -111,9 +125,9 @@ def _section(
             share=2 * share,
             pause_s=0.01,
         )
-    for number in range(SEARCHERS):
+    for number in range(cast.searchers):
         stage.start(f"searcher-{number}", role="searcher", histories=str(histories), pause_s=0.02)
-    for number in range(WORKERS):
+    for number in range(cast.workers):
         stage.start(f"worker-{number}", role="worker", histories=str(histories))
     operators = [f"coordinator-{number}" for number in range(2 if chance.random() < 0.15 else 1)]
     for name in operators:
@@ -136,9 +150,7 @@ def _section(
             stage.violations.append(f"the story {list(goals)} does not come to its end: {_errors(histories)}")
     stage.end([name for name in stage.cast if not name.startswith("worker")])
     stage.end([name for name in stage.cast if name.startswith("worker")])
-    if world.server is not None:
-        # What a request of a dead process still does on the server, it does within the fence horizon.
-        time.sleep(0.5)
+    time.sleep(world.kind.rest_s)
     before_comparison(histories)
     stage.start("steward", calm=True, role="worker", histories=str(histories))
     _audit(world, stage, histories, outcome, examined=True)
@@ -170,9 +182,7 @@ def _audit(world: World, stage: Stage, histories: Path, outcome: Outcome, *, exa
     report = json.loads(report_path.read_text(encoding="utf-8"))
     outcome.figures.update(report["figures"])
     outcome.violations += report["violations"]
-    before.write_text(
-        json.dumps({key: report[key] for key in ("state", "epoch", "space", "model")}), encoding="utf-8"
-    )
+    before.write_text(json.dumps({key: report[key] for key in ("state", "epoch", "space", "model")}), encoding="utf-8")
 
 
 def _serving(world: World) -> str:
@@ -188,7 +198,11 @@ def _histories(world: World) -> Path:
 def _lines(histories: Path) -> list[dict[str, Any]]:
     found = []
     for path in histories.glob("*.jsonl"):
-        found += [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]
+        found += [
+            json.loads(line)
+            for line in path.read_text(encoding="utf-8").splitlines(keepends=True)
+            if line.endswith("\n")
+        ]
     return sorted(found, key=lambda line: float(line["at"]))
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from tests.torture.failing import FAILPOINTS, POINTS_OF, SENDING, SENDING_JOURNALED, Status
 from tests.torture.nursery import Nursery
-from tests.torture.worlds import BUSY_S, World
+from tests.torture.worlds import BUSY_S, WRITE_S, World
 
 LOOK_S = 0.01
 #: How long an actor that is asked to end may take, in seconds.
@@ -86,6 +86,7 @@ class Stage:
             "life": self._lives[name],
             "seed": self.chance.randrange(2**31),
             "busy_s": BUSY_S,
+            "write_s": WRITE_S,
         }
         if not calm:
             whole["jumps"] = self.chance.random() < 0.2
@@ -206,9 +207,7 @@ class Stage:
 
     def stop_s(self, *, long: bool) -> float:
         """Choose how long somebody stands still."""
-        from tests.torture.worlds import LONG_S
-
-        return LONG_S * self.chance.uniform(1.0, 1.3) if long else self.chance.uniform(0.02, 0.6)
+        return self.world.kind.long_s * self.chance.uniform(1.0, 1.3) if long else self.chance.uniform(0.02, 0.6)
 
     def _go_on(self, life: Life) -> None:
         life.still, life.until, life.long = False, None, False

@@ -13,7 +13,7 @@ from threading import Lock
 from tests.torture.rounds import Outcome
 
 #: Rounds that one world lives through before a new one is made.
-ROUNDS_OF_A_WORLD = 6
+ROUNDS_OF_A_WORLD = 4
 
 
 @dataclass(kw_only=True)
@@ -72,7 +72,14 @@ class Tally:
     def line(self) -> str:
         """Say in a line how far it is."""
         figures = sum(self.figures.values(), Counter())
-        words = ("kills", "stops beyond lease and horizon", "writes", "writes acknowledged", "writes unknown", "searches")
+        words = (
+            "kills",
+            "stops beyond lease and horizon",
+            "writes",
+            "writes acknowledged",
+            "writes unknown",
+            "searches",
+        )
         counts = ", ".join(f"{figures[word]:,} {word}" for word in (*words, "documents compared"))
         return f"{self.seconds:,.0f} s, {figures['rounds']:,} rounds: {counts}, {len(self.violations):,} violations"
 

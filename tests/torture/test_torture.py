@@ -19,7 +19,7 @@ import undrift
 from tests.torture.audit import Report, audit
 from tests.torture.nemesis import Wrath
 from tests.torture.nursery import Nursery
-from tests.torture.rounds import play_round, show
+from tests.torture.rounds import Cast, play_round, show
 from tests.torture.story import Story
 from tests.torture.worlds import KINDS, is_possible, world
 from undrift.control import ControlPlane
@@ -28,10 +28,10 @@ from undrift.domain.route import AliasName, VectorField
 
 pytestmark = pytest.mark.acceptance
 
-KILLS = 12
-STORY = Story(
-    way=("start:m1", "ready", "cutover", "settled", "rollback:now", "settled", "cutover", "settled"), end=("complete",)
-)
+#: In each of the two parts of a round.
+KILLS = 7
+STORY = Story(way=("start:m1", "ready", "cutover", "settled", "rollback:now", "settled"), end=("cutover", "complete"))
+CAST = Cast(writers=2, searchers=1, workers=1)
 
 
 @pytest.fixture
@@ -49,12 +49,13 @@ def test_whoever_is_killed_no_acknowledged_write_is_lost(kind: str, nursery: Nur
     sys.stdout.write(f"seed {seed}\n")
     kept: list[str] = []
     with world(KINDS[kind], keep=lambda: bool(kept)) as made:
-        outcome = play_round(made, nursery, seed, Wrath(kills=KILLS, seconds=40.0), told=STORY)
+        wrath = Wrath(kills=KILLS, most_kills=KILLS, seconds=40.0)
+        outcome = play_round(made, nursery, seed, wrath, told=STORY, cast=CAST)
         show(outcome)
         if outcome.violations:
             kept.append(str(made.folder))
     assert not outcome.violations, f"the histories are kept in {kept}"
-    assert outcome.figures["kills"] >= KILLS
+    assert outcome.figures["kills"] >= 2 * KILLS
     assert outcome.figures["writes acknowledged"] > 0
     assert outcome.figures["documents compared"] > 0
     assert not outcome.figures["documents undecided"]
@@ -175,8 +176,9 @@ def test_each_violation_that_is_planted_is_found(nursery: Nursery) -> None:
             made,
             nursery,
             1,
-            Wrath(kills_per_s=4.0, seconds=30.0),
+            Wrath(most_kills=5, seconds=30.0),
             told=Story(way=("start:m1", "ready", "dwell:0.5"), end=("cancel",)),
+            cast=CAST,
             before_comparison=plant,
         )
 

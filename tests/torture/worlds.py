@@ -27,12 +27,11 @@ TIMING = {
     "write_timeout_s": 5.0,
     "work_lease_s": 1.5,
     "retry_s": 0.05,
-    "fence_horizon_s": 1.0,
 }
 #: Longest wait for a lock; twice that, for the queue and for SQLite, lies within the fence horizon.
 BUSY_S = 0.3
-#: A process that stood still for so long is past its lease, its deadline and the fence horizon.
-LONG_S = max(TIMING["lease_s"], TIMING["deadline_s"], TIMING["work_lease_s"]) + TIMING["fence_horizon_s"] + 0.3
+#: The same for a write to pgvector, in seconds: how long the server works at one.
+WRITE_S = 0.7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,18 +40,30 @@ class Kind:
 
     Attributes:
         name: what it is called on the command line.
-        ledger: `{file}` stands for the folder, `{server}` for the address of a PostgreSQL behind the proxy.
+        ledger: its address; `{server}` stands for user, place and database of a PostgreSQL behind the proxy.
         store: the same.
+        horizon_s: the fence horizon: nothing that is sent lands later than this after its deadline.
     """
 
     name: str
     ledger: str
     store: str
+    horizon_s: float = 1.0
 
     @property
     def needs_server(self) -> bool:
         """Whether a PostgreSQL is needed."""
         return "{server}" in self.ledger + self.store
+
+    @property
+    def long_s(self) -> float:
+        """Whoever stood still for so long is past its lease, its deadline and the fence horizon."""
+        return max(TIMING["lease_s"], TIMING["deadline_s"], TIMING["work_lease_s"]) + self.horizon_s + 0.3
+
+    @property
+    def rest_s(self) -> float:
+        """How long after its sender's death a request may still land."""
+        return self.horizon_s if "{server}" in self.store else 0.0
 
 
 KINDS = {
@@ -60,7 +71,10 @@ KINDS = {
     for kind in (
         Kind(name="sqlite", ledger="sqlite:///ledger.db", store="sqlite-vec:vectors.db"),
         Kind(name="sqlite-one-file", ledger="sqlite:///all.db", store="sqlite-vec:all.db"),
-        Kind(name="postgres", ledger="{server}", store="sqlite-vec:vectors.db"),
+        Kind(name="postgres", ledger="postgresql://{server}", store="sqlite-vec:vectors.db"),
+        # A connection may be made while a write is sent, and is given up after two seconds.
+        Kind(name="sqlite-pgvector", ledger="sqlite:///ledger.db", store="pgvector://{server}", horizon_s=3.0),
+        Kind(name="postgres-pgvector", ledger="postgresql://{server}", store="pgvector://{server}", horizon_s=3.0),
     )
 }
 
@@ -149,6 +163,7 @@ def world(kind: Kind, *, keep: Callable[[], bool] = lambda: False) -> Iterator[W
                 made.server.sql(f"CREATE DATABASE {DATABASE}")
                 made.proxy = stack.enter_context(Proxy(made.server.port))
                 address = made.server.url(DATABASE).replace(f":{made.server.port}/", f":{made.proxy.port}/")
+                address = f"{address.removeprefix('postgresql://')}&connect_timeout=2"
             (folder / "undrift.toml").write_text(_configuration(kind, address), encoding="utf-8")
             yield made
     finally:
@@ -167,5 +182,6 @@ def _configuration(kind: Kind, address: str) -> str:
         f'[aliases.kb]\nstore = "main"\nmodel = "{MODELS[0]}"',
         "[timing]",
         *(f"{key} = {value}" for key, value in TIMING.items()),
+        f"fence_horizon_s = {kind.horizon_s}",
     ]
     return "\n".join([*lines, ""])

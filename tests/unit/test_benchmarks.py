@@ -35,7 +35,9 @@ TINY = [
     (verify, verify.Size(documents=100, rounds=1), ["verify 100 documents"]),
     (
         migration_latency,
-        migration_latency.Size(documents=1_000, writers=(2,), seconds=0.2, pause_s=0.01, rounds=1),
+        migration_latency.Size(
+            documents=1_000, writers=(2,), postgres_writers=(1,), seconds=0.2, pause_s=0.01, rounds=1
+        ),
         ["2 processes", "journal only", "1,000 docs/s", "full speed", "its own file", "the store's file"],
     ),
     (imports, imports.Size(rounds=1), ["import undrift", "--help", "core installation"]),

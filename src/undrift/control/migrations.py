@@ -15,7 +15,7 @@ from undrift.domain.checkpoint import Lag
 from undrift.domain.gate import Gate, Verdict, require
 from undrift.domain.migration import BEFORE_CUTOVER, Migration, MigrationId, Phase
 from undrift.domain.plan import Plan, describe, plan_cancel, plan_completion, plan_cutover, plan_rollback
-from undrift.domain.route import AliasName, VectorField
+from undrift.domain.route import AliasName, Route, VectorField
 from undrift.domain.wording import plural
 from undrift.errors import (
     BadArgument,
@@ -372,15 +372,20 @@ class Migrations(Documents, Operations):
             )
         store = self.store_of(route.serving)
         require_fit(store, door.space, model=to)
-        return alias, door, self._free_field(route.serving, name, door.space.id)
+        return alias, door, self._free_field(route, name, door.space.id)
 
-    def _free_field(self, serving: VectorField, name: str, space: Any) -> VectorField:
-        """Name a collection that is not there: what an earlier migration left is not touched."""
+    def _free_field(self, route: Route, name: str, space: Any) -> VectorField:
+        """Name a collection that is not there: what an earlier migration left is not touched.
+
+        No two migrations get the same name, whatever was dropped in between: an operator who is late to drop the target
+        of a cancelled one must not hit that of the next.
+        """
         stem = re.sub(r"[^A-Za-z0-9_-]", "_", f"{name}__{space}")
-        number = 1
+        # Every migration makes the epoch grow before the next can begin.
+        collection, number = stem if route.epoch == 1 else f"{stem}_{route.epoch}", 1
         while True:
-            collection = stem if number == 1 else f"{stem}_{number}"
-            field = VectorField(store=serving.store, collection=collection, space=space)
+            field = VectorField(store=route.serving.store, collection=collection, space=space)
             if self.store_of(field).describe(field) is None:
                 return field
             number += 1
+            collection = f"{stem}_{route.epoch}_{number}"

@@ -8,7 +8,7 @@ from typing import Any
 
 from undrift.control.comparing import Comparing, OnProgress, _silent
 from undrift.domain.migration import Migration, MigrationId, Phase, RunStatus
-from undrift.domain.route import AliasName, VectorField
+from undrift.domain.route import AliasName, Route, VectorField
 from undrift.errors import BudgetRequired, FieldInUse, IllegalTransition, StaleRoute, UndriftError
 from undrift.migrate.compare import shown
 from undrift.migrate.selftest import VectorDifference, compare_vectors
@@ -133,7 +133,7 @@ class Selftest(Comparing):
             id=MigrationId(uuid.uuid4().hex[:12]),
             alias=alias,
             source=route.serving,
-            target=self._scratch(route.serving, name),
+            target=self._scratch(route, name),
             target_model=known.model if known else "",
             budget_tokens=budget_tokens,
             budget_usd=budget_usd,
@@ -159,6 +159,6 @@ class Selftest(Comparing):
             self.ledger.save_run_status(running.id, RunStatus.RUNNING, reason="", who=self._who())
         return running
 
-    def _scratch(self, serving: VectorField, name: str) -> VectorField:
+    def _scratch(self, route: Route, name: str) -> VectorField:
         """Name a collection that is not there: nothing but what this selftest makes is ever dropped by it."""
-        return self._free_field(serving, f"{name}__selftest", serving.space)
+        return self._free_field(route, f"{name}__selftest", route.serving.space)

@@ -40,7 +40,7 @@ class Status(Wiring):
             "quarantined": self.ledger.quarantined_count(alias),
             "gates": [gate.as_dict() for gate in gates],
             "verification": verification_of(self.ledger, alias, self.clock.now()),
-            "reconciliation": reconciliation_of(self.ledger, alias, state.needs_reconcile),
+            "reconciliation": reconciliation_of(self.ledger, state),
             "rollback_ready": migration is not None and rollback_ready(self.workshop(alias), migration),
             "next_steps": next_steps(name, state, gates),
         }

@@ -14,6 +14,7 @@ from undrift.domain.migration import SYNCING, Migration, Phase, RunStatus
 from undrift.domain.plan import plan_start
 from undrift.domain.wording import plural
 from undrift.errors import (
+    CollectionMissing,
     ConflictError,
     EmbedderRejected,
     LeaseLost,
@@ -31,7 +32,7 @@ from undrift.migrate.gates import is_close
 from undrift.migrate.hooks import call_due
 from undrift.migrate.lookout import Lookout
 from undrift.migrate.runner import Runner
-from undrift.migrate.sync import carry_dirty
+from undrift.migrate.sync import BATCH, carry_dirty
 from undrift.migrate.throttle import Wait
 from undrift.migrate.verify import SAMPLE, verify
 from undrift.migrate.waits import Notice, operator_wait
@@ -41,6 +42,8 @@ from undrift.migrate.workshop import Workshop
 _BURY_S = 1.0
 #: Wait when there is nothing to do, in seconds.
 _IDLE_S = 0.1
+#: Most full batches of dirty documents that are carried before the migration is brought on by a step.
+_BATCHES_IN_A_ROW = 8
 #: Longest wait after a failure, in seconds.
 _MAX_BACKOFF_S = 30.0
 #: Phases whose work may be made to wait; what writers touch is carried over all the same.
@@ -76,6 +79,7 @@ class Worker:
     sample: int = SAMPLE
     chunk_size: int = CHUNK_SIZE
     _failures: int = 0
+    _batches: int = 0
     _buried_at: float = float("-inf")
     _operator: tuple[Any, str] = (None, "")
     _notice: Notice = field(init=False)
@@ -107,9 +111,9 @@ class Worker:
                 done = Tick.IDLE
             except (UsageError, SpaceMismatch):
                 raise
-            except (RefusedError, EmbedderRejected) as error:
+            except (RefusedError, EmbedderRejected, CollectionMissing) as error:
                 if self._moved_on(migration):
-                    # Refused was what another process had done meanwhile: look again.
+                    # Refused was what another process had done meanwhile, or it has dropped the field: look again.
                     continue
                 self._halt(error)
                 raise
@@ -143,7 +147,7 @@ class Worker:
             return Tick.IDLE
         self._take_over()
         # Documents that were touched come before the back-fill: writers may wait for them.
-        if migration.phase in SYNCING and carry_dirty(self.workshop):
+        if migration.phase in SYNCING and self._carry():
             return Tick.WORKED
         if migration.run_status is RunStatus.PAUSED:
             self._wait_for_operator(migration)
@@ -165,6 +169,18 @@ class Worker:
                 return self._verify(migration)
             case _:
                 return Tick.IDLE
+
+    def _carry(self) -> bool:
+        """Carry dirty documents over, unless it is the turn of what else there is to do.
+
+        Where somebody writes without a pause, there are always some; they must not keep the rest from ever being done.
+        """
+        if self._batches == _BATCHES_IN_A_ROW:
+            self._batches = 0
+            return False
+        carried = carry_dirty(self.workshop)
+        self._batches = self._batches + 1 if carried == BATCH else _BATCHES_IN_A_ROW if carried else 0
+        return carried > 0
 
     def _take_over(self) -> None:
         """Free what dead processes and late operations hold."""
@@ -194,12 +210,17 @@ class Worker:
         if not self._coordinates(migration):
             self._waits("another worker, which begins the migration")
             return Tick.IDLE
+        state = self.workshop.state()
+        if _place(state.migration) != _place(migration):
+            # Others have begun it since this worker looked; what there is to do now is to be looked at again.
+            self.workshop.ledger.yield_coordination(migration.id, owner=self.workshop.me)
+            return Tick.WORKED
         runner = Runner(
             workshop=self.workshop,
             who=self.who,
             on_wait=lambda reason: self._wait_as_coordinator(migration, reason),
         )
-        runner.run(plan_start(self.workshop.state().route, migration))
+        runner.run(plan_start(state.route, migration))
         # DRAIN BEFORE BACKFILL: from here on nobody writes past the journal, so the source may be read.
         runner.enter(Phase.BACKFILL, was=Phase.JOURNALING)
         self.workshop.ledger.yield_coordination(migration.id, owner=self.workshop.me)
@@ -269,10 +290,9 @@ class Worker:
         self._wait_as_coordinator(migration, done)
 
     def _moved_on(self, migration: Migration | None) -> bool:
+        """Whether the migration is not any more what it was when this worker looked, before it did what was refused."""
         present = self.workshop.state().migration
-        if migration is None or present is None:
-            return False
-        return (present.id, present.phase) != (migration.id, migration.phase)
+        return _place(present) != _place(migration)
 
     def _coordinates(self, migration: Migration) -> bool:
         lease_s = self.workshop.timing.work_lease_s
@@ -310,3 +330,7 @@ class Worker:
                 self.workshop.ledger.save_run_status(
                     migration.id, RunStatus.RUNNING, reason=reason, who=self.who, was=RunStatus.RUNNING
                 )
+
+
+def _place(migration: Migration | None) -> tuple[str, Phase] | None:
+    return None if migration is None else (migration.id, migration.phase)

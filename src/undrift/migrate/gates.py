@@ -37,7 +37,7 @@ def standing_gates(workshop: Workshop, *, accept_quarantine: bool = False) -> li
         _verified(workshop),
         _quarantine(workshop, accept_quarantine=accept_quarantine),
         _acknowledged(workshop, state.route),
-        _reconciled(workshop, state.needs_reconcile),
+        _reconciled(workshop, state.needs_reconcile, state.route.epoch),
         *postponed(workshop.alias, workshop.ledger.tuning(workshop.alias)),
     ]
 
@@ -77,7 +77,8 @@ def completion_gates(workshop: Workshop) -> list[Gate]:
         hint = f"undrift adopt {workshop.alias} --all, or write or delete them through undrift"
     kept = replace(_quarantine(workshop, accept_quarantine=False), hint=hint)
     state = workshop.state()
-    return [settled, kept, _acknowledged(workshop, state.route), _reconciled(workshop, state.needs_reconcile)]
+    reconciled = _reconciled(workshop, state.needs_reconcile, state.route.epoch)
+    return [settled, kept, _acknowledged(workshop, state.route), reconciled]
 
 
 def rollback_ready(workshop: Workshop, migration: Migration) -> bool:
@@ -168,7 +169,7 @@ def _acknowledged(workshop: Workshop, route: Route) -> Gate:
     )
 
 
-def _reconciled(workshop: Workshop, needs_reconcile: str) -> Gate:
+def _reconciled(workshop: Workshop, needs_reconcile: str, epoch: int) -> Gate:
     """Two scans in a row, the second without anything foreign, once anybody is suspected to write past undrift."""
     record = record_of(workshop)
     hint = f"undrift reconcile {workshop.alias}"
@@ -176,7 +177,7 @@ def _reconciled(workshop: Workshop, needs_reconcile: str) -> Gate:
         detail = "nobody is known to have written past the journal"
         return Gate(name="reconciled", verdict=Verdict.PASS, detail=detail)
     last = record.reports[-1] if record.reports else None
-    if last is not None and record.is_settled and not needs_reconcile:
+    if last is not None and record.speaks_for(epoch) and not needs_reconcile:
         age = workshop.clock.now() - last.started
         hours = age.total_seconds() / 3600
         fresh = age <= VERIFICATION_VALID

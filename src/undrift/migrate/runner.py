@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from undrift.domain.migration import Migration, Phase, advance
+from undrift.domain.migration import Migration, MigrationId, Phase, advance
 from undrift.domain.plan import Finish, Flip, JournalWrites, Plan, Step, StopJournal, describe
 from undrift.errors import StaleRoute
 from undrift.migrate.steps import Transition, apply
@@ -29,10 +29,15 @@ class Runner:
     on_wait: Callable[[str], None] = field(default=lambda _: None)
 
     def run(self, plan: Plan) -> None:
-        """Carry out every step of a plan in order; killed anywhere, a plan computed anew goes on."""
+        """Carry out every step of a plan in order; killed anywhere, a plan computed anew goes on.
+
+        Raises:
+            StaleRoute: the migration that the plan is for has ended, and another one runs.
+        """
+        id = self.workshop.migration().id
         for step in plan:
             self.on_step(describe(step))
-            self._carry_out(step)
+            self._carry_out(step, id)
 
     def enter(self, phase: Phase, *, was: Phase, detail: str = "") -> Migration:
         """Record a phase that leaves the route as it is.
@@ -57,8 +62,14 @@ class Runner:
         self.workshop.ledger.save_phase(following, was=present.phase, who=self.who, detail=detail)
         return following
 
-    def _carry_out(self, step: Step) -> None:
+    def _carry_out(self, step: Step, id: MigrationId) -> None:
         present = self.workshop.migration()
+        if present.id != id:
+            raise StaleRoute(
+                f"the migration of {present.alias} that this plan was made for has ended, and another one runs",
+                f"the next step would have been to {describe(step)}",
+                f"undrift status {present.alias}",
+            )
         phase = _phase_of(step)
         transition = None
         if phase is not None and phase is not present.phase:

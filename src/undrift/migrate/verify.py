@@ -25,6 +25,7 @@ from undrift.migrate.compare import (
     add_sample,
     difference,
     is_ours,
+    is_readable,
     may_replace,
     quick_difference,
     reread,
@@ -295,7 +296,7 @@ class _Comparison:
 def _begin_or_resume(workshop: Workshop, route: Route, sample: int, sequence: int) -> _Run:
     now = workshop.clock.now()
     kept = workshop.ledger.bookmark(workshop.alias, _RUN)
-    if kept is not None and (kept["epoch"], kept["size"]) == (route.epoch, sample):
+    if is_readable(kept, _Run) and (kept["epoch"], kept["size"]) == (route.epoch, sample):
         run = _Run(**kept)
         if now - datetime.fromisoformat(run.started) < _RESUMABLE:
             run.resumed += 1
