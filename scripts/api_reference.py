@@ -57,7 +57,7 @@ VERBS: tuple[tuple[type, tuple[str, ...]], ...] = (
     (Migrations, ("plan", "register", "work")),
     (Crew, ("work_all",)),
     (Status, ("status",)),
-    (Operations, ("pause", "resume", "panic", "panic_all", "tune")),
+    (Operations, ("pause", "resume", "panic", "panic_all", "postpone", "unpostpone", "tune", "settings")),
     (
         Migrations,
         ("plan_cutover", "cutover", "rollback", "complete", "cancel"),

@@ -104,7 +104,8 @@ SHAPES: dict[str, tuple[str, ...]] = {
         *("alias", "source", "target", "documents", "unique_texts", "tokens", "tokens_are", "cost_usd.online"),
         *("cost_usd.batch", "hours.online", "hours.batch", "storage_bytes", "gates", "warnings", "next_steps"),
     ),
-    "start, status ALIAS, pause, resume, panic, tune, cutover, rollback, complete, cancel": _STATUS,
+    "start, status ALIAS, pause, resume, panic, postpone, unpostpone, tune": _STATUS,
+    "cutover, rollback, complete, cancel": _STATUS,
     "worker": ("worked_on[alias]", "worked_on[phase]"),
     "verify": (
         *(

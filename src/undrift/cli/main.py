@@ -43,6 +43,8 @@ SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
             operations.resume,
             operations.tune,
             operations.panic,
+            operations.postpone,
+            operations.unpostpone,
             comparing.verify,
             comparing.reconcile,
             comparing.adopt,

@@ -1,4 +1,4 @@
-"""The verbs by which an operator holds the work and lets it go on: pause, resume, panic, tune."""
+"""The verbs by which an operator holds the work and lets it go on: pause, resume, panic, postpone, tune."""
 
 from __future__ import annotations
 
@@ -55,6 +55,27 @@ def panic(session: Session, alias: str | None, *, every: bool, reason: str) -> N
             return
         values = plane.panic_all(reason=reason)
     session.answer(values, reports.overview(values) if values else "no migration runs")
+
+
+@click.command(cls=Verb)
+@click.argument("alias")
+@_reason
+@pass_session
+def postpone(session: Session, alias: str, *, reason: str) -> None:
+    """Keep the cutover waiting until `unpostpone`; the work goes on."""
+    with session.plane() as plane:
+        value = plane.postpone(alias, reason=reason)
+    session.answer(value, reports.status(value))
+
+
+@click.command(cls=Verb)
+@click.argument("alias")
+@pass_session
+def unpostpone(session: Session, alias: str) -> None:
+    """Let a postponed cutover come."""
+    with session.plane() as plane:
+        value = plane.unpostpone(alias)
+    session.answer(value, reports.status(value))
 
 
 @click.command(cls=Verb)

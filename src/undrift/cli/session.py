@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime, time, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -129,6 +130,27 @@ class Duration(click.ParamType[float]):
         if not seconds:
             self.fail(f"{value!r} is not a length of time such as 2s or 500ms", param, ctx)
         return seconds
+
+
+class Moment(click.ParamType[datetime]):
+    """A time such as `22:00`, `2026-12-24 02:00` or one with its offset; without one it is of this machine's zone."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        """Read a time; one of the day is the next of that name."""
+        if isinstance(value, datetime):
+            return value
+        text = str(value).strip()
+        now = datetime.now().astimezone()
+        try:
+            if re.fullmatch(r"\d{1,2}:\d{2}", text):
+                found = datetime.combine(now.date(), time.fromisoformat(text.zfill(5))).astimezone()
+                return found if found > now else (found.replace(tzinfo=None) + timedelta(days=1)).astimezone()
+            found = datetime.fromisoformat(text)
+        except ValueError:
+            self.fail(f"{value!r} is not a time such as 22:00 or '2026-12-24 02:00'", param, ctx)
+        return found if found.tzinfo is not None else found.astimezone()
 
 
 class Amount(click.ParamType[float]):

@@ -9,10 +9,13 @@ import click
 from undrift.cli import reports
 from undrift.cli.following import Waits
 from undrift.cli.render import Screen
-from undrift.cli.session import Duration, Session, Verb, pass_session
+from undrift.cli.session import Duration, Moment, Session, Verb, pass_session
 from undrift.cli.setup import REFUSED
+from undrift.errors import BadArgument
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from undrift.domain.plan import Plan
 
 
@@ -28,6 +31,14 @@ if TYPE_CHECKING:
     help="Make writers wait for at most so long, such as 2s, while the last documents are carried over.",
 )
 @click.option("--accept-quarantine", is_flag=True, help="Documents that could not be carried over are no obstacle.")
+@click.option("--at", type=Moment(), metavar="TIME", help="Wait for a time such as 22:00, then look at the gates.")
+@click.option(
+    "--max-wait",
+    type=Duration(),
+    metavar="TIME",
+    default=None,
+    help="Try again for so long, such as 10m, while only the lag or clients that acknowledge are in the way.",
+)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_context
 @pass_session
@@ -39,6 +50,8 @@ def cutover(
     dry_run: bool,
     freeze_writes: float | None,
     accept_quarantine: bool,
+    at: datetime | None,
+    max_wait: float | None,
     yes: bool,
 ) -> None:
     """Make the new field serve, when every gate holds.
@@ -53,6 +66,10 @@ def cutover(
             if not value["allowed"]:
                 context.exit(REFUSED)
             return
+        if at is not None and not yes:
+            hint = f"undrift cutover {alias} --at TIME --yes"
+            raise BadArgument("--at wants --yes: nobody may be there to ask at that time", hint=hint)
+        chosen |= {"at": at, "max_wait_s": max_wait or 0.0}
         again = f"undrift cutover {alias} --yes"
         teller = _Teller(session.screen, alias, what=f"cutover of {alias}", again=again, yes=yes)
         status = plane.cutover(alias, **chosen, on_plan=teller.plan, on_step=teller.step, on_wait=teller.waits)

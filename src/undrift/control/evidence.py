@@ -9,16 +9,16 @@ from typing import Any
 import apsw
 
 from undrift.adapters.sqlite import sqlite_is_safe
-from undrift.control.wiring import Wiring
+from undrift.control.checkup import Checkup
 from undrift.domain.route import AliasName
-from undrift.errors import BadArgument, UndriftError, UnknownAlias
+from undrift.errors import BadArgument, UndriftError
 from undrift.flow.jsonl import open_lines, read_objects
 from undrift.ports.inspection import SupportsInspection
 from undrift.quality.golden import GoldenSet, parse_golden_set
 from undrift.quality.ranking import measure
 
 
-class Evidence(Wiring):
+class Evidence(Checkup):
     """The verbs `golden` and `doctor`."""
 
     def import_golden(self, name: str, queries: Path, judgements: Path) -> dict[str, Any]:
@@ -94,7 +94,8 @@ class Evidence(Wiring):
         checks += [self._store_check(name) for name in sorted(self.config.settings.stores)]
         checks += [self._model_check(name) for name in sorted(self.config.settings.models)]
         try:
-            checks += [self._alias_check(name) for name in self.ledger.aliases()]
+            for name in self.ledger.aliases():
+                checks += [_check(one.check, one.ok, one.detail, one.hint) for one in self.alias_findings(name)]
         except UndriftError as error:
             checks.append(_check("aliases", False, error.message, error.hint))
         return checks
@@ -126,23 +127,6 @@ class Evidence(Wiring):
         except UndriftError as error:
             return _check(f"model {name}", False, error.message, error.hint)
         return _check(f"model {name}", True, f"{door.space.id}, proven by its probe texts", "")
-
-    def _alias_check(self, name: AliasName) -> dict[str, str]:
-        state = self.ledger.alias(name)
-        if state is None:
-            raise UnknownAlias(f"the ledger knows no alias {name}")
-        try:
-            described = self.store_of(state.route.serving).describe(state.route.serving)
-            self.door_of(state.route.serving.space)
-        except UndriftError as error:
-            return _check(f"alias {name}", False, error.message, error.hint)
-        if described is None:
-            return _check(
-                f"alias {name}", False, f"collection {state.route.serving.collection} is gone", "restore the store"
-            )
-        waiting = self.ledger.unacknowledged(name, state.route.epoch, self.settle_s(state.route.serving))
-        detail = f"epoch {state.route.epoch}, {described.count} documents, {len(waiting)} clients behind"
-        return _check(f"alias {name}", True, detail, "")
 
 
 def _told(error: UndriftError) -> str:

@@ -5,17 +5,28 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Any
 
 from undrift.control.documents import Documents
 from undrift.control.operations import Operations
+from undrift.control.patience import PASSING_GATES, await_moment, until_allowed
 from undrift.domain.checkpoint import Lag
-from undrift.domain.gate import Verdict, require
+from undrift.domain.gate import Gate, Verdict, require
 from undrift.domain.migration import BEFORE_CUTOVER, Migration, MigrationId, Phase
 from undrift.domain.plan import Plan, describe, plan_cancel, plan_completion, plan_cutover, plan_rollback
 from undrift.domain.route import AliasName, Route, VectorField
 from undrift.domain.wording import plural
-from undrift.errors import BadArgument, BudgetRequired, IllegalTransition, NoMigration, StaleRoute
+from undrift.errors import (
+    BadArgument,
+    BudgetRequired,
+    GateFailed,
+    IllegalTransition,
+    NoMigration,
+    StaleRoute,
+    UndriftError,
+    WriteTimeout,
+)
 from undrift.migrate.engine import Worker
 from undrift.migrate.gates import completion_gates, cutover_gates, is_close, rollback_gates
 from undrift.migrate.hooks import call_due, call_if_possible, consent
@@ -28,6 +39,10 @@ from undrift.migrate.workshop import Workshop
 
 #: Told every step of a plan before the first one is taken; raises to refuse it.
 OnPlan = Callable[[Plan], None]
+
+
+#: With a cutover that is tried again, each attempt carries dirty documents over for so long at most.
+_SETTLE_S = 5.0
 
 
 def _silent(_: Any = None) -> None:
@@ -172,6 +187,8 @@ class Migrations(Documents, Operations):
         *,
         freeze_s: float | None = None,
         accept_quarantine: bool = False,
+        at: datetime | None = None,
+        max_wait_s: float = 0.0,
         on_plan: OnPlan = _silent,
         on_step: OnWait = _silent,
         on_wait: OnWait = _silent,
@@ -182,6 +199,9 @@ class Migrations(Documents, Operations):
             name: the alias.
             freeze_s: writers wait for at most so long while the last dirty documents are carried over.
             accept_quarantine: documents that could not be carried over are no obstacle.
+            at: an aware time; nothing is looked at before it, and this call waits for it.
+            max_wait_s: so long it is tried again, later and later, while only gates do not hold that may in a moment:
+                the lag, and clients that have to acknowledge.
             on_plan: told the whole plan when every gate holds, before its first step; raises to refuse it.
             on_step: told what is done next.
             on_wait: told what is waited for.
@@ -191,16 +211,43 @@ class Migrations(Documents, Operations):
             IllegalTransition: the target serves already, or the migration is ending.
         """
         workshop = self.workshop(AliasName(name))
-        migration = self._in_phase(
-            workshop, "cut over", (*BEFORE_CUTOVER, Phase.READY, Phase.ROLLED_BACK, Phase.REVERSING)
+        closed: list[Gate] = []
+        asked: list[Plan] = []
+
+        def plan_once(plan: Plan) -> None:
+            if not asked:
+                on_plan(plan)
+                asked.append(plan)
+
+        def attempt() -> dict[str, Any]:
+            phases = (*BEFORE_CUTOVER, Phase.READY, Phase.ROLLED_BACK, Phase.REVERSING)
+            migration = self._in_phase(workshop, "cut over", phases)
+            if migration.phase is not Phase.REVERSING:
+                self._settle(workshop, is_close, on_wait, limit_s=_SETTLE_S if max_wait_s else None)
+                gates = cutover_gates(workshop, accept_quarantine=accept_quarantine)
+                gates += consent(workshop, self._who(), gates, dry_run=False)
+                closed[:] = [gate for gate in gates if gate.verdict is not Verdict.PASS]
+                require(gates, verb="cutover", alias=name)
+            route = workshop.state().route
+            plan = plan_cutover(route, migration, freeze_s=freeze_s, accept_quarantine=accept_quarantine)
+            return self._run(workshop, migration, plan, on_plan=plan_once, on_step=on_step, on_wait=on_wait)
+
+        def may_pass(error: UndriftError) -> bool:
+            # What the flip itself refuses has grown since the gates were read; the next attempt reads them again.
+            momentary = all(gate.name in PASSING_GATES for gate in closed)
+            return isinstance(error, WriteTimeout | StaleRoute) or (isinstance(error, GateFailed) and momentary)
+
+        if at is not None:
+            self._in_phase(workshop, "cut over", (*BEFORE_CUTOVER, Phase.READY, Phase.ROLLED_BACK, Phase.REVERSING))
+            await_moment(at, clock=self.clock, on_wait=on_wait, beat=self.router.beat)
+        return until_allowed(
+            attempt,
+            may_pass=may_pass,
+            max_wait_s=max_wait_s,
+            clock=self.clock,
+            on_wait=on_wait,
+            beat=self.router.beat,
         )
-        if migration.phase is not Phase.REVERSING:
-            self._settle(workshop, is_close, on_wait)
-            gates = cutover_gates(workshop, accept_quarantine=accept_quarantine)
-            gates += consent(workshop, self._who(), gates, dry_run=False)
-            require(gates, verb="cutover", alias=name)
-        plan = plan_cutover(workshop.state().route, migration, freeze_s=freeze_s, accept_quarantine=accept_quarantine)
-        return self._run(workshop, migration, plan, on_plan=on_plan, on_step=on_step, on_wait=on_wait)
 
     def rollback(
         self,
@@ -285,12 +332,20 @@ class Migrations(Documents, Operations):
         call_if_possible(workshop, self._who())
         return self.status(workshop.alias)
 
-    def _settle(self, workshop: Workshop, enough: Callable[[Lag], bool], on_wait: OnWait = _silent) -> None:
+    def _settle(
+        self,
+        workshop: Workshop,
+        enough: Callable[[Lag], bool],
+        on_wait: OnWait = _silent,
+        *,
+        limit_s: float | None = None,
+    ) -> None:
         """Carry documents over until it is enough, so that gates are not closed by what takes a moment.
 
         With writers at work there are always some dirty documents: none at all is never waited for.
         """
-        until = self.clock.monotonic() + self.timing.write_timeout_s
+        longest_s = self.timing.write_timeout_s
+        until = self.clock.monotonic() + min(longest_s, longest_s if limit_s is None else limit_s)
         while self.clock.monotonic() < until:
             self.ledger.reap(workshop.alias, workshop.settle_s)
             self.router.beat()

@@ -11,6 +11,7 @@ from undrift.domain.migration import Migration, RunStatus
 from undrift.domain.route import AliasName
 from undrift.domain.tuning import KNOBS, NONE, read_knob, shown, tuned
 from undrift.errors import BadArgument, IllegalTransition, NoMigration
+from undrift.migrate import postponement
 from undrift.migrate.hooks import call_if_possible
 
 #: What a migration may spend; kept with it, and not with its other settings.
@@ -69,6 +70,22 @@ class Operations(Status):
             if state is not None and state.migration is not None and not state.migration.is_final:
                 stopped.append(self.panic(name, reason=reason))
         return stopped
+
+    def postpone(self, name: str, *, reason: str = "") -> dict[str, Any]:
+        """Keep the cutover of a running migration waiting until `unpostpone`; the work goes on."""
+        migration = self._running(name)
+        who, why = self._who(), " ".join(reason.split())
+        self.ledger.tune(migration.alias, {postponement.NOTE: postponement.note_of(who, why)})
+        self.ledger.enter(migration.alias, who=who, action="postponed", detail=why)
+        return self.status(name)
+
+    def unpostpone(self, name: str) -> dict[str, Any]:
+        """Let the cutover come, as far as this gate is concerned."""
+        migration = self._running(name)
+        if self.ledger.tuning(migration.alias).get(postponement.NOTE):
+            self.ledger.tune(migration.alias, {postponement.NOTE: ""})
+            self.ledger.enter(migration.alias, who=self._who(), action="unpostponed", detail="")
+        return self.status(name)
 
     def tune(self, name: str, values: dict[str, str]) -> dict[str, Any]:
         """Change settings of a running migration; its workers see them within a few seconds.

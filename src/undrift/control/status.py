@@ -134,6 +134,11 @@ class Status(Wiring):
         needs_worker = migration.phase in BEFORE_CUTOVER or lag.dirty
         if needs_worker and not any(client.role in WORKING_ROLES for client in live):
             return f"a worker: undrift worker, or undrift start {alias} --to {migration.target_model}"
+        if lag.foreign:
+            what = plural(lag.foreign, "document")
+            return (
+                f"{what} with the truth still in the other field, which writes wait for: undrift worker {alias} helps"
+            )
         noted = noted_wait(self.ledger.tuning(alias), lambda: live)
         return noted or migration.reason or _decision(alias, migration.phase, gates, selftest=migration.is_selftest)
 
@@ -160,6 +165,8 @@ def _decision(alias: AliasName, phase: Phase, gates: list[Gate], *, selftest: bo
             return f"the rest of the selftest: undrift selftest {alias}"
         case Phase.READY | Phase.ROLLED_BACK:
             closed = [gate.name for gate in gates if gate.verdict is not Verdict.PASS]
+            if closed == ["postponed"]:
+                return next(f"an operator: {gate.detail}: {gate.hint}" for gate in gates if gate.name == "postponed")
             if closed:
                 return f"gates that do not hold: {', '.join(closed)}: undrift cutover {alias} --dry-run"
             return f"a decision: undrift cutover {alias}"

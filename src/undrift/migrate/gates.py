@@ -14,6 +14,7 @@ from undrift.domain.record import DocumentId
 from undrift.domain.route import Route, VectorField
 from undrift.domain.wording import are, plural
 from undrift.errors import UndriftError
+from undrift.migrate.postponement import postponed
 from undrift.migrate.reconcile import record_of
 from undrift.migrate.workshop import Workshop
 
@@ -37,6 +38,7 @@ def standing_gates(workshop: Workshop, *, accept_quarantine: bool = False) -> li
         _quarantine(workshop, accept_quarantine=accept_quarantine),
         _acknowledged(workshop, state.route),
         _reconciled(workshop, state.needs_reconcile, state.route.epoch),
+        *postponed(workshop.alias, workshop.ledger.tuning(workshop.alias)),
     ]
 
 

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import assert_never
 
+from undrift.domain.gate import require
 from undrift.domain.migration import Migration, Phase
 from undrift.domain.plan import (
     AwaitClients,
@@ -25,6 +26,7 @@ from undrift.domain.plan import (
 from undrift.domain.route import Mode, VectorField
 from undrift.domain.wording import are, plural
 from undrift.errors import FieldInUse, GateFailed, WriteTimeout
+from undrift.migrate.postponement import postponed
 from undrift.migrate.sync import carry_dirty
 from undrift.migrate.workshop import Workshop
 
@@ -175,6 +177,10 @@ def _hold(workshop: Workshop, seconds: float, on_wait: OnWait) -> None:
 def _flip(workshop: Workshop, step: Flip, transition: Transition | None, who: str) -> None:
     if transition is None:
         return
+    if step.phase is Phase.REVERSING:
+        # Somebody may have postponed it while the last documents were carried over.
+        gates = postponed(workshop.alias, workshop.ledger.tuning(workshop.alias))
+        require(gates, verb="cutover", alias=workshop.alias)
     workshop.ledger.flip(
         workshop.state().route,
         migration=transition.migration,

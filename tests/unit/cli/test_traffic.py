@@ -184,3 +184,32 @@ def count_in(folder: Path, shown: dict[str, str]) -> int | None:
     with plane_of(folder) as plane:
         there = plane.store_of(field).describe(field)
         return None if there is None else there.count
+
+
+def test_a_cutover_is_postponed_and_let_come(ready: Undrift) -> None:
+    postponed = ready("postpone", "kb", "--reason", "a sale", "--json").json
+    assert missing_keys("postpone", postponed) == []
+    assert postponed["waiting_for"].endswith(" postponed the cutover, because a sale: undrift unpostpone kb")
+    assert ready("cutover", "kb", "--yes").code == 3
+    assert "no  postponed" in ready("cutover", "kb", "--dry-run").out
+
+    assert ready("unpostpone", "kb", "--json").json["waiting_for"] == "a decision: undrift cutover kb"
+    assert ready("cutover", "kb", "--max-wait", "10s", "--yes", "--json").json["phase"] == "reversing"
+
+
+def test_a_cutover_at_a_time_wants_to_be_confirmed_before(ready: Undrift) -> None:
+    refused = ready("cutover", "kb", "--at", "22:00", "--json")
+
+    assert (refused.code, refused.error["hint"]) == (2, "undrift cutover kb --at TIME --yes")
+
+
+@pytest.mark.parametrize("at", ["tonight", "25:00", "2026-13-01 10:00"])
+def test_a_time_that_is_none_is_named(ready: Undrift, at: str) -> None:
+    refused = ready("cutover", "kb", "--at", at, "--yes", "--json")
+
+    assert refused.code == 2
+    assert f"'{at}' is not a time such as 22:00" in refused.error["message"]
+
+
+def test_a_time_that_has_passed_is_no_wait(ready: Undrift) -> None:
+    assert ready("cutover", "kb", "--at", "2020-01-01 00:00", "--yes", "--json").json["phase"] == "reversing"
