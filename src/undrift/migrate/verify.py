@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -175,10 +175,11 @@ class _Comparison:
     def look_again(self) -> None:
         """Wait for documents that are being written, and count those that differ when nobody does."""
         waiting = [DocumentId(key) for key in self.run.waiting]
+        first = self.workshop.ledger.journal_state(self.workshop.alias, waiting)
         for attempt in range(_ROUNDS):
             if not waiting:
                 break
-            waiting = self._settle(waiting, final=attempt == _ROUNDS - 1)
+            waiting = self._settle(waiting, final=attempt == _ROUNDS - 1, first=first)
             if waiting and not self.carry():
                 self.workshop.clock.sleep(0.1)
         self.run.waiting = []
@@ -226,12 +227,22 @@ class _Comparison:
         self._refuse_older_ledger(newest)
         run.waiting += self._settle(differing, final=False)
 
-    def _settle(self, keys: list[DocumentId], *, final: bool) -> list[DocumentId]:
-        """Count those documents that nobody is writing; return the others, of which nothing can be said yet."""
+    def _settle(
+        self, keys: list[DocumentId], *, final: bool, first: Mapping[DocumentId, tuple[bool, int]] | None = None
+    ) -> list[DocumentId]:
+        """Count those documents that nobody is writing; return the others, of which nothing can be said yet.
+
+        Args:
+            keys: the documents.
+            final: nothing is returned. One that is written all the time is left to the journal, which will not lose it;
+                one that is dirty and never carried over counts as it is.
+            first: what the journal said of them when they were first waited for.
+        """
         if not keys:
             return []
         run, ledger, alias = self.run, self.workshop.ledger, self.workshop.alias
         again, moving = reread(self.workshop, self.route, self.follower, keys)
+        now = ledger.journal_state(alias, sorted(moving)) if final and first is not None else {}
         aside = {one.key: one.reason for one in ledger.quarantined(alias, limit=len(keys), only=keys)}
         # What could not be carried is where it was: in the serving field, or after a cutover in the old one.
         absent = "extra" if self.after_cutover else "missing"
@@ -245,6 +256,8 @@ class _Comparison:
                 run.requeued += 1
             elif key in moving and not final:
                 waiting.append(key)
+            elif key in now and first is not None and key in first and now[key][1] != first[key][1]:
+                run.requeued += 1
             elif kind in ("missing", absent) and key in aside and (self.after_cutover or aside[key] != FOREIGN_WRITE):
                 run.explained += 1
             else:

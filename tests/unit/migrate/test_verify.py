@@ -125,6 +125,24 @@ def test_what_is_written_meanwhile_and_never_carried_is_told(scene: Scene) -> No
     assert (report.verdict, report.mismatched) == (Verdict.FAIL, 1)
 
 
+def test_what_is_written_all_the_time_is_left_to_the_journal(scene: Scene) -> None:
+    """Nothing is wrong with it: the document is dirty, and will be carried. Otherwise no verification would pass."""
+    scene.when("store.scan", lambda: scene.write(replace(DOCUMENTS[3], text="newer")))
+    written = 0
+
+    def write_again() -> int:
+        nonlocal written
+        written += 1
+        carry_dirty(scene.workshop)
+        scene.write(replace(DOCUMENTS[3], text=f"newer by {written}"))
+        return 0
+
+    report = verify(scene.workshop, carry=write_again)
+
+    assert written > 5
+    assert (report.verdict, report.requeued, dirty(scene)) == (Verdict.PASS, 1, {"d03"})
+
+
 def test_documents_in_quarantine_are_missing_for_a_reason(scene: Scene) -> None:
     remove(scene, scene.migration.target, "d00", "d01")
     scene.ledger.quarantine(ALIAS, {DocumentId("d00"): ("blank_text", "")})
