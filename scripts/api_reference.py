@@ -18,6 +18,7 @@ from undrift.control.crew import Crew
 from undrift.control.documents import Documents
 from undrift.control.evidence import Evidence
 from undrift.control.migrations import Migrations
+from undrift.control.operations import Operations
 from undrift.control.selftest import Selftest
 from undrift.control.status import Status
 from undrift.control.wiring import Wiring
@@ -56,9 +57,10 @@ VERBS: tuple[tuple[type, tuple[str, ...]], ...] = (
     (Migrations, ("plan", "register", "work")),
     (Crew, ("work_all",)),
     (Status, ("status",)),
+    (Operations, ("pause", "resume", "panic", "panic_all", "tune")),
     (
         Migrations,
-        ("pause", "resume", "tune", "plan_cutover", "cutover", "rollback", "complete", "cancel"),
+        ("plan_cutover", "cutover", "rollback", "complete", "cancel"),
     ),
     (Comparing, ("verify", "reconcile", "adopt")),
     (Selftest, ("selftest",)),

@@ -36,7 +36,7 @@ EXIT_CODES = {
     "1": "a defect of undrift, told in one line (`--debug` tells more); or nobody reads standard output any more",
     "2": "usage: the call, a document or the configuration is wrong",
     "3": "refused: a gate does not hold, something was not confirmed, or what was looked at is not as it should be "
-    "(`verify`, `doctor`, `demo`, `cutover --dry-run`)",
+    "(`verify`, `reconcile`, `adopt`, `selftest`, `doctor`, `demo`, `cutover --dry-run`)",
     "4": "a back-end failed: a store, a provider, a disk",
     "5": "conflict: another process was first; try again",
     "130, 143": "ended by Ctrl-C, by SIGTERM; the same command goes on (`worker` ends its piece, `serve` "
@@ -58,7 +58,18 @@ Lines in any case, `get` only without `--json`; `status --watch --json` writes a
 """
 
 _STATUS = (
-    *("alias", "phase", "run_status", "serving.field", "serving.space", "follower", "epoch", "waiting_for"),
+    *(
+        "alias",
+        "phase",
+        "run_status",
+        "serving.field",
+        "serving.space",
+        "follower",
+        "epoch",
+        "waiting_for",
+        "paused_by",
+        "tuning",
+    ),
     *("progress.total", "progress.done", "progress.rate_per_s", "progress.eta_s", "dirty", "oldest_dirty_s"),
     *("quarantined", "cost.tokens", "cost.usd", "cost.budget_usd", "rollback_ready", "next_steps"),
     *("gates[name]", "gates[verdict]", "gates[detail]", "gates[hint]"),
@@ -93,7 +104,7 @@ SHAPES: dict[str, tuple[str, ...]] = {
         *("alias", "source", "target", "documents", "unique_texts", "tokens", "tokens_are", "cost_usd.online"),
         *("cost_usd.batch", "hours.online", "hours.batch", "storage_bytes", "gates", "warnings", "next_steps"),
     ),
-    "start, status ALIAS, pause, resume, tune, cutover, rollback, complete, cancel": _STATUS,
+    "start, status ALIAS, pause, resume, panic, tune, cutover, rollback, complete, cancel": _STATUS,
     "worker": ("worked_on[alias]", "worked_on[phase]"),
     "verify": (
         *(

@@ -14,7 +14,16 @@ from typing import Any
 from pydantic import BaseModel
 
 from scripts.docstrings import one_line, parsed
-from undrift.config import AliasSettings, ModelSettings, ServerSettings, Settings, StoreSettings, TimingSettings
+from undrift.config import (
+    AliasSettings,
+    HookSettings,
+    ModelSettings,
+    ServerSettings,
+    Settings,
+    StoreSettings,
+    ThrottleSettings,
+    TimingSettings,
+)
 from undrift.domain.timing import Timing
 from undrift.plugins import EMBEDDERS, load_function
 from undrift.plugins import STORES as STORES_BUILT_IN
@@ -105,9 +114,25 @@ NOTES = {
 HIDDEN = frozenset({"self", "api_key"})
 
 
+THROTTLE = """
+## How hard is worked on an alias
+
+In `[aliases.NAME.throttle]`. Any one limit that is passed keeps the back-fill waiting, and `undrift status` names
+it with its figures. Documents that writers touch are carried over all the same. `undrift tune` changes these keys
+while the work goes on, except `http` and `function`: [how to](../how-to/operate-a-migration.md#throttle).
+"""
+
+HOOKS = """
+## What is called at the moments of a migration
+
+In `[aliases.NAME.hooks]`: lists of programs, each a list of words, and of functions, each written as `module:name`.
+[How to](../how-to/hooks.md).
+"""
+
+
 def reference() -> str:
     """Return the page."""
-    parts = [HEAD, _table(_settings(Settings, only=("ledger",))), LEDGER]
+    parts = [HEAD, _table(_settings(Settings, only=("ledger", "pause_file"))), LEDGER]
     parts += [STORES, _table(_settings(StoreSettings)), STORE_KINDS]
     for name, target in STORES_BUILT_IN.items():
         options = [row for row in _arguments(load_function(target)) if row[1] != "required"]
@@ -119,7 +144,9 @@ def reference() -> str:
         summary = parsed(adapter).text.partition("\n\n")[0]
         parts.append(f"### {name}\n\n{summary} {NOTES[name]}\n")
         parts.append(_table(_arguments(adapter)) + "\n")
-    parts += [ALIASES, _table(_settings(AliasSettings)), TIMING, _table(_timing()), SERVER]
+    parts += [ALIASES, _table(_settings(AliasSettings)), THROTTLE, _table(_settings(ThrottleSettings))]
+    parts += [HOOKS, _table(_settings(HookSettings))]
+    parts += [TIMING, _table(_timing()), SERVER]
     parts.append(_table(_settings(ServerSettings)))
     return "\n".join(parts).rstrip() + "\n"
 
@@ -127,7 +154,7 @@ def reference() -> str:
 def _settings(model: type[BaseModel], only: tuple[str, ...] = ()) -> Iterator[tuple[str, str, str]]:
     for name, field in model.model_fields.items():
         if not only or name in only:
-            default = "required" if field.is_required() else _shown(field.default)
+            default = "required" if field.is_required() else "" if field.default_factory else _shown(field.default)
             yield name, default, one_line(field.description or "")
 
 

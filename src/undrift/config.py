@@ -9,18 +9,22 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from undrift.domain.timing import Timing
-from undrift.errors import BadConfig
+from undrift.domain.tuning import Limits, read_hours, read_knob
+from undrift.errors import BadArgument, BadConfig
 
 #: The file that is looked for when none is named.
 DEFAULT_FILE = "undrift.toml"
 _PREFIX = "UNDRIFT_"
 #: Variables of ours that are not keys of the file.
 _NOT_KEYS = frozenset({"UNDRIFT_CONFIG", "UNDRIFT_TOKEN"})
+#: What a hook is told, which may call undrift itself.
+_HOOK = "UNDRIFT_HOOK_"
 
 
 class _Strict(BaseModel):
@@ -57,6 +61,104 @@ class ModelSettings(BaseModel):
         return dict(self.model_extra or {})
 
 
+def _is_knob(key: str) -> AfterValidator:
+    def check(value: Any) -> Any:
+        try:
+            read_knob(key, str(value))
+        except BadArgument as error:
+            raise ValueError(error.message) from error
+        return value
+
+    return AfterValidator(check)
+
+
+def known_time_zone(name: str) -> str:
+    """Return the name of a time zone that this machine knows.
+
+    Raises:
+        ValueError: it knows none of that name.
+    """
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ValueError(
+            f"there is no time zone {name!r} on this machine; a package such as tzdata has them"
+        ) from error
+    return name
+
+
+class ThrottleSettings(_Strict):
+    """How hard workers may work; `undrift tune` changes all but the last two while they do."""
+
+    chunk_size: Annotated[int, _is_knob("chunk_size")] = Field(
+        default=Limits().chunk_size, description="documents that a worker reads and embeds in one go, 1 to 256"
+    )
+    nice_ratio: Annotated[float, _is_knob("nice_ratio")] = Field(
+        default=Limits().nice_ratio, description="seconds of rest after a piece, for each second that it took"
+    )
+    max_rows_per_s: Annotated[float, _is_knob("max_rows_per_s")] | None = Field(
+        default=None, description="documents back-filled in a second, by all workers together"
+    )
+    max_lag_s: Annotated[float, _is_knob("max_lag_s")] | None = Field(
+        default=None, description="wait while the oldest dirty document is older, in seconds"
+    )
+    max_search_ms: Annotated[float, _is_knob("max_search_ms")] | None = Field(
+        default=None,
+        description="wait while searches of the serving field take longer (p95 of one probe search a second by the "
+        "worker, over the last minute), in milliseconds",
+    )
+    max_error_rate: Annotated[float, _is_knob("max_error_rate")] | None = Field(
+        default=None, description="wait while a larger share (0 to 1) of a worker's calls of the store failed"
+    )
+    hours: Annotated[str, _is_knob("hours")] | None = Field(
+        default=None, description="the only part of the day in which the work goes on, such as `22:00-06:00`"
+    )
+    time_zone: Annotated[str, AfterValidator(known_time_zone)] = Field(
+        default=Limits().time_zone, description="the time zone of those hours, such as `Europe/Berlin`"
+    )
+    http: str | None = Field(
+        default=None, pattern=r"^https?://", description="wait while this address answers anything but 200, or nothing"
+    )
+    function: str | None = Field(
+        default=None,
+        pattern=r"^[^:]+:[^:]+$",
+        description="`module:name` of a function without arguments, found beside the configuration too: wait while it "
+        "returns a text (the reason) or `False`, or raises",
+    )
+
+    def as_limits(self) -> Limits:
+        """Return the value that the core works with."""
+        values = self.model_dump(exclude={"http", "function", "hours"})
+        return Limits(hours=read_hours(self.hours) if self.hours else None, **values)
+
+
+Hooks = list[str | list[str]]
+
+
+class HookSettings(_Strict):
+    """Programs and functions that are called at the moments of a migration, in the order in which they stand."""
+
+    timeout_s: float = Field(default=60.0, gt=0, description="how long each of them may take, in seconds")
+    on_validated: Hooks = Field(default=[], description="the migration is recorded")
+    on_start: Hooks = Field(default=[], description="writes are journaled, and the work begins")
+    on_backfill_complete: Hooks = Field(default=[], description="every document that nobody touched is carried over")
+    on_ready: Hooks = Field(default=[], description="both fields are equal, and the cutover may come")
+    before_cutover: Hooks = Field(default=[], description="a cutover is about to happen; they may refuse it")
+    after_cutover: Hooks = Field(default=[], description="the target serves")
+    on_rollback: Hooks = Field(default=[], description="the source serves again")
+    on_quarantine: Hooks = Field(default=[], description="more documents are set aside than ever before")
+    on_failure: Hooks = Field(default=[], description="the migration is halted, and needs a person")
+    on_success: Hooks = Field(default=[], description="the migration is completed")
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _is_callable(cls, value: Any) -> Any:
+        for hook in value if isinstance(value, list) else []:
+            if not hook or (isinstance(hook, str) and ":" not in hook):
+                raise ValueError(f"{hook!r} is neither a list of words nor a function as module:name")
+        return value
+
+
 class AliasSettings(_Strict):
     """A collection under a stable name."""
 
@@ -68,6 +170,12 @@ class AliasSettings(_Strict):
     text: str = Field(default="payload:text", pattern=r"^payload:text$", description="where texts come from")
     mirror: Literal["journal", "inline"] = Field(
         default="journal", description="`inline`: a write also waits until the other field has it"
+    )
+    throttle: ThrottleSettings = Field(
+        default_factory=ThrottleSettings, description="how hard workers may work on it: `[aliases.NAME.throttle]`"
+    )
+    hooks: HookSettings = Field(
+        default_factory=HookSettings, description="what is called at the moments of a migration: `[aliases.NAME.hooks]`"
     )
     reconcile: Literal["suspected", "always"] = Field(
         default="suspected",
@@ -111,6 +219,9 @@ class Settings(_Strict):
     stores: dict[str, StoreSettings] = Field(default_factory=dict)
     models: dict[str, ModelSettings] = Field(default_factory=dict)
     aliases: dict[str, AliasSettings] = Field(default_factory=dict)
+    pause_file: str | None = Field(
+        default=None, description="while this file is there, no worker with this configuration works, on any alias"
+    )
     timing: TimingSettings = Field(default_factory=TimingSettings)
     server: ServerSettings = Field(default_factory=ServerSettings)
 
@@ -163,6 +274,10 @@ class Config:
     def resolve(self, path: str) -> Path:
         """Return a configured path as an absolute one."""
         return (self.folder / Path(path).expanduser()).absolute()
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment of this process, for programs that it calls."""
+        return dict(os.environ)
 
     def secret(self, model: ModelSettings, default_env: str = "") -> str | None:
         """Return a model's key from its file or the environment; it is kept nowhere else."""
@@ -231,7 +346,7 @@ def parse(values: dict[str, Any], path: Path, *, text: str = "") -> Config:
 def _with_environment(values: dict[str, Any], environment: dict[str, str]) -> dict[str, Any]:
     merged = dict(values)
     for variable, value in environment.items():
-        if not variable.startswith(_PREFIX) or variable in _NOT_KEYS:
+        if not variable.startswith(_PREFIX) or variable.startswith(_HOOK) or variable in _NOT_KEYS:
             continue
         *parents, leaf = variable.removeprefix(_PREFIX).lower().split("__")
         place = merged

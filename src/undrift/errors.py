@@ -218,5 +218,9 @@ class LeaseLost(ConflictError):
     """Another process took over the work because this one's lease ran out."""
 
 
+class WorkStopped(ConflictError):
+    """An operator paused or stopped the workers while this one was at work; it goes on when they may."""
+
+
 class CoordinatorBusy(ConflictError):
     """Another process coordinates this migration right now."""

@@ -12,10 +12,12 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-from undrift.config import Config, ModelSettings
+from undrift.config import Config, HookSettings, ModelSettings, ThrottleSettings
+from undrift.domain.hook import Moment
 from undrift.errors import BadConfig, UnknownAdapter
 from undrift.ports.cache import VectorCache
 from undrift.ports.embedder import Embedder
+from undrift.ports.hook import Hook
 from undrift.ports.ledger import Ledger
 from undrift.ports.runtime import Clock
 from undrift.ports.store import VectorStore
@@ -162,6 +164,41 @@ class Plugins:
             except (TypeError, ValueError) as error:
                 raise BadConfig(f"model {name} cannot be set up", str(error), f"look at [models.{name}]") from error
         return self._embedders[name]
+
+    def objection(self, throttle: ThrottleSettings) -> str:
+        """Ask what a user's own system has against the work; empty if nothing."""
+        said = []
+        if throttle.http is not None:
+            from undrift.adapters.objections import http
+
+            said.append(http.ask(throttle.http))
+        if throttle.function is not None:
+            from undrift.adapters.objections import function
+
+            said.append(function.ask(self._user_function(throttle.function), throttle.function))
+        return "; ".join(filter(None, said))
+
+    def hooks(self, settings: HookSettings) -> dict[Moment, list[Hook]]:
+        """Return the user's own programs, by the moment at which they are called; a function is imported when it is.
+
+        Raises:
+            BadConfig: a function is not there.
+        """
+        from undrift.adapters.hooks.command import CommandHook
+        from undrift.adapters.hooks.function import FunctionHook
+
+        timeout_s = settings.timeout_s
+        found: dict[Moment, list[Hook]] = {}
+        for moment in Moment:
+            for words in getattr(settings, moment.value):
+                hook: Hook
+                if isinstance(words, str):
+                    hook = FunctionHook(self._user_function(words), name=words, timeout_s=timeout_s)
+                else:
+                    environment = self._config.environment()
+                    hook = CommandHook(words, folder=self._config.folder, environment=environment, timeout_s=timeout_s)
+                found.setdefault(moment, []).append(hook)
+        return found
 
     def installed(self) -> dict[str, list[str]]:
         """Return the names of all adapters there are."""

@@ -313,7 +313,7 @@ def test_the_end_of_a_write_does_not_hurry_a_document_that_cannot_be_carried(ben
     assert len(claim(bench.other)) == 1
 
 
-@pytest.mark.parametrize("status", [RunStatus.PAUSED, RunStatus.HALTED])
+@pytest.mark.parametrize("status", [RunStatus.PAUSED, RunStatus.STOPPED, RunStatus.HALTED])
 def test_a_pause_stops_carrying_except_for_what_writers_wait_for(bench: SqliteLedgerBench, status: RunStatus) -> None:
     begin(bench.ledger, Phase.READY)
     write(bench.ledger, "foreign", "asked for")

@@ -77,7 +77,7 @@ def test_a_model_that_is_down_is_waited_for_and_named(rig: Rig) -> None:
 
     def waited(reason: str) -> None:
         waits.append(reason)
-        if len(waits) == 3:
+        if len(waits) == 8:
             worker.faults.heal()
 
     def looked(migration: Migration | None) -> bool:
@@ -91,7 +91,7 @@ def test_a_model_that_is_down_is_waited_for_and_named(rig: Rig) -> None:
     engine.run(looked)
 
     assert "model new does not answer" in waits[0]
-    assert waits[0] in seen
+    assert any(wait in seen for wait in waits)
     assert app.plane.status(ALIAS)["waiting_for"] == "a decision: undrift cutover kb"
 
 

@@ -401,6 +401,22 @@ def test_adopted_documents_flow_to_the_serving_field(reversing: Scene, change: s
     assert reversing.operator.plane.complete(ALIAS)["phase"] == "done"
 
 
+def test_whoever_was_at_work_before_the_cutover_is_looked_for_before_the_old_field_is_dropped(scene: Scene) -> None:
+    """Scans of before the flip say nothing about what came after it."""
+    scene.begin(Phase.READY)
+    stranger_of(scene, scene.migration.source).change_text("d03", "another text")
+    assert scene.operator.plane.reconcile(ALIAS)["verdict"] == "pass"
+    scene.operator.plane.cutover(ALIAS)
+    scene.rig.clock.sleep(2)
+
+    with pytest.raises(GateFailed, match="completion") as refused:
+        scene.operator.plane.complete(ALIAS)
+
+    assert (refused.value.hint, "reconciled (fail)" in refused.value.detail) == ("undrift reconcile kb", True)
+    assert scene.operator.plane.reconcile(ALIAS, scans=3)["verdict"] == "pass"
+    assert scene.operator.plane.complete(ALIAS)["phase"] == "done"
+
+
 def test_a_deletion_in_the_old_field_is_no_loss_and_is_undone(reversing: Scene) -> None:
     truth = both(reversing)[1]
     stranger_of(reversing, reversing.migration.source).delete("d03")

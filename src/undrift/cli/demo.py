@@ -8,10 +8,11 @@ from typing import Any
 
 import click
 
-from undrift.cli.layout import columns, duration, number, paragraphs, plural
+from undrift.cli.layout import columns, duration, number, paragraphs
 from undrift.cli.render import Reading
 from undrift.cli.session import Session, Verb, pass_session
 from undrift.cli.setup import REFUSED
+from undrift.domain.wording import plural
 
 
 @click.command(cls=Verb)

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from undrift.cli.layout import columns, number, one_line, plural
+from undrift.cli.layout import columns, number, one_line
 from undrift.cli.render import Reading
 from undrift.cli.session import Session, Verb, pass_session
+from undrift.domain.wording import plural
 from undrift.errors import BadArgument, BadFilter, UsageError
 
 if TYPE_CHECKING:

@@ -8,9 +8,10 @@ from typing import Any
 
 import click
 
-from undrift.cli.layout import columns, number, paragraphs, plural, steps
+from undrift.cli.layout import columns, number, paragraphs, steps
 from undrift.cli.render import Reading
 from undrift.cli.session import Session, Verbs, pass_session
+from undrift.domain.wording import plural
 
 
 @click.group(cls=Verbs)

@@ -56,11 +56,6 @@ def number(value: float) -> str:
     return f"{value:,.0f}"
 
 
-def plural(count: int, one: str, many: str = "") -> str:
-    """Write a count with its noun: `1 document`, `2,000 documents`."""
-    return f"{number(count)} {one if count == 1 else many or one + 's'}"
-
-
 def duration(seconds: float) -> str:
     """Write a length of time roughly, as people say it."""
     if seconds < 10:

@@ -13,7 +13,18 @@ from typing import Any, NoReturn
 import click
 
 from undrift import __version__
-from undrift.cli import comparing, demo, documents, golden, migrations, models, serving, setup, traffic
+from undrift.cli import (
+    comparing,
+    demo,
+    documents,
+    golden,
+    migrations,
+    models,
+    operations,
+    serving,
+    setup,
+    traffic,
+)
 from undrift.cli.session import Session, Verbs
 from undrift.errors import BadArgument, UndriftError
 
@@ -28,9 +39,10 @@ SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
             migrations.start,
             migrations.worker,
             migrations.status,
-            migrations.pause,
-            migrations.resume,
-            migrations.tune,
+            operations.pause,
+            operations.resume,
+            operations.tune,
+            operations.panic,
             comparing.verify,
             comparing.reconcile,
             comparing.adopt,

@@ -1,4 +1,4 @@
-"""The verbs that prepare and run a migration: plan, start, worker, status, pause, resume, tune."""
+"""The verbs that prepare and run a migration: plan, start, worker, status."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import click
 
 from undrift.cli import reports
 from undrift.cli.following import Lookout, regularly
-from undrift.cli.session import Amount, Assignment, Session, Verb, pass_session
+from undrift.cli.session import Amount, Session, Verb, pass_session
 from undrift.cli.stopping import Stop, WakingClock
 from undrift.cli.watching import watch
 from undrift.errors import BadArgument, IllegalTransition
@@ -204,37 +204,3 @@ def _only_alias(plane: ControlPlane) -> str:
         known = ", ".join(names) or "none"
         raise BadArgument("--watch takes one alias", f"there are: {known}", "undrift status ALIAS --watch")
     return names[0]
-
-
-@click.command(cls=Verb)
-@click.argument("alias")
-@pass_session
-def pause(session: Session, alias: str) -> None:
-    """Stop the back-fill; searches and writes go on."""
-    with session.plane() as plane:
-        value = plane.pause(alias)
-    session.answer(value, reports.status(value))
-
-
-@click.command(cls=Verb)
-@click.argument("alias")
-@pass_session
-def resume(session: Session, alias: str) -> None:
-    """Let workers work again, after a pause or a halt."""
-    with session.plane() as plane:
-        value = plane.resume(alias)
-    session.answer(value, reports.status(value))
-
-
-@click.command(cls=Verb)
-@click.argument("alias")
-@click.argument("settings", metavar="KEY=VALUE...", type=Assignment(), nargs=-1, required=True)
-@pass_session
-def tune(session: Session, alias: str, settings: tuple[tuple[str, str], ...]) -> None:
-    """Change the budget of a running migration.
-
-    The settings are budget_usd=N and budget_tokens=N; none instead of a number is no limit.
-    """
-    with session.plane() as plane:
-        value = plane.tune(alias, dict(settings))
-    session.answer(value, reports.status(value))

@@ -8,8 +8,9 @@ from typing import Any
 
 import click
 
-from undrift.cli.layout import columns, number, paragraphs, plural
+from undrift.cli.layout import columns, number, paragraphs
 from undrift.cli.session import Assignment, Session, Verbs, pass_session, toml_values
+from undrift.domain.wording import plural
 from undrift.errors import BadArgument
 
 

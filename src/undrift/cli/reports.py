@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from undrift.cli.following import spent
-from undrift.cli.layout import columns, duration, money, number, paragraphs, plural, size, steps
+from undrift.cli.layout import columns, duration, money, number, paragraphs, size, steps
+from undrift.domain.wording import plural
 
 #: How a verdict stands in front of its line.
 _MARKS = {"pass": "ok", "fail": "no", "stale": "old", "unknown": "?"}
@@ -44,6 +45,7 @@ def _progress(value: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("quarantine", number(value["quarantined"])),
         *_proof(value),
         ("cost", spent(value["cost"])),
+        *([("tuned", ", ".join(f"{key}={text}" for key, text in value["tuning"].items()))] if value["tuning"] else []),
         *(way_back if value["phase"] == "reversing" else []),
     ]
 

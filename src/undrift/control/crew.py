@@ -137,7 +137,7 @@ class Crew(Migrations):
         lag = self.ledger.lag(alias)
         if lag.dirty or lag.open:
             return False
-        return migration.phase not in BEFORE_CUTOVER or migration.run_status is RunStatus.PAUSED
+        return migration.phase not in BEFORE_CUTOVER or migration.run_status is not RunStatus.RUNNING
 
     def _labour(self, alias: AliasName, hand: _Hand, shift: _Shift) -> None:
         def ended(migration: Migration | None) -> bool:

@@ -233,6 +233,9 @@ class Documents(Wiring):
                 store.create(field, dimensions=space.dimensions, metric=space.metric)
         there = store.describe(field)
         if there is not None and (there.count or there.dimensions != space.dimensions):
+            if self.ledger.route(name) is not None:
+                # That other process has made all of it meanwhile, and written to it.
+                return
             raise FieldInUse(
                 f"collection {field.collection} of store {field.store} is there already, with {there.count} records",
                 "undrift cannot know which model its vectors are of",

@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-import getpass
 import re
 import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from undrift.control.documents import Documents
-from undrift.control.status import Status
+from undrift.control.operations import Operations
 from undrift.domain.checkpoint import Lag
 from undrift.domain.gate import Verdict, require
-from undrift.domain.migration import BEFORE_CUTOVER, Migration, MigrationId, Phase, RunStatus
+from undrift.domain.migration import BEFORE_CUTOVER, Migration, MigrationId, Phase
 from undrift.domain.plan import Plan, describe, plan_cancel, plan_completion, plan_cutover, plan_rollback
 from undrift.domain.route import AliasName, Route, VectorField
+from undrift.domain.wording import plural
 from undrift.errors import BadArgument, BudgetRequired, IllegalTransition, NoMigration, StaleRoute
 from undrift.migrate.engine import Worker
 from undrift.migrate.gates import completion_gates, cutover_gates, is_close, rollback_gates
+from undrift.migrate.hooks import call_due, call_if_possible, consent
 from undrift.migrate.preflight import as_money, require_fit, survey
 from undrift.migrate.runner import Runner
 from undrift.migrate.steps import OnWait
 from undrift.migrate.sync import carry_dirty
 from undrift.migrate.verify import SAMPLE
 from undrift.migrate.workshop import Workshop
-
-#: What an operator can change while a migration runs.
-TUNABLE = ("budget_usd", "budget_tokens")
-
 
 #: Told every step of a plan before the first one is taken; raises to refuse it.
 OnPlan = Callable[[Plan], None]
@@ -37,17 +34,7 @@ def _silent(_: Any = None) -> None:
     """Tell nobody."""
 
 
-def _amount(key: str, value: str, hint: str) -> float:
-    try:
-        amount = float(value)
-    except ValueError as error:
-        raise BadArgument(f"{key} is {value!r}, not a number", hint=hint) from error
-    if not 0 <= amount < float("inf"):
-        raise BadArgument(f"{key} is {value}; a budget is 0 or more, or none for no limit", hint=hint)
-    return amount
-
-
-class Migrations(Documents, Status):
+class Migrations(Documents, Operations):
     """Plan, start, work, verify, cut over, roll back, complete, cancel."""
 
     def plan(self, name: str, to: str) -> dict[str, Any]:
@@ -70,7 +57,7 @@ class Migrations(Documents, Status):
         if door.limits.paid and facts.documents:
             share = min(SAMPLE, facts.documents) / facts.documents
             warnings.append(
-                f"each verification embeds {min(SAMPLE, facts.documents)} documents again: "
+                f"each verification embeds {plural(min(SAMPLE, facts.documents), 'document')} again: "
                 f"about {int(facts.tokens * share)} tokens on top, which the budget has to allow"
             )
         return {
@@ -137,6 +124,7 @@ class Migrations(Documents, Status):
             started=self.clock.now(),
         )
         self.ledger.register_migration(migration, who=self._who())
+        call_if_possible(workshop, self._who())
         return migration
 
     def work(
@@ -162,30 +150,6 @@ class Migrations(Documents, Status):
         )
         worker.run(until)
 
-    def pause(self, name: str) -> dict[str, Any]:
-        """Stop all work on a migration; writes and searches go on."""
-        return self._set_run_status(name, RunStatus.PAUSED, "")
-
-    def resume(self, name: str) -> dict[str, Any]:
-        """Let workers work again, after a pause or a halt."""
-        return self._set_run_status(name, RunStatus.RUNNING, "")
-
-    def tune(self, name: str, values: dict[str, str]) -> dict[str, Any]:
-        """Change settings of a running migration.
-
-        Raises:
-            BadArgument: there is no such setting, or its value is not a number.
-        """
-        migration = self.workshop(AliasName(name)).migration()
-        budget: dict[str, float | None] = {"budget_usd": migration.budget_usd, "budget_tokens": migration.budget_tokens}
-        for key, value in values.items():
-            if key not in TUNABLE:
-                raise BadArgument(f"there is no setting {key}", f"there are: {', '.join(TUNABLE)}")
-            budget[key] = None if value == "none" else _amount(key, value, f"undrift tune {name} {key}=100")
-        tokens = budget["budget_tokens"]
-        self.ledger.set_budget(migration.id, tokens=None if tokens is None else int(tokens), usd=budget["budget_usd"])
-        return self.status(name)
-
     def plan_cutover(
         self, name: str, *, freeze_s: float | None = None, accept_quarantine: bool = False
     ) -> dict[str, Any]:
@@ -193,6 +157,7 @@ class Migrations(Documents, Status):
         workshop = self.workshop(AliasName(name))
         migration = workshop.migration()
         gates = cutover_gates(workshop, accept_quarantine=accept_quarantine)
+        gates += consent(workshop, self._who(), gates, dry_run=True)
         plan = plan_cutover(workshop.state().route, migration, freeze_s=freeze_s, accept_quarantine=accept_quarantine)
         return {
             "alias": name,
@@ -231,7 +196,9 @@ class Migrations(Documents, Status):
         )
         if migration.phase is not Phase.REVERSING:
             self._settle(workshop, is_close, on_wait)
-            require(cutover_gates(workshop, accept_quarantine=accept_quarantine), verb="cutover", alias=name)
+            gates = cutover_gates(workshop, accept_quarantine=accept_quarantine)
+            gates += consent(workshop, self._who(), gates, dry_run=False)
+            require(gates, verb="cutover", alias=name)
         plan = plan_cutover(workshop.state().route, migration, freeze_s=freeze_s, accept_quarantine=accept_quarantine)
         return self._run(workshop, migration, plan, on_plan=on_plan, on_step=on_step, on_wait=on_wait)
 
@@ -310,9 +277,12 @@ class Migrations(Documents, Status):
         on_wait: OnWait,
     ) -> dict[str, Any]:
         on_plan(plan)
+        # What a process that was killed has left is called before the state changes again.
+        call_due(workshop, self._who())
         runner = Runner(workshop=workshop, who=self._who(), on_step=on_step, on_wait=on_wait, migration=migration.id)
         runner.run(plan)
         self.router.refresh(workshop.alias)
+        call_if_possible(workshop, self._who())
         return self.status(workshop.alias)
 
     def _settle(self, workshop: Workshop, enough: Callable[[Lag], bool], on_wait: OnWait = _silent) -> None:
@@ -327,7 +297,7 @@ class Migrations(Documents, Status):
             lag = self.ledger.lag(workshop.alias)
             if enough(lag):
                 return
-            on_wait(f"{lag.dirty} dirty documents to be carried over")
+            on_wait(f"{plural(lag.dirty, 'dirty document')} to be carried over: undrift worker {workshop.alias} helps")
             if not carry_dirty(workshop):
                 self.clock.sleep(0.05)
 
@@ -362,29 +332,17 @@ class Migrations(Documents, Status):
         return alias, door, self._free_field(route, name, door.space.id)
 
     def _free_field(self, route: Route, name: str, space: Any) -> VectorField:
-        """Name a collection that is not there and never was: what an earlier migration left is not touched.
+        """Name a collection that is not there: what an earlier migration left is not touched.
 
-        An operator who stood still in the middle of dropping a field may drop it much later. So no migration of an
-        alias gets a name that another one had: the epoch is in it, which grows with every one.
+        No two migrations get the same name, whatever was dropped in between: an operator who is late to drop the target
+        of a cancelled one must not hit that of the next.
         """
         stem = re.sub(r"[^A-Za-z0-9_-]", "_", f"{name}__{space}")
-        if route.epoch > 1:
-            stem = f"{stem}_e{route.epoch}"
-        number = 1
+        # Every migration makes the epoch grow before the next can begin.
+        collection, number = stem if route.epoch == 1 else f"{stem}_{route.epoch}", 1
         while True:
-            collection = stem if number == 1 else f"{stem}_{number}"
             field = VectorField(store=route.serving.store, collection=collection, space=space)
             if self.store_of(field).describe(field) is None:
                 return field
             number += 1
-
-    def _set_run_status(self, name: str, status: RunStatus, reason: str) -> dict[str, Any]:
-        migration = self.workshop(AliasName(name)).migration()
-        self.ledger.save_run_status(migration.id, status, reason=reason, who=self._who())
-        return self.status(name)
-
-    def _who(self) -> str:
-        try:
-            return getpass.getuser()
-        except (KeyError, OSError):
-            return "unknown"
+            collection = f"{stem}_{route.epoch}_{number}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from undrift.domain.migration import AliasState
 from undrift.domain.reconcile import ReconcileRecord
 from undrift.domain.route import AliasName
 from undrift.migrate.gates import VERIFICATION_VALID
@@ -35,20 +36,19 @@ def verification_of(ledger: Ledger, alias: AliasName, now: datetime) -> dict[str
     }
 
 
-def reconciliation_of(ledger: Ledger, alias: AliasName, needed: str) -> dict[str, Any]:
+def reconciliation_of(ledger: Ledger, state: AliasState) -> dict[str, Any]:
     """Return what is known of writes past undrift during the present migration.
 
     Args:
         ledger: the ledger.
-        alias: the alias.
-        needed: why a reconciliation is wanted; empty when it is not.
+        state: the alias.
     """
-    record = ReconcileRecord.from_dict(ledger.bookmark(alias, "reconcile"))
+    record = ReconcileRecord.from_dict(ledger.bookmark(state.route.alias, "reconcile"))
     last = record.reports[-1] if record.reports else None
     return {
-        "needed": needed,
+        "needed": state.needs_reconcile,
         "foreign": record.seen,
         "held": last.held if last else 0,
-        "settled": record.is_settled and not needed,
+        "settled": record.speaks_for(state.route.epoch) and not state.needs_reconcile,
         "last_scan": last.finished.isoformat() if last else None,
     }

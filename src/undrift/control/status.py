@@ -7,14 +7,15 @@ from typing import Any
 from undrift.control.proof import reconciliation_of, verification_of
 from undrift.control.wiring import Wiring
 from undrift.domain.checkpoint import Lag, Progress
+from undrift.domain.client import WORKING_ROLES
 from undrift.domain.gate import Gate, Verdict
 from undrift.domain.migration import BEFORE_CUTOVER, AliasState, Migration, Phase, RunStatus
-from undrift.domain.route import AliasName
+from undrift.domain.route import AliasName, Mode
+from undrift.domain.tuning import Limits, shown, tuned
+from undrift.domain.wording import plural
 from undrift.errors import IllegalTransition, UnknownAlias
 from undrift.migrate.gates import rollback_ready, standing_gates
-
-#: Roles of processes that carry documents over.
-WORKING_ROLES = frozenset({"start", "worker", "cutover", "rollback", "verify", "demo"})
+from undrift.migrate.waits import noted_wait, operator_wait
 
 
 class Status(Wiring):
@@ -39,7 +40,7 @@ class Status(Wiring):
             "quarantined": self.ledger.quarantined_count(alias),
             "gates": [gate.as_dict() for gate in gates],
             "verification": verification_of(self.ledger, alias, self.clock.now()),
-            "reconciliation": reconciliation_of(self.ledger, alias, state.needs_reconcile),
+            "reconciliation": reconciliation_of(self.ledger, state),
             "rollback_ready": migration is not None and rollback_ready(self.workshop(alias), migration),
             "next_steps": next_steps(name, state, gates),
         }
@@ -71,6 +72,7 @@ class Status(Wiring):
             "alias": alias,
             "phase": migration.phase.value if migration else "idle",
             "run_status": migration.run_status.value if migration and not migration.is_final else "idle",
+            "paused_by": self._paused_by(migration),
             "waiting_for": self._waiting_for(alias, state, lag, gates),
             "progress": self._progress(migration).as_dict(),
             "dirty": lag.dirty,
@@ -81,6 +83,7 @@ class Status(Wiring):
                 "budget_usd": migration.budget_usd if migration else None,
                 "budget_tokens": migration.budget_tokens if migration else None,
             },
+            "tuning": self._tuning(alias, migration),
         }
 
     def _gates(self, alias: AliasName, migration: Migration | None) -> list[Gate]:
@@ -109,20 +112,42 @@ class Status(Wiring):
         migration = state.migration
         if migration is None or migration.is_final:
             return None
-        if migration.run_status is RunStatus.PAUSED:
-            return f"an operator, who paused it: undrift resume {alias}"
+        if (operator := operator_wait(self.ledger, migration)) is not None:
+            return str(operator)
         if migration.run_status is RunStatus.HALTED:
             halt = halted(migration)
             return f"an operator: {halt.message}: {halt.hint}"
         if migration.phase is Phase.JOURNALING:
             waiting = self.ledger.unacknowledged(alias, state.route.epoch, self.settle_s(state.route.serving))
             if waiting:
-                first = waiting[0]
-                return f"{len(waiting)} clients to acknowledge, such as {first.role} pid {first.pid} on {first.host}"
+                slowest = max(waiting, key=lambda client: client.lease_left_s)
+                left_s = max(0.0, slowest.lease_left_s) + self.settle_s(state.route.serving)
+                return (
+                    f"{plural(len(waiting), 'client')} to acknowledge, such as {slowest.role} pid {slowest.pid} on "
+                    f"{slowest.host}: at most {left_s:.0f} s, or until that process ends"
+                )
+        if state.route.mode is Mode.HOLD:
+            return f"a cutover that makes writers wait for a moment; it ends by itself: undrift status {alias}"
+        if held := self.held_back():
+            return held
+        live = self._live(alias)
         needs_worker = migration.phase in BEFORE_CUTOVER or lag.dirty
-        if needs_worker and not any(client.role in WORKING_ROLES for client in self._live(alias)):
+        if needs_worker and not any(client.role in WORKING_ROLES for client in live):
             return f"a worker: undrift worker, or undrift start {alias} --to {migration.target_model}"
-        return migration.reason or _decision(alias, migration.phase, gates, selftest=migration.is_selftest)
+        noted = noted_wait(self.ledger.tuning(alias), lambda: live)
+        return noted or migration.reason or _decision(alias, migration.phase, gates, selftest=migration.is_selftest)
+
+    def _tuning(self, alias: AliasName, migration: Migration | None) -> dict[str, str]:
+        """Return those settings of the work that are not what they are by default."""
+        if migration is None or migration.is_final:
+            return {}
+        usual = shown(Limits())
+        present = shown(tuned(self.limits_of(alias), self.ledger.tuning(alias)))
+        return {key: value for key, value in present.items() if value != usual[key]}
+
+    def _paused_by(self, migration: Migration | None) -> dict[str, Any] | None:
+        operator = operator_wait(self.ledger, migration) if migration is not None else None
+        return operator.as_dict() if operator is not None else None
 
     def _live(self, alias: AliasName) -> list[Any]:
         return [client for client in self.ledger.clients(alias) if client.lease_left_s > 0]

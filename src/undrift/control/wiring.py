@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from types import TracebackType
 from typing import Self
 
 from undrift.adapters.clock import SystemClock
 from undrift.adapters.processes import LinuxProcesses
 from undrift.adapters.sources.payload import PayloadSource
-from undrift.config import Config, ModelSettings
+from undrift.config import Config, HookSettings, ModelSettings, ThrottleSettings
 from undrift.domain.route import AliasName, VectorField
 from undrift.domain.space import ProvenSpace, Space, SpaceId, differences
+from undrift.domain.tuning import Limits
 from undrift.errors import SpaceMismatch, UnknownModel
 from undrift.flow import probe
 from undrift.flow.embed import EmbeddingDoor
@@ -132,6 +134,7 @@ class Wiring:
         """Return the means to work on an alias's migration, as a registered client."""
         route = self.router.join(alias)
         configured = self.config.settings.aliases.get(alias)
+        hooks = configured.hooks if configured is not None else HookSettings()
         return Workshop(
             alias=alias,
             me=self.router.client,
@@ -143,8 +146,30 @@ class Wiring:
             timing=self.timing,
             settle_s=self.settle_s(route.serving),
             processes=self.processes,
+            beat=self.router.beat,
+            held_back=self.held_back,
+            limits=self.limits_of(alias),
+            objection=partial(self.plugins.objection, self._throttle(alias)),
+            hooks=self.plugins.hooks(hooks),
+            hook_timeout_s=hooks.timeout_s,
             always_reconcile=configured is not None and configured.reconcile == "always",
         )
+
+    def limits_of(self, alias: AliasName) -> Limits:
+        """Return how hard workers may work on an alias, as it is configured."""
+        return self._throttle(alias).as_limits()
+
+    def _throttle(self, alias: AliasName) -> ThrottleSettings:
+        settings = self.config.settings.aliases.get(alias)
+        return settings.throttle if settings is not None else ThrottleSettings()
+
+    def held_back(self) -> str:
+        """Name the file that keeps the workers of this configuration from working; empty while it is not there."""
+        named = self.config.settings.pause_file
+        if named is None:
+            return ""
+        file = self.config.resolve(named)
+        return f"the pause file {file}: rm {file}" if file.exists() else ""
 
     def settle_s(self, field: VectorField) -> float:
         """Return the fence horizon of a field's store."""

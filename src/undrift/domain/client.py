@@ -7,6 +7,9 @@ from typing import NewType
 
 ClientId = NewType("ClientId", str)
 
+#: Roles of processes that carry documents over.
+WORKING_ROLES = frozenset({"start", "worker", "cutover", "rollback", "verify", "demo"})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientInfo:

@@ -49,6 +49,8 @@ class RunStatus(Enum):
     RUNNING = "running"
     #: An operator stopped the back-fill; documents touched by writes wait as well.
     PAUSED = "paused"
+    #: An operator stopped every worker at once, in the middle of what it did; only `resume` ends it.
+    STOPPED = "stopped"
     #: The work cannot go on by itself; the reason says why.
     HALTED = "halted"
 

@@ -115,6 +115,10 @@ class ReconcileRecord:
         before, last = self.reports[-2:]
         return last.is_clean and last.epoch == before.epoch and last.started >= before.finished
 
+    def speaks_for(self, epoch: int) -> bool:
+        """Whether that is so for the route of an epoch: scans of before a flip say nothing about what came after it."""
+        return self.is_settled and self.reports[-1].epoch == epoch
+
     def answers(self, flag: str) -> bool:
         """Whether both of these scans came after a reconciliation was wanted for a reason."""
         return self.is_settled and all(report.flag == flag for report in self.reports[-2:])

@@ -24,8 +24,9 @@ from undrift.errors import (
     UndriftError,
 )
 from undrift.flow.answer import checked, checked_query, defects, malformed, refuse_defects
+from undrift.flow.oversight import UNSEEN, Oversight
 from undrift.ports.cache import VectorCache
-from undrift.ports.embedder import Embedder, EmbedderLimits
+from undrift.ports.embedder import BEFORE_RETRY, Embedder, EmbedderLimits
 from undrift.ports.runtime import Clock
 
 #: Called with the tokens of a request before it is sent, and with a negative number when the model refused the request
@@ -90,6 +91,7 @@ class _Progress:
     vectors: dict[str, Vector] = field(default_factory=dict)
     failures: dict[str, TextFailure] = field(default_factory=dict)
     tokens: int = 0
+    oversight: Oversight = UNSEEN
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -126,7 +128,7 @@ class EmbeddingDoor:
         """What the model takes and costs."""
         return self._embedder.limits
 
-    def documents(self, texts: Sequence[str], *, spend: Spend | None = None) -> Embedded:
+    def documents(self, texts: Sequence[str], *, spend: Spend | None = None, oversight: Oversight = UNSEEN) -> Embedded:
         """Embed texts to be stored; any number of them, none included.
 
         A text that the model refuses is isolated by halving its batch and reported; the others get their vectors. When
@@ -135,6 +137,7 @@ class EmbeddingDoor:
         Args:
             texts: n texts in any form; the same text is embedded once.
             spend: asked before each request; see `Spend`.
+            oversight: asked before each call of the model, and told what is waited for.
 
         Returns:
             One vector or one failure for each text.
@@ -150,7 +153,7 @@ class EmbeddingDoor:
             raise BadArgument("documents are embedded as a list of texts, not one text", hint="put it into a list")
         forms = [_canonical(text) for text in texts]
         unfit = {form: failure for form in dict.fromkeys(forms) if (failure := _unfit(form))}
-        progress = _Progress(failures=unfit)
+        progress = _Progress(failures=unfit, oversight=oversight)
         wanted = [form for form in dict.fromkeys(forms) if form not in unfit]
         cached = self._from_cache(wanted)
         progress.vectors.update(cached)
@@ -181,12 +184,13 @@ class EmbeddingDoor:
         telemetry.count(telemetry.Metric.TEXTS_EMBEDDED)
         return checked_query(answer, self.space)
 
-    def fresh(self, texts: Sequence[str], *, spend: Spend | None = None) -> Vectors:
+    def fresh(self, texts: Sequence[str], *, spend: Spend | None = None, oversight: Oversight = UNSEEN) -> Vectors:
         """Embed texts as documents past the cache, to prove what the model gives now.
 
         Args:
             texts: n texts that can be embedded.
             spend: asked before each request; see `Spend`.
+            oversight: as for `documents`.
 
         Returns:
             Float32, shape (n, d), row i for text i.
@@ -195,7 +199,7 @@ class EmbeddingDoor:
             UndriftError: as `documents`, and any text that fails.
         """
         forms = [canonical_text(text) for text in texts]
-        answers = [self._request(batch, _Progress(), spend) for batch in self._batches(forms)]
+        answers = [self._request(batch, _Progress(oversight=oversight), spend) for batch in self._batches(forms)]
         vectors = np.concatenate([np.empty((0, self.space.dimensions), dtype=np.float32), *answers])
         refuse_defects(vectors, self.space)
         return vectors
@@ -311,10 +315,11 @@ class EmbeddingDoor:
         sent = [prefix + text for text in texts]
         tokens = self._embedder.count_tokens(sent).tokens
         with self._slots:
+            progress.oversight.admit()
             if spend is not None:
                 spend(tokens)
             try:
-                answer = self._ask(partial(self._embedder.embed_documents, sent))
+                answer = self._ask(partial(self._embedder.embed_documents, sent), progress.oversight)
             except (EmbedderRejected, TextTooLong):
                 if spend is not None:
                     spend(-tokens)
@@ -324,19 +329,25 @@ class EmbeddingDoor:
             progress.tokens += tokens
         return checked(answer, len(texts), self.space)
 
-    def _ask(self, call: Callable[[], _T]) -> _T:
+    def _ask(self, call: Callable[[], _T], oversight: Oversight = UNSEEN) -> _T:
         """Call the model, again and with growing pauses while it does not answer."""
         began = self._clock.monotonic()
         pause = _FIRST_PAUSE_S
-        for _ in range(ATTEMPTS - 1):
-            try:
-                return call()
-            except EmbedderUnavailable:
-                if self._clock.monotonic() - began + pause > PATIENCE_S:
-                    raise
-                self._clock.sleep(pause)
-                pause *= 2
-        return call()
+        told_to = BEFORE_RETRY.set(oversight.before_retry)
+        try:
+            for _ in range(ATTEMPTS - 1):
+                try:
+                    return call()
+                except EmbedderUnavailable as error:
+                    if self._clock.monotonic() - began + pause > PATIENCE_S:
+                        raise
+                    oversight.waits(f"{error.message}; tried again in {pause:g} s")
+                    self._clock.sleep(pause)
+                    pause *= 2
+                oversight.admit()
+            return call()
+        finally:
+            BEFORE_RETRY.reset(told_to)
 
     def _from_cache(self, texts: Sequence[str]) -> dict[str, Vector]:
         if self._cache is None or not texts:

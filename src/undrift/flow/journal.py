@@ -11,6 +11,7 @@ from undrift.domain.record import DocumentId, Receipt
 from undrift.domain.route import AliasName, Mode, Route, VectorField
 from undrift.domain.space import SpaceId
 from undrift.domain.timing import LEASE_SAFETY, Timing
+from undrift.domain.wording import are, plural
 from undrift.errors import (
     ControlUnavailable,
     LedgerUnusable,
@@ -161,7 +162,8 @@ class Journal:
                 return route
             patience.wait(
                 WriteTimeout(
-                    f"{foreign} documents of {self._alias} are still to be carried over, and may match the filter",
+                    f"{plural(foreign, 'document')} of {self._alias} {are(foreign)} still to be carried over, and may "
+                    "match the filter",
                     "their last text is only in the other field",
                     "undrift worker",
                 )
@@ -179,7 +181,8 @@ class Journal:
         while True:
             with self._router.using(self._alias) as route:
                 if route.mode is Mode.PASSIVE and self._router.may_write():
-                    yield route.serving, 0
+                    with self._lingering(route):
+                        yield route.serving, 0
                     return
             opened = self._ledger.open(
                 self._alias, keys, client=self._router.client, deadline_s=self._timing.deadline_s
@@ -201,8 +204,23 @@ class Journal:
             # A route that changed meanwhile may want a journal, and a lapsed lease may hide that it changed.
             if present.epoch != route.epoch or present.mode is not Mode.PASSIVE or not self._router.may_write():
                 return False
-            action.send(self._store_of(route.serving), route.serving, prepared, 0)
+            with self._lingering(present):
+                action.send(self._store_of(route.serving), route.serving, prepared, 0)
         return True
+
+    @contextmanager
+    def _lingering(self, route: Route) -> Iterator[None]:
+        """Keep the epoch of an un-journaled write from being acknowledged as long as it may land without an answer."""
+        try:
+            yield
+        except _DEFINITE:
+            raise
+        except BaseException:
+            settle_s = self._timing.fence_horizon_s
+            if settle_s is None:
+                settle_s = self._store_of(route.serving).capabilities.settles_within_s
+            self._router.linger(self._alias, route.epoch, settle_s)
+            raise
 
     def _journaled(
         self, action: WriteAction[Prepared], space: SpaceId, prepared: Prepared

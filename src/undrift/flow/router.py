@@ -62,6 +62,7 @@ class Router:
         self._routes: dict[AliasName, Route] = {}
         self._joining: set[AliasName] = set()
         self._in_use: Counter[tuple[AliasName, int]] = Counter()
+        self._lingering: dict[tuple[AliasName, int], float] = {}
         self._told: dict[AliasName, int] = {}
         self._lease_until = float("-inf")
         self._stop = threading.Event()
@@ -105,6 +106,16 @@ class Router:
                 if not self._in_use[alias, route.epoch]:
                     del self._in_use[alias, route.epoch]
 
+    def linger(self, alias: AliasName, epoch: int, settle_s: float) -> None:
+        """Take an epoch for unfinished though nobody waits: an unanswered write of it may still reach the store.
+
+        It was sent under the lease, so it lands before the lease and the fence horizon are over, as that of a process
+        that has died.
+        """
+        until = self._clock.monotonic() + self._timing.lease_s + settle_s
+        with self._lock:
+            self._lingering[alias, epoch] = max(until, self._lingering.get((alias, epoch), until))
+
     def may_write(self) -> bool:
         """Whether the lease lets this process write without asking the ledger, at this very moment."""
         return self._clock.monotonic() < self._lease_until
@@ -133,11 +144,14 @@ class Router:
     def beat(self) -> None:
         """Read every route, acknowledge what may be, and prolong the lease when half of it is over."""
         with self._lock:
-            aliases = list(self._routes)
-            unanswered = self._joining.difference(aliases)
+            unanswered = self._joining.difference(self._routes)
         for alias in unanswered:
             # The ledger may have counted this process in, though the answer was lost; then it is waited for.
             self._join(alias)
+        with self._lock:
+            aliases = list(self._routes)
+        if not aliases:
+            return
         for alias in aliases:
             self.learn(alias)
         with self._lock:
@@ -147,8 +161,11 @@ class Router:
             return
         # The lease is counted from before it was asked for, so that this process ends it before the ledger does.
         if self._ledger.renew(self.client, acknowledged, self._timing.lease_s):
-            self._lease_until = started + self._timing.lease_s * LEASE_SAFETY
-            self._told = acknowledged
+            with self._lock:
+                # The ledger was not asked about what another thread has joined meanwhile, and may count on it no more.
+                if self._routes.keys() == acknowledged.keys():
+                    self._lease_until = started + self._timing.lease_s * LEASE_SAFETY
+                    self._told = acknowledged
             return
         self._lease_until = float("-inf")
         self._enter(aliases)
@@ -162,14 +179,21 @@ class Router:
             self._thread.join(timeout=10)
         joined, self._routes = bool(self._routes or self._joining), {}
         self._lease_until = float("-inf")
-        if joined:
+        # Of whom a write may still be under way, the lease runs out by itself.
+        if joined and not self._unfinished():
             with suppress(UndriftError):
                 self._ledger.leave(self.client)
         self._begin()
 
     def _acknowledged(self, alias: AliasName) -> int:
         """Return the newest epoch with nothing older going on; the caller holds the lock."""
-        return min([epoch for name, epoch in self._in_use if name == alias] + [self._routes[alias].epoch])
+        unfinished = [*self._in_use, *self._unfinished()]
+        return min([epoch for name, epoch in unfinished if name == alias] + [self._routes[alias].epoch])
+
+    def _unfinished(self) -> list[tuple[AliasName, int]]:
+        """Return the epochs of which an unanswered write may still reach the store."""
+        now = self._clock.monotonic()
+        return [key for key, until in self._lingering.items() if now < until]
 
     def _enter(self, aliases: Sequence[AliasName]) -> None:
         """Begin a lease: counted from before it was asked for, and valid once the ledger counts on this process."""

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 from undrift.domain.checkpoint import Chunk
 from undrift.domain.migration import Migration
 from undrift.domain.record import DocumentId, Entry, Record
-from undrift.errors import UndriftError
+from undrift.domain.tuning import PIECE
+from undrift.errors import LeaseLost, UndriftError
 from undrift.migrate.carry import Made, make_records, write_all
 from undrift.migrate.reconcile import suspect
 from undrift.migrate.workshop import Workshop
 from undrift.ports.store import Part, SupportsInsertAbsent
 
-#: Documents in a piece: large enough to make the bookkeeping cheap, small enough to be lost without regret.
-CHUNK_SIZE = 256
+#: Documents in a piece.
+CHUNK_SIZE = PIECE
 #: Pieces laid out in one transaction.
 _CHUNKS_AT_ONCE = 64
 
@@ -39,8 +40,13 @@ def lay_out(workshop: Workshop, migration: Migration, chunk_size: int = CHUNK_SI
     return complete
 
 
-def carry_chunk(workshop: Workshop, migration: Migration) -> int | None:
+def carry_chunk(workshop: Workshop, migration: Migration, *, at_once: int = CHUNK_SIZE) -> int | None:
     """Carry one piece over; return its number of documents, or None when there is none to take now.
+
+    Args:
+        workshop: the means.
+        migration: the migration.
+        at_once: documents that are read and embedded in one go.
 
     Raises:
         LeaseLost: another worker took the piece, which is theirs then.
@@ -54,8 +60,10 @@ def carry_chunk(workshop: Workshop, migration: Migration) -> int | None:
     work = f"chunk {chunk.number} of {workshop.alias}"
     until = workshop.lease_end()
     try:
-        made = _embed(workshop, migration, chunk)
+        made = _embed(workshop, migration, chunk, at_once)
         workshop.require_lease(until, work)
+        # The ledger knows nothing of a pause file, so it is asked for once more before the piece is published.
+        workshop.oversight.admit()
     except BaseException:
         # What was paid for is in the cache; whoever takes the piece next finds it there. That it cannot be given back
         # is not what happened.
@@ -65,8 +73,15 @@ def carry_chunk(workshop: Workshop, migration: Migration) -> int | None:
     until = workshop.lease_end()
     # Those that could not be made are asked for as well: what was written meanwhile may be mended, or gone.
     keys = [*(record.id for record in made.records), *made.failures]
-    allowed = set(ledger.publish(workshop.alias, chunk, keys, owner=workshop.me, lease_s=timing.work_lease_s))
-    store = workshop.store_of(migration.target)
+    try:
+        allowed = set(ledger.publish(workshop.alias, chunk, keys, owner=workshop.me, lease_s=timing.work_lease_s))
+    except LeaseLost:
+        # Paused meanwhile: it is still this worker's, and whoever goes on after that need not wait for its lease.
+        with suppress(UndriftError):
+            ledger.release_chunk(workshop.alias, chunk, owner=workshop.me)
+        raise
+    # What has begun to be published is finished: only a stop at once leaves it to a later takeover.
+    store = workshop.for_writers.store_of(migration.target)
     # The first to write a piece finds nothing there; whoever takes it over replaces what is.
     insert = store.insert_absent if isinstance(store, SupportsInsertAbsent) and chunk.fence == 1 else store.upsert
 
@@ -80,29 +95,35 @@ def carry_chunk(workshop: Workshop, migration: Migration) -> int | None:
         ledger.quarantine(workshop.alias, failures)
     ledger.published(workshop.alias, chunk, owner=workshop.me)
     suspect(workshop, made.untagged, "the back-fill")
-    workshop.door_of(migration.target.space).published([record.tag.content for record in made.records])
+    # Those that were touched meanwhile are carried over later, many of them with the text that is paid for.
+    written = [record.tag.content for record in made.records if record.id in allowed]
+    workshop.for_writers.door_of(migration.target.space).published(written)
     return chunk.count
 
 
-def _embed(workshop: Workshop, migration: Migration, chunk: Chunk) -> Made:
-    entries = _read(workshop, migration, chunk)
-    touched = workshop.ledger.journal_state(workshop.alias, [entry.id for entry in entries])
-    wanted = [entry for entry in entries if entry.id not in touched]
-    have = []
-    if chunk.fence > 1:
-        # Somebody had this piece before and may have written a part of it: those vectors are paid for.
-        ids = [DocumentId(entry.id) for entry in wanted]
-        have = list(workshop.store_of(migration.target).fetch(migration.target, ids).values())
-    return make_records(workshop, wanted, migration.target, have=have)
+def _embed(workshop: Workshop, migration: Migration, chunk: Chunk, at_once: int) -> Made:
+    made = Made(records=[], failures={})
+    for entries in _pages(workshop, migration, chunk, at_once):
+        touched = workshop.ledger.journal_state(workshop.alias, [entry.id for entry in entries])
+        wanted = [entry for entry in entries if entry.id not in touched]
+        have = []
+        if chunk.fence > 1:
+            # Somebody had this piece before and may have written a part of it: those vectors are paid for.
+            ids = [DocumentId(entry.id) for entry in wanted]
+            have = list(workshop.store_of(migration.target).fetch(migration.target, ids).values())
+        page = make_records(workshop, wanted, migration.target, have=have)
+        made.records.extend(page.records)
+        made.failures.update(page.failures)
+        made.untagged.extend(page.untagged)
+    return made
 
 
-def _read(workshop: Workshop, migration: Migration, chunk: Chunk) -> list[Entry]:
+def _pages(workshop: Workshop, migration: Migration, chunk: Chunk, at_once: int) -> Iterator[list[Entry]]:
     store = workshop.store_of(migration.source)
-    entries: list[Entry] = []
     after = chunk.lo
     while True:
-        page = store.scan(migration.source, after=after, until=chunk.hi, limit=CHUNK_SIZE, parts=Part.TEXT)
-        entries += page
-        if len(page) < CHUNK_SIZE:
-            return entries
+        page = store.scan(migration.source, after=after, until=chunk.hi, limit=at_once, parts=Part.TEXT)
+        yield page
+        if len(page) < at_once:
+            return
         after = page[-1].id

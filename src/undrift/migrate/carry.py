@@ -78,8 +78,8 @@ def _embed(workshop: Workshop, field: VectorField, texts: Sequence[str]) -> Embe
     door = workshop.door_of(field.space)
     migration = workshop.migration()
     if door.limits.paid or migration.token_limit is not None:
-        return door.documents(texts, spend=partial(workshop.ledger.spend, migration.id))
-    embedded = door.documents(texts)
+        return door.documents(texts, spend=partial(workshop.ledger.spend, migration.id), oversight=workshop.oversight)
+    embedded = door.documents(texts, oversight=workshop.oversight)
     if embedded.tokens:
         workshop.ledger.spend(migration.id, embedded.tokens)
     return embedded

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Any, TypeGuard
 
 from undrift.domain.checkpoint import Progress
 from undrift.domain.record import DocumentId, Entry, content_hash
@@ -168,6 +169,11 @@ def total_of(workshop: Workshop, route: Route, follower: VectorField) -> int:
     """Return how many documents a comparison will see at least."""
     described = (workshop.store_of(place).describe(place) for place in (route.serving, follower))
     return max((one.count for one in described if one is not None), default=0)
+
+
+def is_readable(kept: dict[str, Any] | None, run: type) -> TypeGuard[dict[str, Any]]:
+    """Whether a bookmark is one of this version of undrift; that of another one is not gone on with."""
+    return kept is not None and kept.keys() == {field.name for field in fields(run)}
 
 
 def add_sample(samples: dict[str, list[str]], kind: str, key: str) -> None:

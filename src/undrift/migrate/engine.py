@@ -6,12 +6,15 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any
 
 from undrift.domain.checkpoint import Progress
 from undrift.domain.gate import Verdict
 from undrift.domain.migration import SYNCING, Migration, Phase, RunStatus
 from undrift.domain.plan import plan_start
+from undrift.domain.wording import plural
 from undrift.errors import (
+    CollectionMissing,
     ConflictError,
     EmbedderRejected,
     LeaseLost,
@@ -23,19 +26,28 @@ from undrift.errors import (
     UndriftError,
     UsageError,
 )
+from undrift.migrate.admission import attended
 from undrift.migrate.backfill import CHUNK_SIZE, carry_chunk, lay_out
 from undrift.migrate.gates import is_close
+from undrift.migrate.hooks import call_due
+from undrift.migrate.lookout import Lookout
 from undrift.migrate.runner import Runner
-from undrift.migrate.sync import carry_dirty
+from undrift.migrate.sync import BATCH, carry_dirty
+from undrift.migrate.throttle import Wait
 from undrift.migrate.verify import SAMPLE, verify
+from undrift.migrate.waits import Notice, operator_wait
 from undrift.migrate.workshop import Workshop
 
 #: How often is looked for clients that died, in seconds.
 _BURY_S = 1.0
 #: Wait when there is nothing to do, in seconds.
 _IDLE_S = 0.1
+#: Most full batches of dirty documents that are carried before the migration is brought on by a step.
+_BATCHES_IN_A_ROW = 8
 #: Longest wait after a failure, in seconds.
 _MAX_BACKOFF_S = 30.0
+#: Phases whose work may be made to wait; what writers touch is carried over all the same.
+_THROTTLED = frozenset({Phase.BACKFILL, Phase.VERIFY})
 
 
 class Tick(Enum):
@@ -67,7 +79,18 @@ class Worker:
     sample: int = SAMPLE
     chunk_size: int = CHUNK_SIZE
     _failures: int = 0
+    _batches: int = 0
     _buried_at: float = float("-inf")
+    _operator: tuple[Any, str] = (None, "")
+    _notice: Notice = field(init=False)
+    _lookout: Lookout = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Ask before each call of a store or a model whether it may still be made."""
+        shop = self.workshop
+        self._notice = Notice(shop.ledger, shop.alias, shop.me, shop.clock)
+        self._lookout = Lookout(shop)
+        self.workshop = attended(shop, self._waits, self._lookout.called)
 
     def run(self, until: Callable[[Migration | None], bool]) -> None:
         """Work until a condition on the migration holds; failures that may pass are waited out.
@@ -88,9 +111,9 @@ class Worker:
                 done = Tick.IDLE
             except (UsageError, SpaceMismatch):
                 raise
-            except (RefusedError, EmbedderRejected) as error:
+            except (RefusedError, EmbedderRejected, CollectionMissing) as error:
                 if self._moved_on(migration):
-                    # Refused was what another process had done meanwhile: look again.
+                    # Refused was what another process had done meanwhile, or it has dropped the field: look again.
                     continue
                 self._halt(error)
                 raise
@@ -108,14 +131,32 @@ class Worker:
 
     def tick(self) -> Tick:
         """Do one piece of work, if there is any."""
+        done = self._work()
+        if done is Tick.WORKED:
+            self._notice.over()
+        return done
+
+    def _work(self) -> Tick:
         migration = self.workshop.state().migration
+        if migration is not None and migration.run_status is not RunStatus.STOPPED:
+            call_due(self.workshop, self.who)
         if migration is None or migration.is_final or migration.run_status is RunStatus.HALTED:
+            return Tick.IDLE
+        if migration.run_status is RunStatus.STOPPED:
+            self._wait_for_operator(migration)
             return Tick.IDLE
         self._take_over()
         # Documents that were touched come before the back-fill: writers may wait for them.
-        if migration.phase in SYNCING and carry_dirty(self.workshop):
+        if migration.phase in SYNCING and self._carry():
             return Tick.WORKED
         if migration.run_status is RunStatus.PAUSED:
+            self._wait_for_operator(migration)
+            return Tick.IDLE
+        if why := self.workshop.held_back():
+            self._waits(why)
+            return Tick.IDLE
+        if migration.phase in _THROTTLED and isinstance(wait := self._lookout.look(), Wait):
+            self._waits(str(wait))
             return Tick.IDLE
         match migration.phase:
             case Phase.REGISTERED | Phase.JOURNALING:
@@ -129,6 +170,18 @@ class Worker:
             case _:
                 return Tick.IDLE
 
+    def _carry(self) -> bool:
+        """Carry dirty documents over, unless it is the turn of what else there is to do.
+
+        Where somebody writes without a pause, there are always some; they must not keep the rest from ever being done.
+        """
+        if self._batches == _BATCHES_IN_A_ROW:
+            self._batches = 0
+            return False
+        carried = carry_dirty(self.workshop)
+        self._batches = self._batches + 1 if carried == BATCH else _BATCHES_IN_A_ROW if carried else 0
+        return carried > 0
+
     def _take_over(self) -> None:
         """Free what dead processes and late operations hold."""
         now = self.workshop.clock.monotonic()
@@ -137,19 +190,38 @@ class Worker:
             self._buried_at = now
         self.workshop.ledger.reap(self.workshop.alias, self.workshop.settle_s)
 
+    def _wait_for_operator(self, migration: Migration) -> None:
+        key = (migration.id, migration.run_status, migration.reason)
+        if self._operator[0] != key:
+            # Who it was stands in the history, which is not read at every look.
+            self._operator = (key, str(operator_wait(self.workshop.ledger, migration)))
+        # Whoever looks at the status sees it there already.
+        self.on_wait(self._operator[1])
+
+    def _waits(self, reason: str) -> None:
+        """Tell what is waited for: who listens in this process, and who looks at the status anywhere."""
+        self.on_wait(reason)
+        self._notice.waits(reason)
+
     def _runner(self, migration: Migration) -> Runner:
-        return Runner(workshop=self.workshop, who=self.who, on_wait=self.on_wait, migration=migration.id)
+        return Runner(workshop=self.workshop, who=self.who, on_wait=self._waits, migration=migration.id)
 
     def _begin(self, migration: Migration) -> Tick:
         if not self._coordinates(migration):
+            self._waits("another worker, which begins the migration")
             return Tick.IDLE
+        state = self.workshop.state()
+        if _place(state.migration) != _place(migration):
+            # Others have begun it since this worker looked; what there is to do now is to be looked at again.
+            self.workshop.ledger.yield_coordination(migration.id, owner=self.workshop.me)
+            return Tick.WORKED
         runner = Runner(
             workshop=self.workshop,
             who=self.who,
             on_wait=lambda reason: self._wait_as_coordinator(migration, reason),
             migration=migration.id,
         )
-        runner.run(plan_start(self.workshop.state().route, migration))
+        runner.run(plan_start(state.route, migration))
         # DRAIN BEFORE BACKFILL: from here on nobody writes past the journal, so the source may be read.
         runner.enter(Phase.BACKFILL, was=Phase.JOURNALING)
         self.workshop.ledger.yield_coordination(migration.id, owner=self.workshop.me)
@@ -158,21 +230,28 @@ class Worker:
     def _wait_as_coordinator(self, migration: Migration, reason: str) -> None:
         if not self._coordinates(migration):
             raise LeaseLost(f"another worker coordinates the migration of {migration.alias}")
-        self.on_wait(reason)
+        self._waits(reason)
 
     def _fill(self, migration: Migration) -> Tick:
         if not migration.planned and self._coordinates(migration):
             lay_out(self.workshop, migration, self.chunk_size)
             self.workshop.ledger.yield_coordination(migration.id, owner=self.workshop.me)
             return Tick.WORKED
-        if carry_chunk(self.workshop, migration) is not None:
+        began = self.workshop.clock.monotonic()
+        done_now = carry_chunk(self.workshop, migration, at_once=self._lookout.limits.chunk_size)
+        if done_now is not None:
+            self._lookout.rest(done_now, began)
             return Tick.WORKED
         _, done, pieces = self.workshop.ledger.chunk_progress(migration.id)
         if migration.planned and done == pieces:
             self._runner(migration).enter(Phase.CATCHUP, was=Phase.BACKFILL)
             return Tick.WORKED
         if migration.planned:
-            self.on_wait(f"{pieces - done} pieces that other workers hold, or held when they died")
+            shop = self.workshop
+            left, longest_s = plural(pieces - done, "piece"), shop.timing.work_lease_s + shop.settle_s
+            self._waits(f"{left} that other workers hold; if one died, it is taken over within {longest_s:.0f} s")
+        else:
+            self._waits("another worker, which divides the documents into pieces")
         return Tick.IDLE
 
     def _catch_up(self, migration: Migration) -> Tick:
@@ -180,11 +259,14 @@ class Worker:
         if is_close(lag):
             self._runner(migration).enter(Phase.VERIFY, was=Phase.CATCHUP)
             return Tick.WORKED
-        self.on_wait(f"{lag.dirty} dirty documents, the oldest for {lag.oldest_s or 0.0:.0f} s")
+        oldest = f"the oldest for {lag.oldest_s or 0.0:.0f} s"
+        what = f"{plural(lag.dirty, 'dirty document')} to be carried over, {oldest}"
+        self._waits(f"{what}: undrift worker {self.workshop.alias} helps")
         return Tick.IDLE
 
     def _verify(self, migration: Migration) -> Tick:
         if not self._coordinates(migration):
+            self._waits("another worker, which compares both fields")
             return Tick.IDLE
         report = verify(
             self.workshop,
@@ -211,10 +293,9 @@ class Worker:
         self._wait_as_coordinator(migration, done)
 
     def _moved_on(self, migration: Migration | None) -> bool:
+        """Whether the migration is not any more what it was when this worker looked, before it did what was refused."""
         present = self.workshop.state().migration
-        if migration is None or present is None:
-            return False
-        return (present.id, present.phase) != (migration.id, migration.phase)
+        return _place(present) != _place(migration)
 
     def _coordinates(self, migration: Migration) -> bool:
         lease_s = self.workshop.timing.work_lease_s
@@ -224,14 +305,19 @@ class Worker:
         with suppress(UndriftError):
             migration = self.workshop.migration()
             self.workshop.ledger.save_run_status(
-                migration.id, RunStatus.HALTED, reason=str(error).replace("\n", " · "), who=self.who
+                migration.id,
+                RunStatus.HALTED,
+                reason=str(error).replace("\n", " · "),
+                who=self.who,
+                was=RunStatus.RUNNING,
             )
+            call_due(self.workshop, self.who)
 
     def _back_off(self, error: UndriftError) -> None:
         self._failures += 1
         wait_s = min(self.workshop.timing.retry_s * 2.0 ** (self._failures - 1), _MAX_BACKOFF_S)
         reason = f"{error.message}; tried again in {wait_s:.0f} s"
-        self.on_wait(reason)
+        self._waits(reason)
         self._note(reason)
         self.workshop.clock.sleep(wait_s)
 
@@ -244,4 +330,10 @@ class Worker:
         with suppress(UndriftError):
             migration = self.workshop.migration()
             if migration.run_status is RunStatus.RUNNING:
-                self.workshop.ledger.save_run_status(migration.id, RunStatus.RUNNING, reason=reason, who=self.who)
+                self.workshop.ledger.save_run_status(
+                    migration.id, RunStatus.RUNNING, reason=reason, who=self.who, was=RunStatus.RUNNING
+                )
+
+
+def _place(migration: Migration | None) -> tuple[str, Phase] | None:
+    return None if migration is None else (migration.id, migration.phase)

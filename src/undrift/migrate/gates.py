@@ -12,6 +12,7 @@ from undrift.domain.plan import MAX_DIRTY_AT_CUTOVER
 from undrift.domain.reconcile import FOREIGN_WRITE, ReconcileReport
 from undrift.domain.record import DocumentId
 from undrift.domain.route import Route, VectorField
+from undrift.domain.wording import are, plural
 from undrift.errors import UndriftError
 from undrift.migrate.reconcile import record_of
 from undrift.migrate.workshop import Workshop
@@ -35,7 +36,7 @@ def standing_gates(workshop: Workshop, *, accept_quarantine: bool = False) -> li
         _verified(workshop),
         _quarantine(workshop, accept_quarantine=accept_quarantine),
         _acknowledged(workshop, state.route),
-        _reconciled(workshop, state.needs_reconcile),
+        _reconciled(workshop, state.needs_reconcile, state.route.epoch),
     ]
 
 
@@ -65,7 +66,7 @@ def completion_gates(workshop: Workshop) -> list[Gate]:
     settled = Gate(
         name="settled",
         verdict=Verdict.FAIL if lag.foreign else Verdict.PASS,
-        detail=f"{lag.foreign} documents have their truth in the source",
+        detail=f"{plural(lag.foreign, 'document')} with the truth in the source",
         hint=f"undrift worker, then undrift status {workshop.alias}" if lag.foreign else "",
     )
     # Documents that were accepted as missing exist in the source only; dropping it would lose them.
@@ -74,7 +75,8 @@ def completion_gates(workshop: Workshop) -> list[Gate]:
         hint = f"undrift adopt {workshop.alias} --all, or write or delete them through undrift"
     kept = replace(_quarantine(workshop, accept_quarantine=False), hint=hint)
     state = workshop.state()
-    return [settled, kept, _acknowledged(workshop, state.route), _reconciled(workshop, state.needs_reconcile)]
+    reconciled = _reconciled(workshop, state.needs_reconcile, state.route.epoch)
+    return [settled, kept, _acknowledged(workshop, state.route), reconciled]
 
 
 def rollback_ready(workshop: Workshop, migration: Migration) -> bool:
@@ -113,7 +115,7 @@ def _lag(workshop: Workshop) -> Gate:
     return Gate(
         name="lag",
         verdict=Verdict.FAIL if late else Verdict.PASS,
-        detail=f"{lag.dirty} documents are dirty, the oldest for {lag.oldest_s or 0.0:.1f} s; "
+        detail=f"{plural(lag.dirty, 'document')} {are(lag.dirty)} dirty, the oldest for {lag.oldest_s or 0.0:.1f} s; "
         f"at most {MAX_DIRTY_AT_CUTOVER} for {MAX_LAG_S:g} s are allowed",
         hint="undrift worker" if late else "",
     )
@@ -135,7 +137,8 @@ def _verified(workshop: Workshop) -> Gate:
         return Gate(name="verified", verdict=Verdict.STALE, detail=detail, hint=hint)
     touched = workshop.ledger.touched(workshop.alias, after=report.max_sequence)
     since = f", {touched} touched since" if touched else ""
-    detail = f"{report.compared} documents equal, {report.sampled} embedded again, {hours:.1f} h ago{since}"
+    what = plural(report.compared, "document")
+    detail = f"{what} equal, {report.sampled} embedded again, {hours:.1f} h ago{since}"
     return Gate(name="verified", verdict=Verdict.PASS, detail=detail)
 
 
@@ -144,8 +147,7 @@ def _quarantine(workshop: Workshop, *, accept_quarantine: bool) -> Gate:
     if not count:
         return Gate(name="quarantine", verdict=Verdict.PASS, detail="no document is set aside")
     first = workshop.ledger.quarantined(workshop.alias, limit=3)
-    what = "1 document" if count == 1 else f"{count} documents"
-    detail = f"{what} could not be carried over, for example " + ", ".join(
+    detail = f"{plural(count, 'document')} could not be carried over, for example " + ", ".join(
         f"{item.key} ({item.reason})" for item in first
     )
     if accept_quarantine:
@@ -165,7 +167,7 @@ def _acknowledged(workshop: Workshop, route: Route) -> Gate:
     )
 
 
-def _reconciled(workshop: Workshop, needs_reconcile: str) -> Gate:
+def _reconciled(workshop: Workshop, needs_reconcile: str, epoch: int) -> Gate:
     """Two scans in a row, the second without anything foreign, once anybody is suspected to write past undrift."""
     record = record_of(workshop)
     hint = f"undrift reconcile {workshop.alias}"
@@ -173,7 +175,7 @@ def _reconciled(workshop: Workshop, needs_reconcile: str) -> Gate:
         detail = "nobody is known to have written past the journal"
         return Gate(name="reconciled", verdict=Verdict.PASS, detail=detail)
     last = record.reports[-1] if record.reports else None
-    if last is not None and record.is_settled and not needs_reconcile:
+    if last is not None and record.speaks_for(epoch) and not needs_reconcile:
         age = workshop.clock.now() - last.started
         hours = age.total_seconds() / 3600
         fresh = age <= VERIFICATION_VALID

@@ -8,6 +8,7 @@ from typing import Any
 from undrift.domain.record import content_hash
 from undrift.domain.route import VectorField
 from undrift.domain.space import Space
+from undrift.domain.wording import plural
 from undrift.errors import UsageError
 from undrift.flow.embed import EmbeddingDoor
 from undrift.ports.store import Part, VectorStore
@@ -105,9 +106,9 @@ def _warnings(documents: int, blank: int, untagged: int) -> tuple[str, ...]:
     if not documents:
         said.append("the collection is empty")
     if blank:
-        said.append(f"{blank} documents have no text and will be set aside")
+        said.append(f"{plural(blank, 'document')} without a text, to be set aside")
     if untagged:
-        said.append(f"{untagged} records have no tag: nothing is known about the model they were made with")
+        said.append(f"{plural(untagged, 'record')} without a tag: nothing is known about the model they were made with")
     return tuple(said)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
 
 from undrift.domain.checkpoint import Progress
 from undrift.domain.migration import Phase
@@ -19,6 +18,7 @@ from undrift.migrate.compare import (
     add_sample,
     difference,
     is_ours,
+    is_readable,
     may_replace,
     reread,
     shown,
@@ -253,8 +253,8 @@ def _sentence(kind: str) -> str:
 
 def _begin_or_resume(workshop: Workshop, route: Route, record: ReconcileRecord, migration_started: datetime) -> _Run:
     now = workshop.clock.now()
-    kept: dict[str, Any] | None = workshop.ledger.bookmark(workshop.alias, _RUN)
-    if kept is not None and kept["epoch"] == route.epoch:
+    kept = workshop.ledger.bookmark(workshop.alias, _RUN)
+    if is_readable(kept, _Run) and kept["epoch"] == route.epoch:
         run = _Run(**kept)
         if now - datetime.fromisoformat(run.started) < _RESUMABLE:
             run.resumed += 1

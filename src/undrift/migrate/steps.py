@@ -23,6 +23,7 @@ from undrift.domain.plan import (
     StopJournal,
 )
 from undrift.domain.route import Mode, VectorField
+from undrift.domain.wording import are, plural
 from undrift.errors import FieldInUse, GateFailed, WriteTimeout
 from undrift.migrate.sync import carry_dirty
 from undrift.migrate.workshop import Workshop
@@ -105,6 +106,8 @@ def _change_mode(workshop: Workshop, mode: Mode, transition: Transition | None, 
 
 def _await_clients(workshop: Workshop, epoch: int, on_wait: OnWait) -> None:
     while True:
+        # This process is a client as well; others are not to wait for its next heartbeat.
+        workshop.beat()
         workshop.bury_the_dead()
         workshop.ledger.reap(workshop.alias, workshop.settle_s)
         waiting = workshop.ledger.unacknowledged(workshop.alias, epoch, workshop.settle_s)
@@ -113,8 +116,8 @@ def _await_clients(workshop: Workshop, epoch: int, on_wait: OnWait) -> None:
         slowest = max(waiting, key=lambda client: client.lease_left_s)
         left_s = max(0.0, slowest.lease_left_s) + workshop.settle_s
         on_wait(
-            f"{len(waiting)} clients have not acknowledged epoch {epoch}: {slowest.role} on {slowest.host}, "
-            f"pid {slowest.pid}, at most {left_s:.0f} s more"
+            f"{plural(len(waiting), 'client')} to acknowledge epoch {epoch}, such as {slowest.role} pid {slowest.pid} "
+            f"on {slowest.host}: at most {left_s:.0f} s more, or until that process ends"
         )
         workshop.clock.sleep(_POLL_S)
 
@@ -122,7 +125,7 @@ def _await_clients(workshop: Workshop, epoch: int, on_wait: OnWait) -> None:
 def _await_workers(workshop: Workshop, on_wait: OnWait) -> None:
     workshop.bury_the_dead()
     while workshop.ledger.in_flight(workshop.alias, workshop.settle_s):
-        on_wait("writes of workers that may still be in flight")
+        on_wait("writes of workers that may still be in flight; their leases end by themselves")
         workshop.clock.sleep(_POLL_S)
 
 
@@ -136,11 +139,13 @@ def _drain(workshop: Workshop, at_most: int, on_wait: OnWait) -> None:
             return
         if workshop.clock.monotonic() > until:
             raise GateFailed(
-                f"{lag.dirty} documents of {workshop.alias} are dirty, and do not become fewer than {at_most}",
-                f"{lag.open} writes are open, the oldest document is dirty for {lag.oldest_s or 0:.0f} s",
+                f"{plural(lag.dirty, 'document')} of {workshop.alias} {are(lag.dirty)} still dirty; at most "
+                f"{at_most} may be",
+                f"{plural(lag.open, 'write')} {are(lag.open)} open, the oldest document is dirty for "
+                f"{lag.oldest_s or 0:.0f} s",
                 "undrift worker",
             )
-        on_wait(f"{lag.dirty} dirty documents to be carried over")
+        on_wait(f"{plural(lag.dirty, 'dirty document')} to be carried over: undrift worker {workshop.alias} helps")
         if not carry_dirty(workshop):
             workshop.clock.sleep(_POLL_S)
 
@@ -155,7 +160,7 @@ def _hold(workshop: Workshop, seconds: float, on_wait: OnWait) -> None:
             lag = workshop.ledger.lag(workshop.alias)
             if not lag.dirty and not lag.open:
                 return
-            on_wait(f"{lag.open} open writes and {lag.dirty} dirty documents, while writers wait")
+            on_wait(f"{plural(lag.open, 'open write')} and {plural(lag.dirty, 'dirty document')}, while writers wait")
             if not carry_dirty(workshop):
                 workshop.clock.sleep(_POLL_S / 10)
         workshop.ledger.hold(route, 0)
@@ -187,7 +192,8 @@ def _settle_foreign(workshop: Workshop, on_wait: OnWait) -> None:
         lag = workshop.ledger.lag(workshop.alias)
         if not lag.foreign:
             return
-        on_wait(f"{lag.foreign} documents whose truth is still in the other field")
+        what = plural(lag.foreign, "document")
+        on_wait(f"{what} with the truth still in the other field: undrift worker {workshop.alias} helps")
         if not carry_dirty(workshop):
             workshop.clock.sleep(_POLL_S)
 

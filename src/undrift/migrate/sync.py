@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 from undrift.domain.checkpoint import Claim
 from undrift.domain.migration import SYNCING
 from undrift.domain.record import DocumentId, Entry, Record
 from undrift.domain.route import FieldKey, VectorField
-from undrift.errors import LeaseLost, MirrorTimeout, UndriftError
+from undrift.domain.wording import are, plural
+from undrift.errors import LeaseLost, MirrorTimeout, StoreRejected, UndriftError, WorkStopped
 from undrift.migrate.carry import make_records, write_all
 from undrift.migrate.compare import is_ours
 from undrift.migrate.reconcile import suspect
 from undrift.migrate.workshop import Workshop
-from undrift.ports.store import Part
+from undrift.ports.store import Part, VectorStore
 
 #: Documents carried over in one go.
 BATCH = 64
@@ -22,6 +23,33 @@ BATCH = 64
 _POLL_S = 0.05
 #: How often the wait before the next try of a failed document is doubled.
 MAX_DOUBLINGS = 6
+
+
+class _Sending:
+    """Sends writes to the other field under a lease, and knows whether one may still be under way."""
+
+    def __init__(self, workshop: Workshop, until: float, work: str) -> None:
+        """Count on the lease until a moment of this process's clock."""
+        self._workshop = workshop
+        self._until = until
+        self._work = work
+        self.unanswered = False
+
+    def send(self, store: VectorStore, write: Callable[[], None]) -> None:
+        """Write, if the lease lasts.
+
+        Raises:
+            LeaseLost: it does not.
+        """
+        self._workshop.require_lease(self._until, self._work)
+        # A store inside this process has ended what it was asked for when it answers, with whatever error.
+        self.unanswered = not store.capabilities.requests_die_with_process
+        try:
+            write()
+        except (StoreRejected, WorkStopped):
+            self.unanswered = False
+            raise
+        self.unanswered = False
 
 
 def carry_dirty(workshop: Workshop, *, limit: int = BATCH, only: Sequence[DocumentId] | None = None) -> int:
@@ -45,14 +73,19 @@ def carry_dirty(workshop: Workshop, *, limit: int = BATCH, only: Sequence[Docume
     for claim in claims:
         batches.setdefault(claim.source, []).append(claim)
     failures = []
+    serving = workshop.state().route.serving.key
     for source, batch in batches.items():
+        sending = _Sending(workshop, until, f"carrying {len(batch)} documents of {workshop.alias}")
         try:
-            _carry(workshop, source, batch, until)
+            # Writers wait for documents whose truth is in the other field, whether the work is paused or not.
+            _carry(workshop if source == serving else workshop.for_writers, source, batch, sending)
             ledger.clear(workshop.alias, batch, owner=workshop.me)
         except UndriftError as error:
             failures.append(error)
-            with suppress(UndriftError):
-                _give_up_for_now(workshop, batch, error)
+            # While a write may still land, the claim is kept: nobody may write over these documents before.
+            if not sending.unanswered:
+                with suppress(UndriftError):
+                    _give_up_for_now(workshop, batch, error)
     if failures:
         raise failures[0]
     return len(claims)
@@ -79,7 +112,8 @@ def settle(workshop: Workshop, keys: Sequence[DocumentId], timeout_s: float) -> 
             carried, obstacle = 0, error
         if (obstacle and not obstacle.retryable) or workshop.clock.monotonic() > until:
             raise MirrorTimeout(
-                f"{len(waiting)} documents of {workshop.alias} are stored but not yet in the other field",
+                f"{plural(len(waiting), 'document')} of {workshop.alias} {are(len(waiting))} stored but not yet "
+                "in the other field",
                 f"for example {waiting[0]}" + (f"\n{obstacle.message}" if obstacle else ""),
                 f"undrift status {workshop.alias}",
             ) from obstacle
@@ -95,7 +129,7 @@ def _dirty(workshop: Workshop, keys: Sequence[DocumentId]) -> list[DocumentId]:
     return [key for key, (dirty, _) in workshop.ledger.journal_state(workshop.alias, keys).items() if dirty]
 
 
-def _carry(workshop: Workshop, source: FieldKey, claims: Sequence[Claim], until: float) -> None:
+def _carry(workshop: Workshop, source: FieldKey, claims: Sequence[Claim], sending: _Sending) -> None:
     state = workshop.state()
     route, migration = state.route, state.migration
     if route.follower is None or migration is None:
@@ -109,18 +143,15 @@ def _carry(workshop: Workshop, source: FieldKey, claims: Sequence[Claim], until:
     suspect(workshop, made.untagged, "a worker")
     if there == migration.source:
         _tell_what_is_replaced(workshop, there, entries, have)
-    work = f"carrying {len(claims)} documents of {workshop.alias}"
 
     def write(batch: Sequence[Record]) -> None:
-        workshop.require_lease(until, work)
-        store.upsert(there, batch)
+        sending.send(store, lambda: store.upsert(there, batch))
 
     failures = {**made.failures, **write_all(write, made.records)}
     # A document that cannot be carried must not be left there with an older text.
     gone = [key for key in keys if key not in entries or key in failures]
     if gone:
-        workshop.require_lease(until, work)
-        store.delete(there, gone)
+        sending.send(store, lambda: store.delete(there, gone))
     if failures:
         workshop.ledger.quarantine(workshop.alias, failures)
     workshop.ledger.release(workshop.alias, [key for key in keys if key not in failures])
@@ -143,6 +174,9 @@ def _tell_what_is_replaced(
 
 
 def _give_up_for_now(workshop: Workshop, claims: Sequence[Claim], error: UndriftError) -> None:
+    if isinstance(error, WorkStopped):
+        workshop.ledger.postpone(workshop.alias, claims, owner=workshop.me, delay_s=0.0, error="")
+        return
     attempts = max(claim.attempts for claim in claims)
     delay_s = workshop.timing.retry_s * 2 ** min(attempts, MAX_DOUBLINGS)
     workshop.ledger.postpone(workshop.alias, claims, owner=workshop.me, delay_s=delay_s, error=error.message)

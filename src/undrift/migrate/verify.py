@@ -25,6 +25,7 @@ from undrift.migrate.compare import (
     add_sample,
     difference,
     is_ours,
+    is_readable,
     may_replace,
     quick_difference,
     reread,
@@ -196,7 +197,8 @@ class _Comparison:
             records = list(store.fetch(place, chosen).values())
             if records:
                 stored = np.stack([record.vector for record in records]).astype(np.float64)
-                again = door.fresh([record.text for record in records], spend=spend).astype(np.float64)
+                texts = [record.text for record in records]
+                again = door.fresh(texts, spend=spend, oversight=self.workshop.oversight).astype(np.float64)
                 cosines = np.sum(stored * again, axis=1) / (
                     np.linalg.norm(stored, axis=1) * np.linalg.norm(again, axis=1)
                 )
@@ -294,7 +296,7 @@ class _Comparison:
 def _begin_or_resume(workshop: Workshop, route: Route, sample: int, sequence: int) -> _Run:
     now = workshop.clock.now()
     kept = workshop.ledger.bookmark(workshop.alias, _RUN)
-    if kept is not None and (kept["epoch"], kept["size"]) == (route.epoch, sample):
+    if is_readable(kept, _Run) and (kept["epoch"], kept["size"]) == (route.epoch, sample):
         run = _Run(**kept)
         if now - datetime.fromisoformat(run.started) < _RESUMABLE:
             run.resumed += 1

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from undrift.domain.client import ClientId
+from undrift.domain.hook import Moment
 from undrift.domain.migration import AliasState, Migration
 from undrift.domain.route import AliasName, VectorField
 from undrift.domain.space import SpaceId
 from undrift.domain.timing import LEASE_SAFETY, Timing
+from undrift.domain.tuning import Limits
 from undrift.errors import LeaseLost, NoMigration, UnknownAlias
 from undrift.flow.embed import EmbeddingDoor
+from undrift.flow.oversight import UNSEEN, Oversight
+from undrift.ports.hook import Hook
 from undrift.ports.ledger import Ledger
 from undrift.ports.runtime import Clock, Processes
 from undrift.ports.source import DocumentSource
@@ -33,6 +37,14 @@ class Workshop:
         timing: how long leases last.
         settle_s: the fence horizon D: no request lands later than this after its deadline.
         processes: tells which other processes are dead for certain.
+        beat: prolongs this process's lease, and acknowledges for it what it may.
+        limits: how hard workers may work, before an operator changes it.
+        objection: asks the user's own system what it has against the work; empty if nothing.
+        hooks: the user's own programs, by the moment at which they are called.
+        hook_timeout_s: how long one of them may take.
+        held_back: names what keeps every worker of this configuration from working, such as a file; empty if nothing.
+        oversight: asked before each call of a model; raises `WorkStopped` when the work may not go on.
+        urgent: the same means for what writers wait for, where that is allowed more.
         always_reconcile: whether a cutover wants two scans for writes past undrift, also when nobody is suspected.
     """
 
@@ -47,6 +59,19 @@ class Workshop:
     settle_s: float
     processes: Processes
     always_reconcile: bool = False
+    beat: Callable[[], None] = field(default=lambda: None)
+    limits: Limits = field(default_factory=Limits)
+    objection: Callable[[], str] = field(default=lambda: "")
+    hooks: Mapping[Moment, Sequence[Hook]] = field(default_factory=dict)
+    hook_timeout_s: float = 60.0
+    held_back: Callable[[], str] = field(default=lambda: "")
+    oversight: Oversight = UNSEEN
+    urgent: Workshop | None = None
+
+    @property
+    def for_writers(self) -> Workshop:
+        """The means for what writers wait for, which a pause does not keep waiting."""
+        return self.urgent or self
 
     def state(self) -> AliasState:
         """Read what the alias and its migration are now."""

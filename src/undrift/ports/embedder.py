@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Protocol
 
 from undrift.domain.record import Vector, Vectors
 from undrift.domain.space import Space
+
+
+def _nobody(_reason: str) -> None:
+    """Tell nobody."""
+
+
+#: Called by an adapter that repeats a request by itself: with the reason before it waits, without one before it sends.
+#: What it raises ends the call. It belongs to the thread that made the call.
+BEFORE_RETRY: ContextVar[Callable[[str], None]] = ContextVar("before_retry", default=_nobody)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

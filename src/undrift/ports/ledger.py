@@ -12,16 +12,16 @@ from typing import Any, Protocol
 
 from undrift.domain.checkpoint import Chunk, Claim, Lag, Quarantined
 from undrift.domain.client import ClientId, ClientInfo
-from undrift.domain.event import Entered
 from undrift.domain.migration import AliasState, Migration, MigrationId, Phase, RunStatus
 from undrift.domain.operation import OpenResult, OperationId
 from undrift.domain.record import DocumentId
 from undrift.domain.route import AliasName, FieldKey, Mode, Route, VectorField
 from undrift.domain.space import ProvenSpace, SpaceId
+from undrift.ports.notes import NotesLedger
 from undrift.ports.proof import ProofLedger
 
 
-class Ledger(ProofLedger, Protocol):
+class Ledger(ProofLedger, NotesLedger, Protocol):
     """The control schema. Every method raises `ControlUnavailable` when the ledger cannot be read or written."""
 
     def transaction_with(self, store: object) -> AbstractContextManager[None] | None:
@@ -296,8 +296,13 @@ class Ledger(ProofLedger, Protocol):
         """
         ...
 
-    def save_run_status(self, migration: MigrationId, status: RunStatus, *, reason: str, who: str) -> None:
-        """Record whether the migration's workers work."""
+    def save_run_status(
+        self, migration: MigrationId, status: RunStatus, *, reason: str, who: str, was: RunStatus | None = None
+    ) -> bool:
+        """Record whether the migration's workers work; False when that is recorded already.
+
+        With `was`, nothing changes unless they were in that status until now: so a worker overrules no operator.
+        """
         ...
 
     def spend(self, migration: MigrationId, tokens: int) -> None:
@@ -365,14 +370,6 @@ class Ledger(ProofLedger, Protocol):
 
     # Evidence and memory
 
-    def tune(self, alias: AliasName, values: Mapping[str, str]) -> None:
-        """Set the operator's live settings of an alias."""
-        ...
-
-    def tuning(self, alias: AliasName) -> dict[str, str]:
-        """Return the operator's live settings of an alias."""
-        ...
-
     def save_golden(self, name: str, content: Mapping[str, Any]) -> None:
         """Keep a golden set; one of that name is replaced."""
         ...
@@ -383,10 +380,6 @@ class Ledger(ProofLedger, Protocol):
 
     def golden_names(self) -> list[str]:
         """Return the names of the golden sets, sorted."""
-        ...
-
-    def history(self, alias: AliasName, *, limit: int = 100) -> list[Entered]:
-        """Return what happened to an alias, newest first."""
         ...
 
     def close_ledger(self) -> None:

@@ -306,6 +306,45 @@ def test_ties_are_broken_by_id_however_many_there_are(store: SqliteVecStore) -> 
 # places in the file
 
 
+@pytest.mark.parametrize("dimensions", [D, 2 * D])
+def test_a_search_finds_a_collection_that_another_process_has_made_anew(
+    store: SqliteVecStore, path: Path, dimensions: int
+) -> None:
+    """A search does not look up anew what it has seen; a number that is gone tells that it has to."""
+    store.upsert(FIELD, records(numbered(3), D))
+    query = unit_vectors(1, D)[0]
+    assert len(store.search(FIELD, query, k=5)) == 3
+    elsewhere = SqliteVecStore(Database(path))
+
+    elsewhere.drop(FIELD)
+    with pytest.raises(CollectionMissing):
+        store.search(FIELD, query, k=5)
+    elsewhere.create(FIELD, dimensions=D, metric=Metric.COSINE)
+    assert store.search(FIELD, query, k=5) == []
+    elsewhere.drop(FIELD)
+    elsewhere.create(FIELD, dimensions=dimensions, metric=Metric.COSINE)
+    elsewhere.upsert(FIELD, records(["new"], dimensions))
+
+    assert [hit.id for hit in store.search(FIELD, unit_vectors(1, dimensions)[0], k=5)] == ["new"]
+    elsewhere.close()
+
+
+def test_a_search_remembers_nothing_of_a_transaction_that_failed(store: SqliteVecStore) -> None:
+    """The number of a collection that was rolled back is given to the next one."""
+    mine, theirs = (VectorField(store="file", collection=name, space=SpaceId("space")) for name in ("mine", "theirs"))
+    query = unit_vectors(1, D)[0]
+    with pytest.raises(ZeroDivisionError), store.database.transaction():
+        store.create(mine, dimensions=D, metric=Metric.COSINE)
+        assert store.search(mine, query, k=1) == []
+        raise ZeroDivisionError
+
+    store.create(theirs, dimensions=D, metric=Metric.COSINE)
+    store.upsert(theirs, records(["a"], D))
+
+    with pytest.raises(CollectionMissing):
+        store.search(mine, query, k=1)
+
+
 def test_what_is_written_again_stays_in_its_place(store: SqliteVecStore) -> None:
     def places() -> list[tuple[Any, ...]]:
         return store.database.read(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from undrift.cli.layout import columns, duration, money, number, one_line, paragraphs, plural, size, steps, width
+from undrift.cli.layout import columns, duration, money, number, one_line, paragraphs, size, steps, width
+from undrift.domain.wording import plural
 
 
 def test_columns_are_aligned_and_the_last_one_is_not_padded() -> None:

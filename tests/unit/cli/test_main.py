@@ -32,7 +32,7 @@ VERBS = [
         "start",
         "worker",
     ),
-    *("status", "pause", "resume", "tune", "verify", "reconcile", "adopt", "cutover", "rollback", "complete"),
+    *("status", "pause", "resume", "tune", "panic", "verify", "reconcile", "adopt", "cutover", "rollback", "complete"),
     *("cancel", "selftest", "golden", "serve"),
 ]
 

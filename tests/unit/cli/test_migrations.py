@@ -16,6 +16,7 @@ from tests.unit.cli.running import Undrift, plane_of
 from tests.unit.cli.shapes import missing_keys
 from undrift.cli.render import Screen
 from undrift.control import ControlPlane
+from undrift.control.operations import TUNABLE
 from undrift.domain.migration import Phase, RunStatus
 from undrift.domain.route import AliasName
 from undrift.errors import ControlUnavailable
@@ -207,9 +208,62 @@ def test_a_migration_is_paused_and_resumed(filled: Undrift) -> None:
     assert "undrift resume kb" in paused["waiting_for"]
     assert filled("worker", "--until-idle", "--json").json["worked_on"] == [{"alias": "kb", "phase": "registered"}]
 
+    assert paused["paused_by"]["reason"] == ""
+
     resumed = filled("resume", "kb")
     assert resumed.out.startswith("kb · registered\n")
     assert filled("worker", "--until-idle", "--json").json["worked_on"] == [{"alias": "kb", "phase": "ready"}]
+
+
+def test_settings_of_the_work_are_changed_and_asked_for(filled: Undrift, tmp_path: Path) -> None:
+    with (tmp_path / "undrift.toml").open("a") as file:
+        file.write('\n[aliases.kb.throttle]\nmax_lag_s = 5\nhours = "22:00-06:00"\n')
+    filled("start", "kb", "--to", "new", "--detach")
+
+    status = filled("tune", "kb", "chunk_size=32", "hours=none", "max_rows_per_s=500", "--json").json
+    assert missing_keys("tune", status) == []
+    assert status["tuning"] == {"chunk_size": "32", "max_rows_per_s": "500", "max_lag_s": "5"}
+    assert "  tuned       chunk_size=32, max_rows_per_s=500, max_lag_s=5\n" in filled("status", "kb").out
+
+    assert filled("tune", "kb", "chunk_size=?", "budget_usd=?").out == "chunk_size  32\nbudget_usd  none\n"
+    asked = filled("tune", "kb", "?=?", "--json").json
+    assert asked["settings"]["hours"] == "none"
+    assert list(asked["settings"]) == list(TUNABLE)
+    refused = filled("tune", "kb", "speed=?", "--json")
+    assert (refused.code, refused.error["message"]) == (2, "there is no setting speed")
+
+
+@pytest.mark.parametrize("setting", ["chunk_size=1000", "hours=night", "time_zone=Europe/Atlantis", "nice_ratio=none"])
+def test_a_wrong_setting_of_the_work_changes_nothing(filled: Undrift, setting: str) -> None:
+    filled("start", "kb", "--to", "new", "--detach")
+
+    refused = filled("tune", "kb", "max_lag_s=9", setting, "--json")
+
+    assert (refused.code, refused.error["kind"]) == (2, "BadArgument")
+    assert setting.partition("=")[0] in refused.error["message"]
+    assert filled("status", "kb", "--json").json["tuning"] == {}
+
+
+def test_a_panic_stops_every_migration_or_one(filled: Undrift) -> None:
+    assert filled("panic", "--all").out == "no migration runs\n"
+    filled("start", "kb", "--to", "new", "--detach")
+
+    (stopped,) = filled("panic", "--all", "--reason", "smoke in room 2", "--json").json
+    assert missing_keys("panic", stopped) == []
+    assert stopped["run_status"] == "stopped"
+    assert stopped["waiting_for"].endswith(" stopped every worker, because smoke in room 2: undrift resume kb")
+    assert filled("status", "kb").out.startswith("kb · registered, stopped\n")
+    assert filled("pause", "kb", "--json").error["kind"] == "IllegalTransition"
+
+    assert filled("resume", "kb", "--json").json["run_status"] == "running"
+    assert filled("panic", "kb", "--json").json["run_status"] == "stopped"
+
+
+@pytest.mark.parametrize("words", [[], ["kb", "--all"]], ids=["neither", "both"])
+def test_a_panic_wants_an_alias_or_all(filled: Undrift, words: list[str]) -> None:
+    refused = filled("panic", *words, "--json")
+
+    assert (refused.code, refused.error["hint"]) == (2, "undrift panic --all")
 
 
 def test_a_worker_works_on_every_alias(filled: Undrift, tmp_path: Path) -> None:
@@ -414,7 +468,7 @@ def test_gates_are_looked_at_now_and_then_only(ready: Undrift, tmp_path: Path, m
         plane.ledger.save_run_status(
             plane.workshop(AliasName("kb")).migration().id, RunStatus.PAUSED, reason="", who="test"
         )
-        assert looks.again()["waiting_for"].startswith("an operator, who paused it")
+        assert looks.again()["waiting_for"].startswith("an operator: test paused it: undrift resume")
         assert len(looked) == 3
 
 

@@ -29,6 +29,7 @@ from undrift.errors import (
 )
 from undrift.flow.probe import PROBE_QUERIES, PROBE_TEXTS
 from undrift.migrate.engine import Tick
+from undrift.migrate.sync import BATCH
 from undrift.ports.embedder import EmbedderLimits
 from undrift.testing.rig import ALIAS
 
@@ -176,6 +177,25 @@ def test_documents_come_before_the_back_fill(scene: Scene) -> None:
     assert scene.target() == {"d11": "newer"}
 
 
+@pytest.mark.parametrize("written", [1, BATCH])
+def test_who_writes_without_a_pause_does_not_keep_the_migration_from_its_end(scene: Scene, written: int) -> None:
+    """Some documents are dirty at every look of the worker, few of them or whole batches."""
+    scene.begin()
+    turns = 0
+
+    def write_and_look(migration: Migration | None) -> bool:
+        nonlocal turns
+        turns += 1
+        assert turns < 600, migration
+        documents = [replace(DOCUMENTS[0], id=f"hot-{number}", text=f"{turns}") for number in range(written)]
+        scene.write(*documents)
+        return is_ready(migration)
+
+    scene.worker.worker().run(write_and_look)
+
+    assert set(texts_of(DOCUMENTS)) <= set(scene.target())
+
+
 def test_without_a_migration_there_is_nothing_to_do(scene: Scene) -> None:
     assert scene.worker.worker().tick() is Tick.IDLE
 
@@ -189,7 +209,7 @@ def test_a_wait_for_dirty_documents_is_named(scene: Scene) -> None:
     worker.on_wait = waits.append
 
     assert worker.tick() is Tick.IDLE
-    assert waits == ["1 dirty documents, the oldest for 3 s"]
+    assert waits == ["1 dirty document to be carried over, the oldest for 3 s: undrift worker kb helps"]
     assert scene.migration.phase is Phase.CATCHUP
 
 

@@ -63,7 +63,7 @@ def test_documents_without_text_are_announced(scene: Scene) -> None:
 
     found = facts(scene)
 
-    assert found.warnings == ("1 documents have no text and will be set aside",)
+    assert found.warnings == ("1 document without a text, to be set aside",)
     assert found.unique_texts == 12
 
 

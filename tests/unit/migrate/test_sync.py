@@ -290,7 +290,7 @@ def test_settling_gives_up_in_time(scene: Scene) -> None:
     scene.ledger.claim(ALIAS, owner=scene.operator.plane.router.client, limit=1, lease_s=1000.0, settle_s=5.0)
     began = scene.rig.clock.monotonic()
 
-    with pytest.raises(MirrorTimeout, match="1 documents of kb are stored"):
+    with pytest.raises(MirrorTimeout, match="1 document of kb is stored"):
         settle(scene.workshop, [DocumentId("d01")], 10.0)
 
     assert 10.0 <= scene.rig.clock.monotonic() - began < 11.0

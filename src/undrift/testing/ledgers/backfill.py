@@ -126,7 +126,7 @@ class BackfillRules:
         with pytest.raises(LeaseLost):
             bench.ledger.published(ALIAS, piece, owner=ME)
 
-    @pytest.mark.parametrize("status", [RunStatus.PAUSED, RunStatus.HALTED])
+    @pytest.mark.parametrize("status", [RunStatus.PAUSED, RunStatus.STOPPED, RunStatus.HALTED])
     def test_no_piece_is_taken_or_published_while_the_migration_does_not_run(
         self, bench: LedgerBench, status: RunStatus
     ) -> None:

@@ -149,6 +149,32 @@ class MigrationRules:
         assert (line.who, line.action, line.detail) == ("ada", "halted", "the model changed")
         assert len(bench.other.history(ALIAS)) == lines + 1
 
+    def test_a_worker_overrules_no_operator(self, bench: LedgerBench) -> None:
+        """What a worker notes is decided before it is written; a pause that came between must stay one."""
+        begin(bench.ledger)
+        id = migration_of(bench.ledger).id
+        assert bench.ledger.save_run_status(id, RunStatus.PAUSED, reason="a sale", who="ann")
+        lines = bench.ledger.history(ALIAS)
+
+        noted = bench.other.save_run_status(id, RunStatus.RUNNING, reason="slow", who="worker", was=RunStatus.RUNNING)
+        halted = bench.other.save_run_status(id, RunStatus.HALTED, reason="bad", who="worker", was=RunStatus.RUNNING)
+
+        assert (noted, halted) == (False, False)
+        found = migration_of(bench.ledger)
+        assert (found.run_status, found.reason) == (RunStatus.PAUSED, "a sale")
+        assert bench.ledger.history(ALIAS) == lines
+        assert bench.other.save_run_status(id, RunStatus.RUNNING, reason="", who="ann", was=RunStatus.PAUSED)
+        assert migration_of(bench.ledger).run_status is RunStatus.RUNNING
+
+    def test_a_line_of_the_history_names_who_did_what(self, bench: LedgerBench) -> None:
+        """Whoever asks later what happened finds the present epoch beside it."""
+        route = make_alias(bench.ledger)
+
+        bench.ledger.enter(ALIAS, who="ann", action="hook", detail="it said no: é")
+
+        line = bench.other.history(ALIAS)[0]
+        assert (line.who, line.action, line.detail, line.epoch) == ("ann", "hook", "it said no: é", route.epoch)
+
     def test_a_comparison_that_is_needed_is_remembered(self, bench: LedgerBench) -> None:
         """With the reason, until it was made; no number is given out twice."""
         begin(bench.ledger)

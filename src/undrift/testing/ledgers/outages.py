@@ -37,7 +37,7 @@ from undrift.testing.ledgers.bench import (
 )
 
 _CHUNK = Chunk(number=0, lo="", hi="b", count=1, fence=1)
-_CLAIM = Claim(key=ids("a")[0], source=FieldKey("main/kb"), sequence=1, attempts=0)
+_CLAIM = Claim(key=ids("a")[0], source=FieldKey("main/kb"), sequence=1, attempts=0, taken_at=0.0)
 _MIGRATION = a_migration()
 _ROUTE = Route(alias=ALIAS, epoch=2, mode=Mode.JOURNAL, serving=SOURCE, follower=TARGET)
 _PROVEN = ProvenSpace(
@@ -103,6 +103,7 @@ _CALLS: dict[str, Callable[[Ledger], Any]] = {
     "yield_coordination": lambda it: it.yield_coordination(_MIGRATION.id, owner=ME),
     "save_phase": lambda it: it.save_phase(_MIGRATION, was=Phase.BACKFILL, who=""),
     "save_run_status": lambda it: it.save_run_status(_MIGRATION.id, RunStatus.PAUSED, reason="", who=""),
+    "enter": lambda it: it.enter(ALIAS, who="", action="", detail=""),
     "spend": lambda it: it.spend(_MIGRATION.id, 1),
     "set_budget": lambda it: it.set_budget(_MIGRATION.id, tokens=1, usd=None),
     "change_mode": lambda it: it.change_mode(_ROUTE, Mode.JOURNAL, migration=_MIGRATION, was=Phase.BACKFILL, who=""),

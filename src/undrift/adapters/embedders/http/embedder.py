@@ -24,7 +24,7 @@ from undrift.errors import (
     MalformedVectors,
     ModelChanged,
 )
-from undrift.ports.embedder import EmbedderLimits, TokenCount
+from undrift.ports.embedder import BEFORE_RETRY, EmbedderLimits, TokenCount
 
 if TYPE_CHECKING:
     import httpx2
@@ -233,6 +233,8 @@ class HttpEmbedder:
             retry=retry_if_result(lambda outcome: isinstance(outcome, Refusal) and outcome.may_change),
             retry_error_callback=_last_outcome,
             sleep=self._sleep,
+            before=_ask_before_it_is_sent_again,
+            before_sleep=_tell_before_it_waits,
         )
         outcome = retrying(partial(self._send, body, min(self._timeout_s, patience_s)))
         if isinstance(outcome, Refusal):
@@ -347,6 +349,18 @@ def _pause(state: RetryCallState) -> float:
         return outcome.wait_s + random.uniform(0, _SPREAD_S)
     longest = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2 ** (state.attempt_number - 1))
     return random.uniform(longest / 2, longest)
+
+
+def _tell_before_it_waits(state: RetryCallState) -> None:
+    outcome = state.outcome.result() if state.outcome is not None else None
+    pause_s = state.next_action.sleep if state.next_action else 0.0
+    if isinstance(outcome, Refusal):
+        BEFORE_RETRY.get()(f"{outcome.error.message}; tried again in {pause_s:.0f} s")
+
+
+def _ask_before_it_is_sent_again(state: RetryCallState) -> None:
+    if state.attempt_number > 1:
+        BEFORE_RETRY.get()("")
 
 
 def _last_outcome(state: RetryCallState) -> Any:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from undrift.adapters.ledgers.postgres.session import Session, moment, seconds_of
+from undrift.adapters.ledgers.postgres.session import enter as line
 from undrift.domain.event import Entered
 from undrift.domain.gate import VerificationReport
 from undrift.domain.route import AliasName
@@ -103,6 +104,11 @@ class EvidenceTables(Session):
     def golden_names(self) -> list[str]:
         """Return the names of the golden sets."""
         return [name for (name,) in self._read("SELECT name FROM undrift.golden ORDER BY name")]
+
+    def enter(self, alias: AliasName, *, who: str, action: str, detail: str) -> None:
+        """Add a line to the history."""
+        route, _ = self._route(alias)
+        self._run(line(alias=alias, who=who, action=action, epoch=route.epoch, detail=detail), durable=True)
 
     def history(self, alias: AliasName, *, limit: int = 100) -> list[Entered]:
         """Return what happened to an alias, newest first."""

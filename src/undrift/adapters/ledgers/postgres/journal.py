@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from undrift.adapters.ledgers.postgres.session import Session, route_from, unknown
+from undrift.adapters.ledgers.postgres.session import Session, array_of, route_from, unknown
 from undrift.domain.checkpoint import Lag
 from undrift.domain.client import ClientId
 from undrift.domain.operation import Foreign, Held, Opened, OpenResult, OperationId, Passive
@@ -21,7 +21,7 @@ class JournalTables(Session):
         (((outcome, operation, sequence, epoch, mode, serving, follower, waiting),),) = self._run(
             (
                 "SELECT * FROM undrift.open_journaled(%s, %s::text[], %s, %s)",
-                (alias, list(keys), client, float(deadline_s)),
+                (alias, array_of(keys), client, float(deadline_s)),
             ),
             durable=True,
         )
@@ -40,7 +40,7 @@ class JournalTables(Session):
         """End an operation, or mark its documents again when somebody else already ended it."""
         # Not durable: a close that a power loss takes back leaves an open operation, which is reaped.
         (((closed,),),) = self._run(
-            ("SELECT undrift.close_journaled(%s, %s, %s::text[])", (alias, operation, list(keys)))
+            ("SELECT undrift.close_journaled(%s, %s, %s::text[])", (alias, operation, array_of(keys)))
         )
         return bool(closed)
 

@@ -102,22 +102,26 @@ class MigrationTables(Session):
 
         self._transact(work, durable=True)
 
-    def save_run_status(self, migration: MigrationId, status: RunStatus, *, reason: str, who: str) -> None:
+    def save_run_status(
+        self, migration: MigrationId, status: RunStatus, *, reason: str, who: str, was: RunStatus | None = None
+    ) -> bool:
         """Record whether the workers work."""
 
-        def work(connection: Any) -> None:
+        def work(connection: Any) -> bool:
             # A pause that was committed is seen by whoever claims or publishes afterwards.
             connection.execute("SELECT undrift.lock(alias, 2, true) FROM undrift.migration WHERE id = %s", (migration,))
             row = connection.execute(
                 "UPDATE undrift.migration SET run_status = %(status)s, reason = %(reason)s "
-                "WHERE id = %(id)s AND (run_status <> %(status)s OR reason <> %(reason)s) RETURNING alias",
-                {"status": status.value, "reason": reason, "id": migration},
+                "WHERE id = %(id)s AND (run_status <> %(status)s OR reason <> %(reason)s) "
+                "AND (%(was)s::text IS NULL OR run_status = %(was)s) RETURNING alias",
+                {"status": status.value, "reason": reason, "id": migration, "was": was.value if was else None},
             ).fetchone()
             if row:
                 *_, epoch = _route_row(connection, AliasName(row[0]))
                 connection.execute(*enter(alias=row[0], who=who, action=status.value, epoch=epoch, detail=reason))
+            return row is not None
 
-        self._transact(work, durable=True)
+        return self._transact(work, durable=True)
 
     def spend(self, migration: MigrationId, tokens: int) -> None:
         """Count tokens; against a budget they are reserved, durably, before they are sent."""

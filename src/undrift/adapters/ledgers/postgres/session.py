@@ -28,16 +28,16 @@ PENDING, LEASED, PUBLISHING, PUBLISHED = 0, 1, 2, 3
 ROUTE = "serving, follower, CASE WHEN hold_until > undrift.now() THEN 'hold' ELSE mode END, epoch"
 
 #: Nothing is set for longer than the transaction: the next one of this client may be on another connection of a pooler.
-BEGIN = (
-    "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '20s'; "
-    "SET LOCAL idle_in_transaction_session_timeout = '20s'"
-)
+BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"
+_PATIENT = "set_config('lock_timeout', '20s', true)"
+#: A transaction of several messages is given up by the server when the next one does not come.
+_ATTENDED = "set_config('idle_in_transaction_session_timeout', '20s', true)"
 #: Never weaker than what the server asks for, which may be more than `on`.
 _DURABLE = (
-    "SELECT set_config('synchronous_commit', 'on', true) "
-    "WHERE current_setting('synchronous_commit') IN ('off', 'local')"
+    "set_config('synchronous_commit', CASE WHEN current_setting('synchronous_commit') IN ('off', 'local') THEN 'on' "
+    "ELSE current_setting('synchronous_commit') END, true)"
 )
-_LAZY = "SET LOCAL synchronous_commit = off"
+_LAZY = "set_config('synchronous_commit', 'off', true)"
 #: How often a transaction is tried that the server undid to let another one through.
 _TRIES = 6
 _FIRST_PAUSE_S = 0.01
@@ -90,7 +90,7 @@ class Session:
         import psycopg
 
         try:
-            with self.database.transaction(self, begin=f"{BEGIN}; {_DURABLE}"):
+            with self.database.transaction(self, begin=f"{BEGIN}; SELECT {_PATIENT}, {_ATTENDED}, {_DURABLE}"):
                 yield
         except psycopg.Error as error:
             raise undone(error) if error.sqlstate in AGAIN else translate(error, self._address) from error
@@ -110,7 +110,8 @@ class Session:
             if self.database.joined:
                 cursor.execute("; ".join(body))
                 return list(_results(cursor))
-            cursor.execute("; ".join([BEGIN, _DURABLE if durable else _LAZY, *body, "COMMIT"]))
+            settings = f"SELECT {_PATIENT}, {_DURABLE if durable else _LAZY}"
+            cursor.execute("; ".join([BEGIN, settings, *body, "COMMIT"]))
             results = list(_results(cursor))
             return results[-1 - len(body) : -1]
 
@@ -122,7 +123,7 @@ class Session:
         def attempt(connection: Any) -> _T:
             if self.database.joined:
                 return work(connection)
-            connection.execute(f"{BEGIN}; {_DURABLE if durable else _LAZY}")
+            connection.execute(f"{BEGIN}; SELECT {_PATIENT}, {_ATTENDED}, {_DURABLE if durable else _LAZY}")
             result = work(connection)
             connection.execute("COMMIT")
             return result
@@ -155,6 +156,14 @@ class Session:
         if not rows:
             raise unknown(name)
         return route_from(name, *rows[0][:4]), rows[0][4]
+
+
+def array_of(keys: Sequence[str]) -> str:
+    """Return texts as one literal for `%s::text[]`; the driver would look at each of them for longer."""
+    if not keys:
+        return "{}"
+    inside = '","'.join([key.replace("\\", "\\\\").replace('"', '\\"') for key in keys])
+    return f'{{"{inside}"}}'
 
 
 def lock(alias: AliasName, place: int, *, exclusive: bool) -> Statement:

@@ -90,6 +90,12 @@ class EvidenceTables(Session):
         """Return the names of the golden sets."""
         return [name for (name,) in self._read("SELECT name FROM golden ORDER BY name")]
 
+    def enter(self, alias: AliasName, *, who: str, action: str, detail: str) -> None:
+        """Add a line to the history."""
+        with self._write(Durability.FULL) as connection:
+            route, _ = self._route(alias)
+            self._enter(connection, alias=alias, who=who, action=action, epoch=route.epoch, detail=detail)
+
     def history(self, alias: AliasName, *, limit: int = 100) -> list[Entered]:
         """Return what happened to an alias, newest first."""
         rows = self._read(

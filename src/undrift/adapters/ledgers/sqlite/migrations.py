@@ -84,18 +84,21 @@ class MigrationTables(Session):
             route, _ = self._route(migration.alias)
             self._save_phase(connection, migration, was=was, who=who, epoch=route.epoch, detail=detail)
 
-    def save_run_status(self, migration: MigrationId, status: RunStatus, *, reason: str, who: str) -> None:
+    def save_run_status(
+        self, migration: MigrationId, status: RunStatus, *, reason: str, who: str, was: RunStatus | None = None
+    ) -> bool:
         """Record whether the workers work."""
         with self._write(Durability.FULL) as connection:
             row = first(
                 connection,
-                "UPDATE migration SET run_status = ?, reason = ? WHERE id = ? AND (run_status != ?1 OR reason != ?2) "
-                "RETURNING alias",
-                (status.value, reason, migration),
+                "UPDATE migration SET run_status = ?1, reason = ?2 WHERE id = ?3 "
+                "AND (run_status != ?1 OR reason != ?2) AND (?4 IS NULL OR run_status = ?4) RETURNING alias",
+                (status.value, reason, migration, was.value if was else None),
             )
             if row:
                 route, _ = self._route(AliasName(row[0]))
                 self._enter(connection, alias=row[0], who=who, action=status.value, epoch=route.epoch, detail=reason)
+            return row is not None
 
     def spend(self, migration: MigrationId, tokens: int) -> None:
         """Count tokens; against a budget they are reserved, durably, before they are sent."""

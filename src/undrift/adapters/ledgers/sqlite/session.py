@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -207,6 +208,7 @@ def field_text(field: VectorField) -> str:
     return json.dumps({"store": field.store, "collection": field.collection, "space": field.space})
 
 
+@lru_cache(maxsize=256)
 def field_from(text: str) -> VectorField:
     """Read back a field."""
     values = json.loads(text)

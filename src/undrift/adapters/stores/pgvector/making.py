@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from undrift.adapters.stores.pgvector import tables
+from undrift.adapters.postgres import Database
+from undrift.adapters.stores.pgvector import capture, tables
 from undrift.adapters.stores.pgvector.session import Session, Statement
-from undrift.adapters.stores.pgvector.tables import Hnsw, creation, indexing, quoted
+from undrift.adapters.stores.pgvector.tables import Hnsw, Table, creation, indexing, quoted
 from undrift.domain.route import VectorField
 from undrift.domain.space import Metric
-from undrift.errors import BadArgument, StoreRejected
+from undrift.errors import BadArgument, BadConfig, StoreRejected
 
 #: From this version on a search in an index goes on until enough of what it finds match a filter.
 _ITERATIVE = (0, 8)
 
 
 class Collections(Session):
-    """Makes collections."""
+    """Makes collections, and lets them tell the ledger what others write."""
+
+    def __init__(self, database: Database, schema: str, *, captures: bool) -> None:
+        """Use a schema of a database."""
+        super().__init__(database, schema)
+        self._captures = captures
+        self._captured: set[int] = set()
 
     def _make(self, field: VectorField, *, dimensions: int, metric: Metric, index: Hnsw | None) -> None:
         """Make an empty collection.
@@ -23,6 +30,8 @@ class Collections(Session):
             FieldInUse: a table of that name is there.
             StoreRejected: the user may not make it, or there is no pgvector, or one that is too old for an index.
         """
+        if self._captures:
+            self._require_ledger(field)
         home = self._extension(field, index)
         named = {"schema": self._schema, "collection": field.collection, "home": home}
         statements: list[Statement] = [(tables.LOCK, ())]
@@ -34,6 +43,27 @@ class Collections(Session):
             statements.append((indexing(index, **named, dimensions=dimensions, metric=metric), ()))
         self._forget(field)
         self._write(statements, field)
+        if self._captures:
+            self._find(field)
+
+    def _found(self, field: VectorField, table: Table) -> None:
+        """Let the table tell the ledger what others write, if it shall and does not."""
+        if not self._captures or table.number in self._captured or self.database.joined:
+            return
+        self._require_ledger(field)
+        told = self._read([(capture.TOLD, (table.number,))], field)
+        if told != [(field.key.encode() + b"\0",)]:
+            self._write([(tables.LOCK, ()), *capture.installation(table, self._schema, field.key)], field)
+        self._captured.add(table.number)
+
+    def _require_ledger(self, field: VectorField) -> None:
+        ((there,),) = self._read([(capture.LEDGER, ())], field)
+        if not there:
+            raise BadConfig(
+                f"{self.name} cannot capture writes: there is no ledger in this database",
+                'capture = "trigger" marks documents in the ledger, in the transaction that writes them',
+                "let `ledger` name the same database, or leave `capture` out of the store's settings",
+            )
 
     def _extension(self, field: VectorField, index: Hnsw | None) -> str:
         """Return the schema of the extension, which is made when it is not there.

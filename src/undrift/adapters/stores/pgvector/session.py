@@ -29,7 +29,14 @@ _WRITE_S = 10
 _READ_S = 60
 #: Nothing is set for longer than the transaction: the next one may be on another connection of a pooler. Compiling a
 #: search over a large collection takes longer than the search.
-_LIMITS = "SELECT set_config('statement_timeout', %s, true), set_config('jit', 'off', true)"
+_LIMITS = (
+    "SELECT set_config('statement_timeout', %s, true), set_config('jit', 'off', true), "
+    "set_config('undrift.bracketed', 'on', true)"
+)
+#: Who waits for a row in a common transaction holds up every writer of the alias, and may be waited for by who has the
+#: row: it gives way before PostgreSQL (after a second) chooses one of the two.
+_GIVE_WAY = "SELECT set_config('lock_timeout', '500ms', true)"
+_LOCK_TIMEOUT = "55P03"
 #: How often a transaction is tried that the server undid to let another one through.
 _TRIES = 6
 _FIRST_PAUSE_S = 0.01
@@ -57,7 +64,7 @@ class Session:
 
     def prepare(self, connection: Any) -> None:
         """Teach a connection to send what is in PostgreSQL's own form already."""
-        connection.adapters.register_dumper(Wire, _wire_dumper())
+        connection.adapters.register_dumper(Wire, wire_dumper())
         if self.database.joined:
             return
         ((backend,),) = connection.execute("SELECT pg_backend_pid()").fetchall()
@@ -84,12 +91,17 @@ class Session:
                 f"its format is {found}, this version knows {tables.FORMAT}",
                 "pip install --upgrade undrift",
             )
+        if found is not None:
+            self._found(field, found)
         with self._guard:
             if found is None:
                 self._tables.pop(field.collection, None)
             else:
                 self._tables[field.collection] = found
         return found
+
+    def _found(self, field: VectorField, table: Table) -> None:
+        """Do what has to be done with a table that this process sees for the first time."""
 
     def _on(self, field: VectorField, work: Callable[[Table], _T]) -> _T:
         """Do something with a table as it was last seen, and once more when it is another one by now.
@@ -148,7 +160,7 @@ class Session:
                 with self.database.use(self) as connection:
                     return self._send(connection, statements, seconds)
             except psycopg.Error as error:
-                if error.sqlstate in AGAIN and self.database.joined:
+                if self.database.joined and error.sqlstate in {*AGAIN, _LOCK_TIMEOUT}:
                     raise undone(error) from error
                 attempt += 1
                 if attempt == _TRIES or error.sqlstate not in AGAIN:
@@ -164,7 +176,7 @@ class Session:
             # One that writes nothing needs no transaction, where it needs no limit of its own either.
             last = Cursor(connection).execute(*statements[0], binary=True)
         elif self.database.joined:
-            for sql, values in (limits, *statements):
+            for sql, values in ((_GIVE_WAY, ()), limits, *statements):
                 last = Cursor(connection).execute(sql, values, binary=True)
         else:
             # One message there and one back, however many statements.
@@ -178,7 +190,8 @@ class Session:
 
 
 @cache
-def _wire_dumper() -> Any:
+def wire_dumper() -> Any:
+    """Return the class that tells psycopg how a `Wire` is sent."""
     from psycopg.adapt import Dumper
     from psycopg.pq import Format
 

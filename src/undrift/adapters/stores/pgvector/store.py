@@ -61,6 +61,7 @@ class PgVectorStore(Collections):
         hnsw_m: int = 16,
         hnsw_ef_construction: int = 64,
         hnsw_ef_search: int = 100,
+        capture: str = "none",
     ) -> None:
         """Use a database as a store; it is connected to by the first call.
 
@@ -72,14 +73,17 @@ class PgVectorStore(Collections):
             hnsw_m: connections of a vector in each layer of the index.
             hnsw_ef_construction: how many candidates are looked at when a vector is put into the index.
             hnsw_ef_search: how many candidates a search in the index looks at, at least.
+            capture: `trigger`, and triggers tell a ledger in the same database what programs write that do not know
+                undrift; or `none`.
 
         Raises:
             BadConfig: the address is not one, or has a password in it.
             BadArgument: a setting has a value that it cannot have.
             MissingExtra: the driver is not installed.
         """
-        if index not in {"none", "hnsw"}:
-            raise BadArgument(f"index is {index!r}; it can be none or hnsw", hint='index = "hnsw"')
+        for name, chosen, other in (("index", index, "hnsw"), ("capture", capture, "trigger")):
+            if chosen not in {"none", other}:
+                raise BadArgument(f"{name} is {chosen!r}; it can be none or {other}", hint=f'{name} = "{other}"')
         for name, value, least, most in (
             ("hnsw_m", hnsw_m, 2, 100),
             ("hnsw_ef_construction", hnsw_ef_construction, max(4, 2 * hnsw_m), 1000),
@@ -89,7 +93,8 @@ class PgVectorStore(Collections):
                 raise BadArgument(f"{name} is {value}; it can be {least} to {most}")
         if not schema or len(schema.encode()) > tables.LONGEST_NAME or "\0" in schema:
             raise BadArgument(f"schema {schema!r} cannot be the name of one")
-        super().__init__(place if isinstance(place, Database) else Database(address_from(place, Owner.STORE)), schema)
+        database = place if isinstance(place, Database) else Database(address_from(place, Owner.STORE))
+        super().__init__(database, schema, captures=capture == "trigger")
         self._index = (
             Hnsw(m=hnsw_m, ef_construction=hnsw_ef_construction, ef_search=hnsw_ef_search) if index == "hnsw" else None
         )

@@ -1,0 +1,164 @@
+"""What one worker sees of the world while it works: live settings, latency, errors, the hour, the user's own hook."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from contextlib import suppress
+from datetime import UTC, tzinfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from undrift.domain.client import WORKING_ROLES
+from undrift.domain.record import Vector
+from undrift.domain.space import SpaceId
+from undrift.domain.tuning import Limits, tuned
+from undrift.errors import BackendError
+from undrift.migrate.throttle import Go, Observed, Wait, decide
+from undrift.migrate.workshop import Workshop
+from undrift.ports.runtime import Clock
+
+#: The world is looked at, and the live settings are read, this often while there is work. In seconds.
+LOOK_EVERY_S = 1.0
+#: Latencies and outcomes count for so long.
+WINDOW_S = 60.0
+#: Fewer than these say nothing.
+_FEWEST_SEARCHES = 5
+_FEWEST_CALLS = 10
+#: Hits of a search by which the latency is measured.
+_K = 10
+
+
+class Window:
+    """Numbers of the last minute."""
+
+    def __init__(self, clock: Clock) -> None:
+        """Begin without any."""
+        self._clock = clock
+        self._values: deque[tuple[float, float]] = deque()
+
+    def add(self, value: float) -> None:
+        """Add a number of this moment."""
+        self._values.append((self._clock.monotonic(), value))
+
+    def values(self) -> list[float]:
+        """Return the numbers that are not too old, sorted."""
+        oldest = self._clock.monotonic() - WINDOW_S
+        while self._values and self._values[0][0] < oldest:
+            self._values.popleft()
+        return sorted(value for _, value in list(self._values))
+
+
+class Lookout:
+    """Looks out for a worker, and decides whether it may work."""
+
+    def __init__(self, workshop: Workshop) -> None:
+        """See nothing yet.
+
+        Args:
+            workshop: the means, unguarded: the searches that measure are not the work.
+        """
+        self._workshop = workshop
+        self._limits = workshop.limits
+        self._searches = Window(workshop.clock)
+        self._outcomes = Window(workshop.clock)
+        self._vectors: dict[SpaceId, Vector] = {}
+        self._seen = Observed()
+        self._next = float("-inf")
+        self._rest_until = float("-inf")
+
+    @property
+    def limits(self) -> Limits:
+        """The limits as an operator has set them, as of the last look."""
+        return self._limits
+
+    def called(self, failed: float) -> None:
+        """Take note of a call of the store: 1 when it failed, 0 when it did not."""
+        self._outcomes.add(failed)
+
+    def look(self) -> Go | Wait:
+        """Look, if it is time to, and decide whether the back-fill or the comparison may go on."""
+        now = self._workshop.clock.monotonic()
+        if now >= self._next:
+            self._next = now + LOOK_EVERY_S
+            self._limits = tuned(self._workshop.limits, self._workshop.ledger.tuning(self._workshop.alias))
+            self._seen = self._observe()
+        found = decide(self._seen, self._limits, self._workshop.alias)
+        if isinstance(found, Go) and now < self._rest_until:
+            return Wait(reason=self._pace(), ends_by=f"it goes on by itself in {self._rest_until - now:.0f} s")
+        return found
+
+    def rest(self, documents: int, began: float) -> None:
+        """Take note of a piece that was carried over, after which the worker may have to rest.
+
+        Args:
+            documents: how many it had.
+            began: when, on the worker's clock.
+        """
+        now = self._workshop.clock.monotonic()
+        until = now + self._limits.nice_ratio * (now - began)
+        if self._limits.max_rows_per_s is not None:
+            # Counted from when it might have begun, so that a look that comes a little late costs no pace.
+            due = max(self._rest_until, began - LOOK_EVERY_S)
+            until = max(until, due + documents * self._workers() / self._limits.max_rows_per_s)
+        self._rest_until = until
+
+    def _pace(self) -> str:
+        rows = self._limits.max_rows_per_s
+        parts = [f"nice_ratio={self._limits.nice_ratio:g}"] if self._limits.nice_ratio else []
+        parts += [f"max_rows_per_s={rows:g}"] if rows is not None else []
+        return f"the pace that was set ({', '.join(parts)})"
+
+    def _workers(self) -> int:
+        clients = self._workshop.ledger.clients(self._workshop.alias)
+        return max(1, sum(client.role in WORKING_ROLES and client.lease_left_s > 0 for client in clients))
+
+    def _observe(self) -> Observed:
+        limits, shop = self._limits, self._workshop
+        if limits.max_search_ms is not None:
+            self._search()
+        lag = shop.ledger.lag(shop.alias) if limits.max_lag_s is not None else None
+        objections = [shop.objection()]
+        local = None
+        if limits.hours is not None:
+            try:
+                local = shop.clock.now().astimezone(_zone(limits.time_zone)).time()
+            except (ZoneInfoNotFoundError, ValueError, OSError):
+                objections.append(f"the time zone {limits.time_zone}, which this worker's machine does not know")
+        return Observed(
+            search_p95_ms=p95(self._searches.values()),
+            error_rate=self._error_rate() if limits.max_error_rate is not None else None,
+            oldest_dirty_s=lag.oldest_s if lag is not None else None,
+            local=local,
+            objection="; ".join(filter(None, objections)),
+        )
+
+    def _search(self) -> None:
+        """Search the serving field once as an application does, with a vector that costs nothing: of a probe text."""
+        shop = self._workshop
+        field = shop.state().route.serving
+        if field.space not in self._vectors:
+            known = shop.ledger.space(field.space)
+            if known is None:
+                return
+            self._vectors = {field.space: known.probes[0]}
+        began = shop.clock.monotonic()
+        # A search that failed took its time as well.
+        with suppress(BackendError):
+            shop.store_of(field).search(field, self._vectors[field.space], k=_K)
+        self._searches.add((shop.clock.monotonic() - began) * 1000)
+
+    def _error_rate(self) -> float | None:
+        outcomes = self._outcomes.values()
+        return sum(outcomes) / len(outcomes) if len(outcomes) >= _FEWEST_CALLS else None
+
+
+def _zone(name: str) -> tzinfo:
+    """Return a time zone; the one that needs no data of the machine is there without it."""
+    return UTC if name == "UTC" else ZoneInfo(name)
+
+
+def p95(values: list[float]) -> float | None:
+    """Return the 95th percentile of sorted numbers; None when they are too few to say."""
+    if len(values) < _FEWEST_SEARCHES:
+        return None
+    return values[min(len(values) - 1, math.ceil(0.95 * len(values)) - 1)]
