@@ -17,19 +17,31 @@ from typing import Any
 #: How an operation ended: it happened, it did not, or nobody knows.
 OK, FAIL, UNKNOWN = "ok", "fail", "unknown"
 
+#: Another file is begun between two calls when one is longer; no limit that the nemesis sets is below twice that.
+_LONG = 32_768
+
 
 class History:
-    """The file of one life of an actor."""
+    """The files of one life of an actor; a file stays so short that an account can be kept when the disk is full."""
 
     def __init__(self, path: Path) -> None:
-        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        self._path, self._parts = path, 0
+        self._file = self._open()
         self.number = 0
 
     def invoke(self, kind: str, **facts: Any) -> int:
         """Write down what is about to be called; returns its number."""
+        if os.fstat(self._file).st_size > _LONG:
+            os.close(self._file)
+            self._file = self._open()
         self.number += 1
         self.note(invoke=self.number, kind=kind, **facts)
         return self.number
+
+    def _open(self) -> int:
+        self._parts += 1
+        path = self._path.with_name(f"{self._path.stem}~{self._parts}{self._path.suffix}")
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
 
     def end(self, number: int, outcome: str, **facts: Any) -> None:
         """Write down how a call ended."""

@@ -28,6 +28,8 @@ from undrift.domain.route import AliasName, VectorField
 
 pytestmark = pytest.mark.acceptance
 
+#: The one that is missing differs from others in nothing that is not in one of these; `make torture` has it.
+WORLDS = [name for name in KINDS if name != "sqlite-pgvector"]
 #: In each of the two parts of a round.
 KILLS = 7
 STORY = Story(way=("start:m1", "ready", "cutover", "settled", "rollback:now", "settled"), end=("cutover", "complete"))
@@ -40,7 +42,7 @@ def nursery() -> Iterator[Nursery]:
         yield nursery
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", WORLDS)
 def test_whoever_is_killed_no_acknowledged_write_is_lost(kind: str, nursery: Nursery) -> None:
     """And none is undone, no answer mixes spaces, no read goes back, and both fields are equal in the end."""
     if not is_possible(KINDS[kind]):
