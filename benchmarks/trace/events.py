@@ -119,32 +119,28 @@ class Trace:
         """Return the events of a moment, in order."""
         return [event for event in self.events if event.moment is moment]
 
-    def vectors_needed(self) -> Counter[str]:
-        """Return how often some document comes to have a text, by the text: so many vectors of it may be needed."""
-        present = {document.id: document.text for document in self.base}
-        found = Counter(present.values())
-        for event in self.events:
-            match event.action:
-                case Put(document=document) if present.get(document.id) != document.text:
-                    present[document.id] = document.text
-                    found[document.text] += 1
-                case Delete(id=id):
-                    present.pop(id, None)
-        return found
-
 
 class Truth:
-    """What the collection holds when nothing goes wrong: the acknowledged writes, one after the other."""
+    """What the collection holds when nothing goes wrong: the acknowledged writes, one after the other.
+
+    Attributes:
+        documents: text and metadata by id.
+        written: when a document was last written.
+        needed: how often some document came to have a text, by the text: so many vectors of it may be needed.
+    """
 
     def __init__(self, base: tuple[Text, ...]) -> None:
         """Begin with what the collection begins with."""
         self.documents = {document.id: (document.text, dict(document.metadata)) for document in base}
         self.written: dict[str, Moment] = {}
+        self.needed = Counter(document.text for document in base)
 
     def apply(self, action: Action, moment: Moment) -> None:
         """Take note of an acknowledged write."""
         match action:
             case Put(document=document):
+                if self.documents.get(document.id, ("",))[0] != document.text:
+                    self.needed[document.text] += 1
                 self.documents[document.id] = (document.text, dict(document.metadata))
                 self.written[document.id] = moment
             case Delete(id=id):

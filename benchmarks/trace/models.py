@@ -84,19 +84,20 @@ class Bill:
             for text, count in texts.items()
         )
 
-    def tokens_again(self, first: str, second: str, needed: Mapping[str, int]) -> int:
+    def tokens_again(self, first: str, second: str, *, before: Mapping[str, int], after: Mapping[str, int]) -> int:
         """Return the tokens that a second spender paid for documents of which the first one had paid already.
 
         Args:
             first: whoever died.
             second: whoever took over.
-            needed: how many vectors of a document's text may be needed; texts that are not in it do not count.
+            before: how often some document had come to have a text when the first one died.
+            after: the same in the end. Texts that are not in it, such as probes, do not count.
         """
-        before, after = (self._asked.get((NEW, spender), Counter()) for spender in (first, second))
+        paid, asked = (self._asked.get((NEW, spender), Counter[str]()) for spender in (first, second))
         return sum(
-            self._models[NEW].tokens(text) * max(0, min(count, before[text] + count - needed[text]))
-            for text, count in after.items()
-            if before[text] and text in needed
+            self._models[NEW].tokens(text) * max(0, count - _due(paid[text], before.get(text, 0), after[text]))
+            for text, count in asked.items()
+            if paid[text] and text in after
         )
 
 
@@ -137,3 +138,8 @@ class Billed:
 
     def close(self) -> None:
         """Keep everything: the next process uses it as well."""
+
+
+def _due(paid: int, before: int, after: int) -> int:
+    """Return how many vectors of a text may still be needed: those that were not paid for, and those of later texts."""
+    return max(0, before - paid) + after - before

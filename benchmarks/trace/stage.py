@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
@@ -109,7 +109,7 @@ class Stage:
         contestant.load(self.trace.base)
         self._fire(self.trace.of(Moment.BEFORE))
         contestant.start()
-        lives = self._fill(contestant)
+        deaths = self._fill(contestant)
         with self.bill.of("the rest of the migration"):
             contestant.finish()
         self._fire(self.trace.of(Moment.CAUGHT_UP))
@@ -124,9 +124,9 @@ class Stage:
         self._fire(self.trace.of(Moment.BACK))
         served_old = self._check(contestant, OLD)
         # Whoever is spared a part of the trace has no score.
-        if self.happened != len(self.trace.events) or lives != 1 + self._crashes():
-            raise RuntimeError(f"{self.happened} of {len(self.trace.events)} events happened, in {lives} lives")
-        return self._score(served_new, served_old, lives)
+        if self.happened != len(self.trace.events) or len(deaths) != self._crashes():
+            raise RuntimeError(f"{self.happened} of {len(self.trace.events)} events happened, and {len(deaths)} deaths")
+        return self._score(served_new, served_old, deaths)
 
     def read(self, ids: Sequence[str]) -> None:
         """The back-fill has read a batch."""
@@ -144,21 +144,22 @@ class Stage:
         """One application process has been switched, the other one has not."""
         self._fire(self.trace.of(self._halfway))
 
-    def _fill(self, contestant: Contestant) -> int:
-        lives = 1
+    def _fill(self, contestant: Contestant) -> list[Counter[str]]:
+        """Let it migrate; return how many vectors of each text had been needed at each death."""
+        deaths: list[Counter[str]] = []
         while True:
             try:
-                with self.bill.of(_life(lives)):
+                with self.bill.of(_life(len(deaths))):
                     contestant.backfill()
                 break
             except Killed:
-                lives += 1
+                deaths.append(self._truth.needed.copy())
         # What was to happen beyond the last document.
         for moment in (Moment.READ, Moment.WRITE):
             self.late += len(self._pending[moment])
             self._fire(list(self._pending[moment]))
             self._pending[moment].clear()
-        return lives
+        return deaths
 
     def _reach(self, moment: Moment, ids: Sequence[str]) -> None:
         pending = self._pending[moment]
@@ -231,7 +232,7 @@ class Stage:
     def _check(self, contestant: Contestant, model: str) -> Findings:
         return compare(self._truth.documents, contestant.contents(), self._models[model].vectors)
 
-    def _score(self, served_new: Findings, served_old: Findings, lives: int) -> Score:
+    def _score(self, served_new: Findings, served_old: Findings, deaths: Sequence[Counter[str]]) -> Score:
         undone = undone_by_rollback(served_old, self._truth.written)
         return Score(
             lost=len(served_new.lost | (served_old.lost - undone)),
@@ -241,9 +242,8 @@ class Stage:
             wrong_model=self._wrong_model,
             undone=len(undone),
             paid_twice=sum(
-                self.bill.tokens_again(_life(one), _life(other), self.trace.vectors_needed())
-                for one in range(1, lives)
-                for other in range(one + 1, lives + 1)
+                self.bill.tokens_again(_life(one), _life(one + 1), before=before, after=self._truth.needed)
+                for one, before in enumerate(deaths)
             ),
             failed=self._failed,
             held_back=self._held_back,

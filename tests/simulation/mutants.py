@@ -71,6 +71,14 @@ HASTY: Mapping[str, Any] = {
     "latency_s": 0.002,
     "timing": {**FAR["timing"], "work_lease_s": 0.2, "fence_horizon_s": 0.8},
 }
+#: Writers that are stopped again and again, for longer than anybody waits for them.
+SLEEPY: Mapping[str, Any] = {
+    **CROWD,
+    "operations": 40,
+    "think_s": 0.04,
+    "stop": 0.04,
+    "timing": {**TIMING, "deadline_s": 0.1, "fence_horizon_s": 0.1},
+}
 #: The same in a back-fill whose pieces are under way for long, while most documents of them are left alone.
 WIDE: Mapping[str, Any] = {
     **HASTY,
@@ -234,6 +242,7 @@ MUTANTS = (
             sync._Sending, "unanswered", property(lambda _: False, lambda *_: None), create=True
         ),
         scene={**FAR, "mute": 0.03},
+        budget=600,
     ),
     Mutant(
         name="a worker looks at its lease before it sends",
@@ -243,7 +252,7 @@ MUTANTS = (
     Mutant(
         name="a client looks at its deadline before it sends",
         patch=lambda: patch.object(journal, "LEASE_SAFETY", 1e9),
-        scene={**CROWD, "stop": 0.05, "timing": {**TIMING, "deadline_s": 0.2}},
+        scene=SLEEPY,
     ),
     Mutant(
         name="a client looks at its lease before it writes",

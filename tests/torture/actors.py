@@ -269,8 +269,11 @@ class Coordinator:
             if migration.run_status is RunStatus.HALTED:
                 self.actor.history.note(halted=migration.id, message=str(self.plane.glance(ALIAS)["waiting_for"]))
                 self.plane.resume(ALIAS)
-            if isinstance(error, GateFailed) and "verif" in str(error):
+            if isinstance(error, GateFailed) and "verified (" in error.detail:
                 self.plane.verify(ALIAS, sample=20)
+            if isinstance(error, GateFailed) and "reconciled (" in error.detail:
+                self.actor.history.note(suspected=error.detail)
+                self.plane.reconcile(ALIAS)
         except UndriftError as other:
             self.actor.history.note(helped=other.kind, message=str(other))
 

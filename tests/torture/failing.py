@@ -274,7 +274,7 @@ class TorturedPlugins(Plugins):
         return self._surrounded[name]
 
     def _database(self, path: Path) -> Any:
-        # The longest wait for a lock belongs to the fence horizon, which is short here; so does a server's longest work.
+        # The longest wait for a lock belongs to the fence horizon, which is short here.
         if path not in self._databases:
             self._databases[path] = Database(path, busy_s=self._busy_s)
         return self._databases[path]

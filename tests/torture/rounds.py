@@ -20,8 +20,8 @@ from tests.torture.stage import Stage
 from tests.torture.story import Story, story
 from tests.torture.worlds import MODELS, World
 
-#: How long a story may take after the nemesis, in seconds.
-CALM_S = 60.0
+#: How long a story may take after the nemesis, in seconds; far more than it does on a machine with nothing else to do.
+CALM_S = 300.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,8 +95,8 @@ def _load(world: World, nursery: Nursery, chance: random.Random, outcome: Outcom
     (world.folder / "before").write_text(json.dumps({"state": {}, "epoch": 0, "space": "", "model": MODELS[0]}))
     histories = _histories(world)
     stage.start("loader", calm=True, role="loader", histories=str(histories))
-    if not stage.wait(lambda: "loader" not in stage.living, 60.0, respawn=False):
-        stage.violations.append("the documents could not be loaded in a minute")
+    if not stage.wait(lambda: "loader" not in stage.living, CALM_S, respawn=False):
+        stage.violations.append(f"the documents could not be loaded in {CALM_S:.0f} s")
     _audit(world, stage, histories, outcome, examined=False)
     outcome.violations += stage.violations
 
@@ -174,7 +174,7 @@ def _audit(world: World, stage: Stage, histories: Path, outcome: Outcome, *, exa
         report=str(report_path),
         examined=examined,
     )
-    stage.wait(lambda: "auditor" not in stage.living, 180.0, respawn=False)
+    stage.wait(lambda: "auditor" not in stage.living, 2 * CALM_S, respawn=False)
     stage.cast.pop("auditor", None)
     if not report_path.exists():
         stage.violations.append("the comparison did not come to its end")
@@ -208,7 +208,9 @@ def _lines(histories: Path) -> list[dict[str, Any]]:
 
 def _collect_halts(histories: Path, outcome: Outcome) -> None:
     """A migration that halts wants a person, and nothing here needs one."""
-    outcome.violations += [f"halted: {line['message']}" for line in _lines(histories) if "halted" in line]
+    lines = _lines(histories)
+    outcome.violations += [f"halted: {line['message']}" for line in lines if "halted" in line]
+    outcome.figures["cutovers that wanted a scan for foreign writes"] += sum("suspected" in line for line in lines)
 
 
 def _errors(histories: Path) -> list[str]:

@@ -19,7 +19,7 @@ from tests.torture.worlds import BUSY_S, WRITE_S, World
 
 LOOK_S = 0.01
 #: How long an actor that is asked to end may take, in seconds.
-END_S = 30.0
+END_S = 120.0
 
 
 @dataclass(slots=True, kw_only=True)

@@ -38,7 +38,15 @@ TINY = [
         migration_latency.Size(
             documents=1_000, writers=(2,), postgres_writers=(1,), seconds=0.2, pause_s=0.01, rounds=1
         ),
-        ["2 processes", "journal only", "1,000 docs/s", "full speed", "its own file", "the store's file"],
+        [
+            "2 processes",
+            "journal only",
+            "1,000 docs/s",
+            "full speed",
+            "its own file",
+            "the store's file",
+            "in PostgreSQL",
+        ],
     ),
     (imports, imports.Size(rounds=1), ["import undrift", "--help", "core installation"]),
     (fairness, fairness.Size(processes=(1, 2), seconds=0.1, rounds=1), ["1 process", "2 processes", "p99", "longest"]),

@@ -66,7 +66,7 @@ class Comparing(Migrations):
         migration = workshop.state().migration
         if migration is not None and migration.phase is Phase.VERIFY and report.verdict is Verdict.PASS:
             with suppress(StaleRoute):
-                Runner(workshop=workshop, who=self._who()).enter(Phase.READY, was=Phase.VERIFY)
+                Runner(workshop=workshop, who=self._who(), migration=migration.id).enter(Phase.READY, was=Phase.VERIFY)
         return report.as_dict()
 
     def reconcile(

@@ -200,7 +200,7 @@ class Migrations(Documents, Operations):
             gates += consent(workshop, self._who(), gates, dry_run=False)
             require(gates, verb="cutover", alias=name)
         plan = plan_cutover(workshop.state().route, migration, freeze_s=freeze_s, accept_quarantine=accept_quarantine)
-        return self._run(workshop, plan, on_plan, on_step, on_wait)
+        return self._run(workshop, migration, plan, on_plan=on_plan, on_step=on_step, on_wait=on_wait)
 
     def rollback(
         self,
@@ -229,7 +229,7 @@ class Migrations(Documents, Operations):
             self._settle(workshop, is_close, on_wait)
             require(rollback_gates(workshop), verb="rollback", alias=name)
         plan = plan_rollback(workshop.state().route, migration, drain=not now)
-        return self._run(workshop, plan, on_plan, on_step, on_wait)
+        return self._run(workshop, migration, plan, on_plan=on_plan, on_step=on_step, on_wait=on_wait)
 
     def complete(
         self, name: str, *, on_plan: OnPlan = _silent, on_step: OnWait = _silent, on_wait: OnWait = _silent
@@ -244,7 +244,8 @@ class Migrations(Documents, Operations):
         if migration.phase is Phase.REVERSING:
             self._settle(workshop, lambda lag: not lag.foreign, on_wait)
             require(completion_gates(workshop), verb="completion", alias=name)
-        return self._run(workshop, plan_completion(workshop.state().route, migration), on_plan, on_step, on_wait)
+        plan = plan_completion(workshop.state().route, migration)
+        return self._run(workshop, migration, plan, on_plan=on_plan, on_step=on_step, on_wait=on_wait)
 
     def cancel(
         self,
@@ -262,13 +263,24 @@ class Migrations(Documents, Operations):
         workshop = self.workshop(AliasName(name))
         allowed = (*BEFORE_CUTOVER, Phase.READY, Phase.ROLLED_BACK, Phase.ABORTING)
         migration = self._in_phase(workshop, "cancel", allowed)
-        return self._run(workshop, plan_cancel(workshop.state().route, migration, drop=drop), on_plan, on_step, on_wait)
+        plan = plan_cancel(workshop.state().route, migration, drop=drop)
+        return self._run(workshop, migration, plan, on_plan=on_plan, on_step=on_step, on_wait=on_wait)
 
-    def _run(self, workshop: Workshop, plan: Plan, on_plan: OnPlan, on_step: OnWait, on_wait: OnWait) -> dict[str, Any]:
+    def _run(
+        self,
+        workshop: Workshop,
+        migration: Migration,
+        plan: Plan,
+        *,
+        on_plan: OnPlan,
+        on_step: OnWait,
+        on_wait: OnWait,
+    ) -> dict[str, Any]:
         on_plan(plan)
         # What a process that was killed has left is called before the state changes again.
         call_due(workshop, self._who())
-        Runner(workshop=workshop, who=self._who(), on_step=on_step, on_wait=on_wait).run(plan)
+        runner = Runner(workshop=workshop, who=self._who(), on_step=on_step, on_wait=on_wait, migration=migration.id)
+        runner.run(plan)
         self.router.refresh(workshop.alias)
         call_if_possible(workshop, self._who())
         return self.status(workshop.alias)

@@ -37,12 +37,14 @@ class Claim:
         source: the field that holds its truth.
         sequence: the journal's number when it was claimed; it may be cleared only if this has not grown.
         attempts: how often carrying it has failed.
+        taken_at: when it was claimed, in the ledger's seconds; what is read afterwards is not older.
     """
 
     key: DocumentId
     source: FieldKey
     sequence: int
     attempts: int
+    taken_at: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +55,7 @@ class Lag:
         dirty: documents still to be carried over.
         foreign: those among them whose truth is not in the serving field; a write to them waits.
         open: write operations that have begun and not ended.
-        oldest_s: age of the oldest dirty document in seconds; None when there is none.
+        oldest_s: how long ago the most outdated dirty document was equal in both fields, in seconds; None without one.
     """
 
     dirty: int

@@ -95,7 +95,9 @@ def carry_chunk(workshop: Workshop, migration: Migration, *, at_once: int = CHUN
         ledger.quarantine(workshop.alias, failures)
     ledger.published(workshop.alias, chunk, owner=workshop.me)
     suspect(workshop, made.untagged, "the back-fill")
-    workshop.for_writers.door_of(migration.target.space).published([record.tag.content for record in made.records])
+    # Those that were touched meanwhile are carried over later, many of them with the text that is paid for.
+    written = [record.tag.content for record in made.records if record.id in allowed]
+    workshop.for_writers.door_of(migration.target.space).published(written)
     return chunk.count
 
 

@@ -164,7 +164,7 @@ class Worker:
             case Phase.BACKFILL:
                 return self._fill(migration)
             case Phase.CATCHUP:
-                return self._catch_up()
+                return self._catch_up(migration)
             case Phase.VERIFY:
                 return self._verify(migration)
             case _:
@@ -203,8 +203,8 @@ class Worker:
         self.on_wait(reason)
         self._notice.waits(reason)
 
-    def _runner(self) -> Runner:
-        return Runner(workshop=self.workshop, who=self.who, on_wait=self._waits)
+    def _runner(self, migration: Migration) -> Runner:
+        return Runner(workshop=self.workshop, who=self.who, on_wait=self._waits, migration=migration.id)
 
     def _begin(self, migration: Migration) -> Tick:
         if not self._coordinates(migration):
@@ -219,6 +219,7 @@ class Worker:
             workshop=self.workshop,
             who=self.who,
             on_wait=lambda reason: self._wait_as_coordinator(migration, reason),
+            migration=migration.id,
         )
         runner.run(plan_start(state.route, migration))
         # DRAIN BEFORE BACKFILL: from here on nobody writes past the journal, so the source may be read.
@@ -243,7 +244,7 @@ class Worker:
             return Tick.WORKED
         _, done, pieces = self.workshop.ledger.chunk_progress(migration.id)
         if migration.planned and done == pieces:
-            self._runner().enter(Phase.CATCHUP, was=Phase.BACKFILL)
+            self._runner(migration).enter(Phase.CATCHUP, was=Phase.BACKFILL)
             return Tick.WORKED
         if migration.planned:
             shop = self.workshop
@@ -253,10 +254,10 @@ class Worker:
             self._waits("another worker, which divides the documents into pieces")
         return Tick.IDLE
 
-    def _catch_up(self) -> Tick:
+    def _catch_up(self, migration: Migration) -> Tick:
         lag = self.workshop.ledger.lag(self.workshop.alias)
         if is_close(lag):
-            self._runner().enter(Phase.VERIFY, was=Phase.CATCHUP)
+            self._runner(migration).enter(Phase.VERIFY, was=Phase.CATCHUP)
             return Tick.WORKED
         oldest = f"the oldest for {lag.oldest_s or 0.0:.0f} s"
         what = f"{plural(lag.dirty, 'dirty document')} to be carried over, {oldest}"
@@ -280,7 +281,9 @@ class Worker:
                 f"the worst of {report.sampled} sampled documents has cosine {report.sample_min_cosine:.4f}",
                 f"undrift cancel {migration.alias}, then start again",
             )
-        self._runner().enter(Phase.READY if report.verdict is Verdict.PASS else Phase.CATCHUP, was=Phase.VERIFY)
+        self._runner(migration).enter(
+            Phase.READY if report.verdict is Verdict.PASS else Phase.CATCHUP, was=Phase.VERIFY
+        )
         self.workshop.ledger.yield_coordination(migration.id, owner=self.workshop.me)
         return Tick.WORKED
 

@@ -21,23 +21,25 @@ class Runner:
         who: for the history.
         on_step: told what is done next.
         on_wait: told what is waited for.
+        migration: the only one that may be changed; whoever stood still may find that another one runs by now. None for
+            whichever runs.
     """
 
     workshop: Workshop
     who: str
     on_step: Callable[[str], None] = field(default=lambda _: None)
     on_wait: Callable[[str], None] = field(default=lambda _: None)
+    migration: MigrationId | None = None
 
     def run(self, plan: Plan) -> None:
         """Carry out every step of a plan in order; killed anywhere, a plan computed anew goes on.
 
         Raises:
-            StaleRoute: the migration that the plan is for has ended, and another one runs.
+            StaleRoute: the migration that it was made for is over, and another one runs.
         """
-        id = self.workshop.migration().id
         for step in plan:
             self.on_step(describe(step))
-            self._carry_out(step, id)
+            self._carry_out(step)
 
     def enter(self, phase: Phase, *, was: Phase, detail: str = "") -> Migration:
         """Record a phase that leaves the route as it is.
@@ -51,7 +53,7 @@ class Runner:
             IllegalTransition: there is no such edge.
             StaleRoute: another process changed the phase first.
         """
-        present = self.workshop.migration()
+        present = self._present()
         if present.phase is not was:
             raise StaleRoute(
                 f"the migration of {present.alias} is {present.phase.value} already, not {was.value}",
@@ -62,14 +64,18 @@ class Runner:
         self.workshop.ledger.save_phase(following, was=present.phase, who=self.who, detail=detail)
         return following
 
-    def _carry_out(self, step: Step, id: MigrationId) -> None:
+    def _present(self) -> Migration:
         present = self.workshop.migration()
-        if present.id != id:
+        if self.migration is not None and present.id != self.migration:
             raise StaleRoute(
-                f"the migration of {present.alias} that this plan was made for has ended, and another one runs",
-                f"the next step would have been to {describe(step)}",
+                f"another migration of {present.alias} runs by now, to {present.target_model}",
+                "the one that this was decided for is over",
                 f"undrift status {present.alias}",
             )
+        return present
+
+    def _carry_out(self, step: Step) -> None:
+        present = self._present()
         phase = _phase_of(step)
         transition = None
         if phase is not None and phase is not present.phase:

@@ -179,6 +179,21 @@ class CarryingRules:
         assert bench.other.clear(ALIAS, claims, owner=ME) == 0
         assert states(bench.ledger, "a") == {"a": True}
 
+    def test_a_document_that_is_written_all_the_time_is_behind_by_what_came_after_it_was_carried(
+        self, bench: LedgerBench
+    ) -> None:
+        """Else its age would grow for as long as somebody writes it, and traffic could never move."""
+        begin(bench.ledger)
+        write(bench.ledger, "a")
+        bench.clock.advance(60.0)
+        claims = claim(bench.ledger)
+        bench.clock.advance(1.0)
+        write(bench.ledger, "a")
+        bench.clock.advance(2.0)
+
+        assert bench.ledger.clear(ALIAS, claims, owner=ME) == 0
+        assert bench.ledger.lag(ALIAS).oldest_s == pytest.approx(3.0)
+
     def test_what_was_postponed_waits_and_is_counted(self, bench: LedgerBench) -> None:
         """Then it is tried again; a write in the meantime makes it young."""
         begin(bench.ledger)

@@ -37,7 +37,7 @@ from undrift.testing.ledgers.bench import (
 )
 
 _CHUNK = Chunk(number=0, lo="", hi="b", count=1, fence=1)
-_CLAIM = Claim(key=ids("a")[0], source=FieldKey("main/kb"), sequence=1, attempts=0)
+_CLAIM = Claim(key=ids("a")[0], source=FieldKey("main/kb"), sequence=1, attempts=0, taken_at=0.0)
 _MIGRATION = a_migration()
 _ROUTE = Route(alias=ALIAS, epoch=2, mode=Mode.JOURNAL, serving=SOURCE, follower=TARGET)
 _PROVEN = ProvenSpace(

@@ -90,7 +90,7 @@ class Session:
         import psycopg
 
         try:
-            with self.database.transaction(self, begin=f"{BEGIN}; {_DURABLE}"):
+            with self.database.transaction(self, begin=f"{BEGIN}; SELECT {_PATIENT}, {_ATTENDED}, {_DURABLE}"):
                 yield
         except psycopg.Error as error:
             raise undone(error) if error.sqlstate in AGAIN else translate(error, self._address) from error

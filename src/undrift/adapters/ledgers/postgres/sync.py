@@ -31,7 +31,7 @@ _CLAIM = (
     "taken AS (UPDATE undrift.dirty AS d SET claim = %(owner)s, claim_expires = (SELECT now FROM clock) + %(lease)s "
     "  FROM chosen WHERE d.alias = %(alias)s AND d.key = chosen.key "
     "  RETURNING d.key, d.source, d.seq, d.attempts, chosen.own, d.since) "
-    "SELECT key, source, seq, attempts FROM taken ORDER BY own, since"
+    "SELECT key, source, seq, attempts, (SELECT now FROM clock) FROM taken ORDER BY own, since"
 )
 
 
@@ -67,21 +67,25 @@ class SyncTables(Session):
         }
         _, found = self._run(lock(alias, 2, exclusive=False), (_CLAIM, values))
         return [
-            Claim(key=DocumentId(key), source=FieldKey(source), sequence=sequence, attempts=attempts)
-            for key, source, sequence, attempts in found
+            Claim(key=DocumentId(key), source=FieldKey(source), sequence=sequence, attempts=attempts, taken_at=taken_at)
+            for key, source, sequence, attempts, taken_at in found
         ]
 
     def clear(self, alias: AliasName, claims: Sequence[Claim], *, owner: ClientId) -> int:
-        """Give claims back; a document is clean when nothing was written to it since it was claimed."""
+        """Give claims back; a document is clean when nothing was written to it since it was claimed.
+
+        Another one is behind by what was written since the claim, and not by all that came before.
+        """
         keys = [claim.key for claim in claims]
         _, cleared = self._run(
             _lock_keys(alias, keys),
             (
                 "UPDATE undrift.dirty AS d SET claim = NULL, attempts = 0, last_error = '', "
+                "since = greatest(d.since, given.taken_at), "
                 "state = CASE WHEN d.seq = given.seq AND d.open = 0 THEN 0 ELSE 1 END "
-                "FROM unnest(%s::text[], %s::bigint[]) AS given (key, seq) "
+                "FROM unnest(%s::text[], %s::bigint[], %s::float8[]) AS given (key, seq, taken_at) "
                 "WHERE d.alias = %s AND d.key = given.key AND d.claim = %s RETURNING d.state = 0",
-                (keys, [claim.sequence for claim in claims], alias, owner),
+                (keys, [claim.sequence for claim in claims], [claim.taken_at for claim in claims], alias, owner),
             ),
         )
         return sum(flag for (flag,) in cleared)

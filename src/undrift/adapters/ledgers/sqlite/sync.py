@@ -68,7 +68,7 @@ class SyncTables(Session):
                 values,
             )
             claims = [
-                Claim(key=DocumentId(key), source=FieldKey(source), sequence=sequence, attempts=attempts)
+                Claim(key=DocumentId(key), source=FieldKey(source), sequence=sequence, attempts=attempts, taken_at=now)
                 for key, source, sequence, attempts in found
             ]
             connection.execute(
@@ -82,13 +82,14 @@ class SyncTables(Session):
         """Give claims back; a document is clean when nothing was written to it since it was claimed.
 
         One that is still being written could be carried again and again without ever being clean: it waits a while, or
-        until that write ends.
+        until that write ends. It is behind by what was written since the claim, and not by all that came before.
         """
-        given = json.dumps([[claim.key, claim.sequence] for claim in claims])
+        given = json.dumps([[claim.key, claim.sequence, claim.taken_at] for claim in claims])
         with self._write(Durability.NORMAL) as connection:
             cleared = rows(
                 connection,
                 "UPDATE dirty SET claim = NULL, attempts = 0, last_error = '', retry_at = iif(open > 0, ?, 0), "
+                "since = max(since, json_extract(given.value, '$[2]')), "
                 "state = iif(seq = json_extract(given.value, '$[1]') AND open = 0, 0, 1) FROM json_each(?) AS given "
                 "WHERE alias = ? AND dirty.key = json_extract(given.value, '$[0]') AND claim = ? RETURNING state = 0",
                 (self._time() + PATIENCE_S, given, alias, owner),

@@ -64,7 +64,7 @@ class Session:
 
     def prepare(self, connection: Any) -> None:
         """Teach a connection to send what is in PostgreSQL's own form already."""
-        connection.adapters.register_dumper(Wire, _wire_dumper())
+        connection.adapters.register_dumper(Wire, wire_dumper())
         if self.database.joined:
             return
         ((backend,),) = connection.execute("SELECT pg_backend_pid()").fetchall()
@@ -190,7 +190,8 @@ class Session:
 
 
 @cache
-def _wire_dumper() -> Any:
+def wire_dumper() -> Any:
+    """Return the class that tells psycopg how a `Wire` is sent."""
     from psycopg.adapt import Dumper
     from psycopg.pq import Format
 
