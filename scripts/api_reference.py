@@ -21,6 +21,7 @@ from undrift.control.migrations import Migrations
 from undrift.control.operations import Operations
 from undrift.control.selftest import Selftest
 from undrift.control.status import Status
+from undrift.control.traffic import Traffic
 from undrift.control.wiring import Wiring
 from undrift.domain.record import Document, Hit, Hits, Receipt
 from undrift.domain.route import Mode, Route, VectorField
@@ -58,10 +59,7 @@ VERBS: tuple[tuple[type, tuple[str, ...]], ...] = (
     (Crew, ("work_all",)),
     (Status, ("status",)),
     (Operations, ("pause", "resume", "panic", "panic_all", "postpone", "unpostpone", "tune", "settings")),
-    (
-        Migrations,
-        ("plan_cutover", "cutover", "rollback", "complete", "cancel"),
-    ),
+    (Traffic, ("plan_cutover", "cutover", "rollback", "complete", "cancel")),
     (Comparing, ("verify", "reconcile", "adopt")),
     (Selftest, ("selftest",)),
     (Evidence, ("import_golden", "golden_sets", "run_golden", "doctor")),

@@ -14,7 +14,7 @@ from undrift.adapters.stores.memory import MemoryStore
 from undrift.domain.migration import Migration, Phase, RunStatus
 from undrift.domain.plan import DropField
 from undrift.domain.route import AliasName
-from undrift.errors import StaleRoute, StoreUnavailable
+from undrift.errors import LeaseLost, StaleRoute, StoreUnavailable
 from undrift.migrate.runner import Runner
 from undrift.ports.store import StoreCapabilities
 from undrift.testing.rig import ALIAS, Process, Rig, documents
@@ -177,3 +177,22 @@ def test_a_lease_is_not_prolonged_for_an_alias_that_the_ledger_was_not_asked_abo
 
     assert "ledger.renew" in app.faults.calls
     assert not router.may_write()
+
+
+def test_nothing_is_written_under_a_lease_that_ended_while_the_ledger_was_asked(rig: Rig) -> None:
+    app, operator, worker = rig.process(), rig.process("operator"), rig.process("worker")
+    operator.plane.register(ALIAS, "new")
+    worker.work_to(Phase.READY)
+    app.alias.upsert([Document(id="d00", text="written meanwhile")])
+    sent = worker.faults.calls.count("store.upsert")
+
+    def on_call(name: str) -> None:
+        # Whether the work may go on is asked before every call; by then the text is embedded.
+        if name == "ledger.alias" and worker.faults.calls[-2].startswith("model."):
+            rig.clock.advance(TIMING["work_lease_s"])
+
+    worker.faults.on_call = on_call
+    with pytest.raises(LeaseLost):
+        worker.worker().tick()
+
+    assert worker.faults.calls.count("store.upsert") == sent

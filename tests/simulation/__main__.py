@@ -28,7 +28,9 @@ def main(arguments: Sequence[str]) -> int:
     if given.mutants:
         from tests.simulation.layers import table
 
-        sys.stdout.write(table())
+        for line in table():
+            sys.stdout.write(line + "\n")
+            sys.stdout.flush()
         return 0
     if given.seeds:
         start, _, end = given.seeds.partition(":")

@@ -57,17 +57,37 @@ FAR: Mapping[str, Any] = {
     "mute": 0.1,
     "timing": {**TIMING, "work_lease_s": 0.3, "deadline_s": 0.3, "fence_horizon_s": 0.6, "write_timeout_s": 2.0},
 }
+#: Work that is given up long before what was sent for it has landed.
+HASTY: Mapping[str, Any] = {
+    **FAR,
+    "mute": 0.02,
+    "late": 0.1,
+    "workers": 3,
+    "keys": 6,
+    "documents": 6,
+    "batch": 2,
+    "operations": 50,
+    "think_s": 0.03,
+    "latency_s": 0.002,
+    "timing": {**FAR["timing"], "work_lease_s": 0.2, "fence_horizon_s": 0.8},
+}
+#: Writers that are stopped again and again, for longer than anybody waits for them.
+SLEEPY: Mapping[str, Any] = {
+    **CROWD,
+    "operations": 40,
+    "think_s": 0.04,
+    "stop": 0.04,
+    "timing": {**TIMING, "deadline_s": 0.1, "fence_horizon_s": 0.1},
+}
 #: The same in a back-fill whose pieces are under way for long, while most documents of them are left alone.
 WIDE: Mapping[str, Any] = {
-    **FAR,
+    **HASTY,
     "keys": 24,
     "documents": 24,
     "operations": 60,
-    "think_s": 0.03,
     "batch": 3,
     "chunk_size": 4,
-    "mute": 0.02,
-    "safety_s": 2.5,
+    "kill": 0.01,
 }
 #: Writes that take so long that their documents are carried over before they have ended.
 CREEPING: Mapping[str, Any] = {
@@ -92,8 +112,7 @@ class Mutant:
         planted: the line of the SQLite ledger that keeps it.
         patch: takes it out elsewhere.
         scene: what has to go on for its absence to show.
-        start: the seed where the search begins; later where most seeds before it say nothing, to save their time.
-        budget: seeds within which it shows, counted from there.
+        budget: seeds within which it shows, counted from 0.
     """
 
     name: str
@@ -101,7 +120,6 @@ class Mutant:
     planted: Missing | None = None
     patch: Callable[[], Any] | None = None
     scene: Mapping[str, Any] = field(default_factory=lambda: dict(CROWD))
-    start: int = 0
     budget: int = 300
 
     @contextmanager
@@ -117,12 +135,12 @@ class Mutant:
         return Options(seed=seed, **self.scene)
 
     def search(self, hands: Hands, *, most: int | None = None) -> tuple[int, Report] | None:
-        """The first seed from the start on with which a promise is broken; None if there is none within the budget.
+        """The first seed from 0 on with which a promise is broken; None if there is none within the budget.
 
         An error that nobody expected does not count: a mutant must not be caught by falling over.
         """
         with self.in_place() as ledger:
-            for seed in range(self.start, self.start + (self.budget if most is None else most)):
+            for seed in range(self.budget if most is None else most):
                 report = simulate(self.options(seed), ledger=ledger, hands=hands)
                 if report.violation is not None and report.violation.promise != "error":
                     return seed, report
@@ -171,8 +189,7 @@ MUTANTS = (
         name="reap waits D",
         rule=Rule.REAP_WAITS_D,
         planted=_planted("reap waits D"),
-        scene={**HOT, "mute": 0.1},
-        start=60,
+        scene={**HOT, "mute": 0.05, "late": 0.05, "timing": {**TIMING, "deadline_s": 0.2, "fence_horizon_s": 0.5}},
     ),
     Mutant(
         name="clear needs no open",
@@ -201,14 +218,13 @@ MUTANTS = (
         name="takeover waits D (claims)",
         rule=Rule.TAKEOVER_WAITS_D,
         planted=_planted("takeover of a claim waits D"),
-        scene={**FAR, "mute": 0.03, "operations": 40, "think_s": 0.04},
+        scene=HASTY,
     ),
     Mutant(
         name="takeover waits D (pieces)",
         rule=Rule.TAKEOVER_WAITS_D,
         planted=_planted("takeover of a piece waits D"),
         scene=WIDE,
-        start=70,
     ),
     Mutant(
         name="acknowledge after drain",
@@ -226,6 +242,7 @@ MUTANTS = (
             sync._Sending, "unanswered", property(lambda _: False, lambda *_: None), create=True
         ),
         scene={**FAR, "mute": 0.03},
+        budget=600,
     ),
     Mutant(
         name="a worker looks at its lease before it sends",
@@ -235,7 +252,7 @@ MUTANTS = (
     Mutant(
         name="a client looks at its deadline before it sends",
         patch=lambda: patch.object(journal, "LEASE_SAFETY", 1e9),
-        scene={**CROWD, "stop": 0.05, "timing": {**TIMING, "deadline_s": 0.2}},
+        scene=SLEEPY,
     ),
     Mutant(
         name="a client looks at its lease before it writes",

@@ -1,48 +1,30 @@
-"""The verbs that plan, run and end a migration."""
+"""The verbs that plan a migration and bring it on."""
 
 from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Callable, Sequence
-from datetime import datetime
+from collections.abc import Callable
 from typing import Any
 
 from undrift.control.documents import Documents
 from undrift.control.operations import Operations
-from undrift.control.patience import PASSING_GATES, await_moment, until_allowed
 from undrift.domain.checkpoint import Lag
-from undrift.domain.gate import Gate, Verdict, require
-from undrift.domain.migration import BEFORE_CUTOVER, Migration, MigrationId, Phase
-from undrift.domain.plan import Plan, describe, plan_cancel, plan_completion, plan_cutover, plan_rollback
+from undrift.domain.migration import Migration, MigrationId
 from undrift.domain.route import AliasName, Route, VectorField
 from undrift.domain.wording import plural
 from undrift.errors import (
     BadArgument,
     BudgetRequired,
-    GateFailed,
-    IllegalTransition,
-    NoMigration,
     StaleRoute,
-    UndriftError,
-    WriteTimeout,
 )
 from undrift.migrate.engine import Worker
-from undrift.migrate.gates import completion_gates, cutover_gates, is_close, rollback_gates
-from undrift.migrate.hooks import call_due, call_if_possible, consent
+from undrift.migrate.hooks import call_if_possible
 from undrift.migrate.preflight import as_money, require_fit, survey
-from undrift.migrate.runner import Runner
 from undrift.migrate.steps import OnWait
 from undrift.migrate.sync import carry_dirty
 from undrift.migrate.verify import SAMPLE
 from undrift.migrate.workshop import Workshop
-
-#: Told every step of a plan before the first one is taken; raises to refuse it.
-OnPlan = Callable[[Plan], None]
-
-
-#: With a cutover that is tried again, each attempt carries dirty documents over for so long at most.
-_SETTLE_S = 5.0
 
 
 def _silent(_: Any = None) -> None:
@@ -50,7 +32,7 @@ def _silent(_: Any = None) -> None:
 
 
 class Migrations(Documents, Operations):
-    """Plan, start, work, verify, cut over, roll back, complete, cancel."""
+    """Plan, start, work."""
 
     def plan(self, name: str, to: str) -> dict[str, Any]:
         """Return what a migration to a model would take; changes nothing.
@@ -165,173 +147,6 @@ class Migrations(Documents, Operations):
         )
         worker.run(until)
 
-    def plan_cutover(
-        self, name: str, *, freeze_s: float | None = None, accept_quarantine: bool = False
-    ) -> dict[str, Any]:
-        """Return what a cutover would do, and which gates hold; changes nothing."""
-        workshop = self.workshop(AliasName(name))
-        migration = workshop.migration()
-        gates = cutover_gates(workshop, accept_quarantine=accept_quarantine)
-        gates += consent(workshop, self._who(), gates, dry_run=True)
-        plan = plan_cutover(workshop.state().route, migration, freeze_s=freeze_s, accept_quarantine=accept_quarantine)
-        return {
-            "alias": name,
-            "gates": [gate.as_dict() for gate in gates],
-            "steps": [describe(step) for step in plan],
-            "allowed": all(gate.verdict is Verdict.PASS for gate in gates),
-        }
-
-    def cutover(
-        self,
-        name: str,
-        *,
-        freeze_s: float | None = None,
-        accept_quarantine: bool = False,
-        at: datetime | None = None,
-        max_wait_s: float = 0.0,
-        on_plan: OnPlan = _silent,
-        on_step: OnWait = _silent,
-        on_wait: OnWait = _silent,
-    ) -> dict[str, Any]:
-        """Make the target serve, when every gate holds.
-
-        Args:
-            name: the alias.
-            freeze_s: writers wait for at most so long while the last dirty documents are carried over.
-            accept_quarantine: documents that could not be carried over are no obstacle.
-            at: an aware time; nothing is looked at before it, and this call waits for it.
-            max_wait_s: so long it is tried again, later and later, while only gates do not hold that may in a moment:
-                the lag, and clients that have to acknowledge.
-            on_plan: told the whole plan when every gate holds, before its first step; raises to refuse it.
-            on_step: told what is done next.
-            on_wait: told what is waited for.
-
-        Raises:
-            GateFailed: some do not; all of them are listed.
-            IllegalTransition: the target serves already, or the migration is ending.
-        """
-        workshop = self.workshop(AliasName(name))
-        closed: list[Gate] = []
-        asked: list[Plan] = []
-
-        def plan_once(plan: Plan) -> None:
-            if not asked:
-                on_plan(plan)
-                asked.append(plan)
-
-        def attempt() -> dict[str, Any]:
-            phases = (*BEFORE_CUTOVER, Phase.READY, Phase.ROLLED_BACK, Phase.REVERSING)
-            migration = self._in_phase(workshop, "cut over", phases)
-            if migration.phase is not Phase.REVERSING:
-                self._settle(workshop, is_close, on_wait, limit_s=_SETTLE_S if max_wait_s else None)
-                gates = cutover_gates(workshop, accept_quarantine=accept_quarantine)
-                gates += consent(workshop, self._who(), gates, dry_run=False)
-                closed[:] = [gate for gate in gates if gate.verdict is not Verdict.PASS]
-                require(gates, verb="cutover", alias=name)
-            route = workshop.state().route
-            plan = plan_cutover(route, migration, freeze_s=freeze_s, accept_quarantine=accept_quarantine)
-            return self._run(workshop, migration, plan, on_plan=plan_once, on_step=on_step, on_wait=on_wait)
-
-        def may_pass(error: UndriftError) -> bool:
-            # What the flip itself refuses has grown since the gates were read; the next attempt reads them again.
-            momentary = all(gate.name in PASSING_GATES for gate in closed)
-            return isinstance(error, WriteTimeout | StaleRoute) or (isinstance(error, GateFailed) and momentary)
-
-        if at is not None:
-            self._in_phase(workshop, "cut over", (*BEFORE_CUTOVER, Phase.READY, Phase.ROLLED_BACK, Phase.REVERSING))
-            await_moment(at, clock=self.clock, on_wait=on_wait, beat=self.router.beat)
-        return until_allowed(
-            attempt,
-            may_pass=may_pass,
-            max_wait_s=max_wait_s,
-            clock=self.clock,
-            on_wait=on_wait,
-            beat=self.router.beat,
-        )
-
-    def rollback(
-        self,
-        name: str,
-        *,
-        now: bool = False,
-        on_plan: OnPlan = _silent,
-        on_step: OnWait = _silent,
-        on_wait: OnWait = _silent,
-    ) -> dict[str, Any]:
-        """Make the source serve again.
-
-        Args:
-            name: the alias.
-            now: flip at once; documents not yet carried back follow, and writes to them wait for that.
-            on_plan: as `cutover`.
-            on_step: told what is done next.
-            on_wait: told what is waited for.
-
-        Raises:
-            GateFailed: some gates do not hold; all of them are listed.
-        """
-        workshop = self.workshop(AliasName(name))
-        migration = self._in_phase(workshop, "roll back", (Phase.REVERSING, Phase.ROLLED_BACK))
-        if migration.phase is Phase.REVERSING and not now:
-            self._settle(workshop, is_close, on_wait)
-            require(rollback_gates(workshop), verb="rollback", alias=name)
-        plan = plan_rollback(workshop.state().route, migration, drain=not now)
-        return self._run(workshop, migration, plan, on_plan=on_plan, on_step=on_step, on_wait=on_wait)
-
-    def complete(
-        self, name: str, *, on_plan: OnPlan = _silent, on_step: OnWait = _silent, on_wait: OnWait = _silent
-    ) -> dict[str, Any]:
-        """Let the source go and drop it; there is no way back. The callbacks are those of `cutover`.
-
-        Raises:
-            GateFailed: some gates do not hold; all of them are listed.
-        """
-        workshop = self.workshop(AliasName(name))
-        migration = self._in_phase(workshop, "complete", (Phase.REVERSING, Phase.RETIRING))
-        if migration.phase is Phase.REVERSING:
-            self._settle(workshop, lambda lag: not lag.foreign, on_wait)
-            require(completion_gates(workshop), verb="completion", alias=name)
-        plan = plan_completion(workshop.state().route, migration)
-        return self._run(workshop, migration, plan, on_plan=on_plan, on_step=on_step, on_wait=on_wait)
-
-    def cancel(
-        self,
-        name: str,
-        *,
-        drop: bool = False,
-        on_plan: OnPlan = _silent,
-        on_step: OnWait = _silent,
-        on_wait: OnWait = _silent,
-    ) -> dict[str, Any]:
-        """Give a migration up before its cutover; the target is kept unless it is to be dropped.
-
-        The callbacks are those of `cutover`.
-        """
-        workshop = self.workshop(AliasName(name))
-        allowed = (*BEFORE_CUTOVER, Phase.READY, Phase.ROLLED_BACK, Phase.ABORTING)
-        migration = self._in_phase(workshop, "cancel", allowed)
-        plan = plan_cancel(workshop.state().route, migration, drop=drop)
-        return self._run(workshop, migration, plan, on_plan=on_plan, on_step=on_step, on_wait=on_wait)
-
-    def _run(
-        self,
-        workshop: Workshop,
-        migration: Migration,
-        plan: Plan,
-        *,
-        on_plan: OnPlan,
-        on_step: OnWait,
-        on_wait: OnWait,
-    ) -> dict[str, Any]:
-        on_plan(plan)
-        # What a process that was killed has left is called before the state changes again.
-        call_due(workshop, self._who())
-        runner = Runner(workshop=workshop, who=self._who(), on_step=on_step, on_wait=on_wait, migration=migration.id)
-        runner.run(plan)
-        self.router.refresh(workshop.alias)
-        call_if_possible(workshop, self._who())
-        return self.status(workshop.alias)
-
     def _settle(
         self,
         workshop: Workshop,
@@ -355,21 +170,6 @@ class Migrations(Documents, Operations):
             on_wait(f"{plural(lag.dirty, 'dirty document')} to be carried over: undrift worker {workshop.alias} helps")
             if not carry_dirty(workshop):
                 self.clock.sleep(0.05)
-
-    def _in_phase(self, workshop: Workshop, verb: str, allowed: Sequence[Phase]) -> Migration:
-        state = workshop.state()
-        if state.migration is None or state.migration.is_final:
-            raise NoMigration(
-                f"alias {workshop.alias} has no running migration to {verb}",
-                hint=f"undrift plan {workshop.alias} --to MODEL",
-            )
-        if state.migration.phase not in allowed:
-            raise IllegalTransition(
-                f"the migration of {workshop.alias} is {state.migration.phase.value}; it is too "
-                f"{'late' if state.migration.phase not in BEFORE_CUTOVER else 'early'} to {verb}",
-                hint=f"undrift status {workshop.alias}",
-            )
-        return state.migration
 
     def _aim(self, name: str, to: str) -> tuple[AliasName, Any, VectorField]:
         """Return the alias, the door to the new model, and the field that a migration to it would fill."""

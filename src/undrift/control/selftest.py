@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from undrift.control.comparing import Comparing, OnProgress, _silent
+from undrift.control.traffic import Traffic
 from undrift.domain.migration import Migration, MigrationId, Phase, RunStatus
 from undrift.domain.route import AliasName, Route, VectorField
 from undrift.errors import BudgetRequired, FieldInUse, IllegalTransition, StaleRoute, UndriftError
@@ -17,7 +18,7 @@ from undrift.migrate.sync import carry_dirty
 from undrift.migrate.verify import SAMPLE
 
 
-class Selftest(Comparing):
+class Selftest(Comparing, Traffic):
     """Prove on the real collection, under its real writes, that nothing is lost or changed on the way."""
 
     def selftest(

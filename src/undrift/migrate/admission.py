@@ -74,7 +74,7 @@ def _guarded(workshop: Workshop, oversight: Oversight, called: Callable[[float],
         guard = stores.get(id(store))
         if guard is None:
             # The guard keeps its store alive, so the number stays that store's.
-            guard = stores[id(store)] = cast(VectorStore, GuardedStore(store, admit, called))
+            guard = stores[id(store)] = cast(VectorStore, GuardedStore(store, admit, called, workshop.last_look.look))
         return guard
 
     def door_of(space: SpaceId) -> EmbeddingDoor:
@@ -89,23 +89,33 @@ def _guarded(workshop: Workshop, oversight: Oversight, called: Callable[[float],
 class GuardedStore:
     """A store each of whose methods asks first; what is not a method, such as its capabilities, is read as it is."""
 
-    def __init__(self, store: VectorStore, admit: Admit, called: Callable[[float], None] = lambda _: None) -> None:
-        """Stand around a store, whatever optional abilities it has."""
+    def __init__(
+        self,
+        store: VectorStore,
+        admit: Admit,
+        called: Callable[[float], None] = lambda _: None,
+        look: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Stand around a store, whatever optional abilities it has; `look` comes last before each call."""
         self._store = store
         for name in dir(store):
             method = None if name.startswith("_") or name == "capabilities" else getattr(store, name)
             if callable(method):
-                setattr(self, name, _asking(method, admit, called))
+                setattr(self, name, _asking(method, admit, called, look))
 
     def __getattr__(self, name: str) -> Any:
         """Read what is not a method."""
         return getattr(self._store, name)
 
 
-def _asking(method: Callable[..., _T], admit: Admit, called: Callable[[float], None]) -> Callable[..., _T]:
+def _asking(
+    method: Callable[..., _T], admit: Admit, called: Callable[[float], None], look: Callable[[], None]
+) -> Callable[..., _T]:
     @wraps(method)
     def call(*args: Any, **kwargs: Any) -> _T:
         admit()
+        # To ask the ledger takes time, in which a lease may end.
+        look()
         try:
             answer = method(*args, **kwargs)
         except StoreUnavailable:

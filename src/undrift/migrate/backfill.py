@@ -86,8 +86,8 @@ def carry_chunk(workshop: Workshop, migration: Migration, *, at_once: int = CHUN
     insert = store.insert_absent if isinstance(store, SupportsInsertAbsent) and chunk.fence == 1 else store.upsert
 
     def write(batch: Sequence[Record]) -> None:
-        workshop.require_lease(until, work)
-        insert(migration.target, batch)
+        with workshop.under_lease(until, work):
+            insert(migration.target, batch)
 
     rejected = write_all(write, [record for record in made.records if record.id in allowed])
     failures = {**{key: why for key, why in made.failures.items() if key in allowed}, **rejected}

@@ -41,15 +41,15 @@ class _Sending:
         Raises:
             LeaseLost: it does not.
         """
-        self._workshop.require_lease(self._until, self._work)
-        # A store inside this process has ended what it was asked for when it answers, with whatever error.
-        self.unanswered = not store.capabilities.requests_die_with_process
-        try:
-            write()
-        except (StoreRejected, WorkStopped):
+        with self._workshop.under_lease(self._until, self._work):
+            # A store inside this process has ended what it was asked for when it answers, with whatever error.
+            self.unanswered = not store.capabilities.requests_die_with_process
+            try:
+                write()
+            except (StoreRejected, WorkStopped, LeaseLost):
+                self.unanswered = False
+                raise
             self.unanswered = False
-            raise
-        self.unanswered = False
 
 
 def carry_dirty(workshop: Workshop, *, limit: int = BATCH, only: Sequence[DocumentId] | None = None) -> int:

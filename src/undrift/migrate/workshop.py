@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from undrift.domain.client import ClientId
@@ -20,6 +22,31 @@ from undrift.ports.ledger import Ledger
 from undrift.ports.runtime import Clock, Processes
 from undrift.ports.source import DocumentSource
 from undrift.ports.store import VectorStore
+
+
+class LastLook(threading.local):
+    """What a request still has to pass after whatever else is asked before it; for each thread its own."""
+
+    def __init__(self) -> None:
+        """Let everything pass."""
+        self._check: Callable[[], None] = _pass
+
+    @contextmanager
+    def set(self, check: Callable[[], None]) -> Iterator[None]:
+        """Let requests of this thread pass a check for a while."""
+        before, self._check = self._check, check
+        try:
+            yield
+        finally:
+            self._check = before
+
+    def look(self) -> None:
+        """Pass the check."""
+        self._check()
+
+
+def _pass() -> None:
+    """Let it pass."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +94,7 @@ class Workshop:
     held_back: Callable[[], str] = field(default=lambda: "")
     oversight: Oversight = UNSEEN
     urgent: Workshop | None = None
+    last_look: LastLook = field(default_factory=LastLook)
 
     @property
     def for_writers(self) -> Workshop:
@@ -109,6 +137,17 @@ class Workshop:
     def lease_end(self) -> float:
         """Return until when, on this process's clock, a piece of work that is taken now may be written."""
         return self.clock.monotonic() + self.timing.work_lease_s * LEASE_SAFETY
+
+    @contextmanager
+    def under_lease(self, until: float, work: str) -> Iterator[None]:
+        """Let requests leave while a piece of work is still this worker's; looked at when nothing else comes before.
+
+        Raises:
+            LeaseLost: as `require_lease`.
+        """
+        self.require_lease(until, work)
+        with self.last_look.set(lambda: self.require_lease(until, work)):
+            yield
 
     def require_lease(self, until: float, work: str) -> None:
         """Pass while a piece of work is still this worker's; asked before each request that writes it.
