@@ -764,3 +764,22 @@ with store.database.transaction():
 
     assert_consistent(store, [DocumentId("kept"), DocumentId("next")])
     assert_same(store.fetch(FIELD, [kept.id])[kept.id], kept)
+
+
+def test_a_collection_is_found_that_another_process_makes_while_it_is_looked_for(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first look finds no table at all, and the next one finds what has been made since."""
+    looking, making = SqliteVecStore(Database(path)), SqliteVecStore(Database(path))
+    looks = collections._has_registry
+
+    def meanwhile(connection: apsw.Connection) -> bool:
+        monkeypatch.undo()
+        making.create(FIELD, dimensions=D, metric=Metric.COSINE)
+        return looks(connection)
+
+    monkeypatch.setattr(collections, "_has_registry", meanwhile)
+
+    assert looking.describe(FIELD) is not None
+    looking.close()
+    making.close()

@@ -63,13 +63,12 @@ def find(connection: apsw.Connection, name: str) -> StoredCollection | None:
         StoreUnavailable: another version of undrift made it.
     """
     try:
-        found = connection.execute(
-            "SELECT number, dimensions, metric, format FROM undrift_collections WHERE name = ?", (name,)
-        ).fetchone()
+        found = _row(connection, name)
     except apsw.SQLError:
-        if _has_registry(connection):
-            raise
-        return None
+        if not _has_registry(connection):
+            return None
+        # Another process has made it between the two looks, if nothing else is wrong.
+        found = _row(connection, name)
     if found is None:
         return None
     number, dimensions, metric, format = found
@@ -192,6 +191,12 @@ def require_creatable(field: VectorField, *, dimensions: int, metric: Metric, ma
             f"collection {field.collection} cannot have {dimensions} dimensions",
             f"store sqlite-vec takes 1 to {max_dimensions}",
         )
+
+
+def _row(connection: apsw.Connection, name: str) -> tuple[int, int, str, int] | None:
+    sql = "SELECT number, dimensions, metric, format FROM undrift_collections WHERE name = ?"
+    found: tuple[int, int, str, int] | None = connection.execute(sql, (name,)).fetchone()
+    return found
 
 
 def _has_registry(connection: apsw.Connection) -> bool:
