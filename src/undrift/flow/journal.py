@@ -19,7 +19,6 @@ from undrift.errors import (
     RefusedError,
     StoreRejected,
     TransactionUndone,
-    UndriftError,
     UsageError,
     WriteTimeout,
 )
@@ -86,22 +85,6 @@ class Journal:
         """
         patience = _Patience(self._clock, self._timing.write_timeout_s)
         preparation = _Preparation(action)
-        receipt = self._attempt(action, preparation, patience)
-        if receipt is not None:
-            return receipt
-        # Writing the same twice is safe, so it is written once more; but from here on it may have been written before.
-        try:
-            receipt = self._attempt(action, preparation, patience)
-        except UndriftError as error:
-            raise self._unknown(action.keys, f"a worker closed it in its place; repeated, {error.message}") from error
-        if receipt is None:
-            raise self._unknown(action.keys, "it took so long that a worker closed it in its place, twice")
-        return receipt
-
-    def _attempt(
-        self, action: WriteAction[Prepared], preparation: _Preparation[Prepared], patience: _Patience
-    ) -> Receipt | None:
-        """Wait for the turn and write; None when the operation was reaped meanwhile."""
         route = self._router.current(self._alias)
         while True:
             space, prepared = route.serving.space, preparation.of(route.serving.space)
@@ -121,7 +104,8 @@ class Journal:
                     self._router.learn(self._alias, outcome.route)
                     if self._finish(outcome, action, prepared, started):
                         return _receipt(action, outcome.route)
-                    return None
+                    patience.wait(self._too_slow(action.keys))
+                    route = self._router.current(self._alias)
                 case Passive() | Held() | Foreign():
                     if not isinstance(outcome, Passive):
                         count(Metric.WRITES_WAITED)
@@ -267,7 +251,12 @@ class Journal:
         )
 
     def _finish(self, opened: Opened, action: WriteAction[Prepared], prepared: Prepared, started: float) -> bool:
-        """Send an opened write and close it; False when it was reaped, and so may not be acknowledged."""
+        """Send an opened write and close it; False when it was too late to send it, so that nothing was written.
+
+        Raises:
+            OutcomeUnknown: it was sent, and nobody saw its end. It is not sent again: others may have read it and
+                written since, and would see their writes undone.
+        """
         route = opened.route
         if self._clock.monotonic() - started > self._timing.deadline_s * LEASE_SAFETY:
             # Not sent: the reaper counts on nothing being sent after the deadline.
@@ -283,7 +272,9 @@ class Journal:
         except Exception as error:
             # The request may still land: the operation stays open until nothing of it can be in flight any more.
             raise self._unknown(action.keys, str(error)) from error
-        return self._close(opened, action.keys)
+        if not self._close(opened, action.keys):
+            raise self._unknown(action.keys, "it took so long that a worker closed it in its place")
+        return True
 
     def _close(self, opened: Opened, keys: Sequence[DocumentId]) -> bool:
         """Close a write that was made; False when it had been reaped."""
@@ -291,6 +282,13 @@ class Journal:
             return self._ledger.close(self._alias, opened.operation, keys)
         except (ControlUnavailable, LedgerUnusable) as error:
             raise self._unknown(keys, f"the ledger did not answer afterwards: {error.message}") from error
+
+    def _too_slow(self, keys: Sequence[DocumentId]) -> WriteTimeout:
+        return WriteTimeout(
+            f"a write to {self._alias} was kept back: it came to be sent only after its deadline",
+            f"nothing of {', '.join(keys[:3])} was written, and this process, or its ledger, is slow",
+            "undrift doctor",
+        )
 
     def _unknown(self, keys: Sequence[DocumentId], why: str) -> OutcomeUnknown:
         count(Metric.OUTCOMES_UNKNOWN)
