@@ -493,7 +493,7 @@ VERBS: dict[Phase | None, tuple[Callable[[LifeOfACollection], None], ...]] = {
 
 TestLifeOfACollection = LifeOfACollection.TestCase
 TestLifeOfACollection.settings = settings(
-    max_examples=120,
+    max_examples=80,
     stateful_step_count=30,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
