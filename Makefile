@@ -3,9 +3,8 @@
 .PHONY: help demo test simulate torture lint rules format types imports bench lock clean
 
 ARGS ?=
-# The tests of one file stay in one process, so that what they share is made once. In the order of their names the files with the
-# longest tests come first, and no process is left alone with them in the end.
-PYTEST_ARGS ?= --numprocesses 2 --dist loadfile --no-loadscope-reorder
+# The tests of one file stay in one process, so that what they share is made once.
+PYTEST_ARGS ?= --numprocesses 2 --dist loadfile
 
 VENV := .venv
 BIN := $(VENV)/bin
