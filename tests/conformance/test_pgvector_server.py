@@ -23,10 +23,10 @@ from tests.filters import filters, meeting, stored
 from undrift.adapters.clock import SystemClock
 from undrift.adapters.stores.pgvector import PgVectorStore, session
 from undrift.adapters.stores.pgvector.conditions import where
-from undrift.adapters.stores.pgvector.rows import metadata_from, metadata_text
+from undrift.adapters.stores.pgvector.rows import metadata_text
 from undrift.config import Config, Settings
 from undrift.domain.filter import MAX_CONDITIONS, MAX_DEPTH, MAX_VALUES, matches, parse
-from undrift.domain.record import DocumentId
+from undrift.domain.record import DocumentId, decode_metadata
 from undrift.domain.route import VectorField
 from undrift.domain.space import Metric, SpaceId
 from undrift.errors import (
@@ -135,7 +135,7 @@ def test_metadata_come_back_as_the_same_values_of_the_same_types(connection: Any
     text = kept(metadata)
     if text is not None:
         ((found,),) = connection.execute("SELECT %s::jsonb::text", (text,)).fetchall()
-        back = metadata_from(found)
+        back = decode_metadata(found)
         assert_same_json(back, metadata)
         assert_same_types(back, metadata)
 

@@ -75,7 +75,9 @@ def test_a_worker_that_was_late_does_not_begin_the_back_fill_of_a_later_migratio
     late.run(plan_start(rig.route(), first))
     operator.plane.cancel(ALIAS, drop=True)
     second = operator.plane.register(ALIAS, "new")
-    Runner(workshop=operator.plane.workshop(ALIAS), who="test").run(plan_start(rig.route(), second)[:2])
+    Runner(workshop=operator.plane.workshop(ALIAS), who="test", migration=second.id).run(
+        plan_start(rig.route(), second)[:2]
+    )
 
     with pytest.raises(ConflictError, match="another migration of kb runs by now"):
         late.enter(Phase.BACKFILL, was=Phase.JOURNALING)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from undrift.control.migrations import Migrations
+from undrift.control.migrations import Migrations, silent
 from undrift.domain.checkpoint import Progress
 from undrift.domain.gate import Verdict
 from undrift.domain.migration import Phase
@@ -27,10 +27,6 @@ OnProgress = Callable[[Progress], None]
 _ADOPTED_AT_MOST = 100_000
 
 
-def _silent(_: Any = None) -> None:
-    """Tell nobody."""
-
-
 class Comparing(Migrations):
     """Compare the fields, find what was written past undrift, and decide about it."""
 
@@ -40,8 +36,8 @@ class Comparing(Migrations):
         *,
         sample: int = SAMPLE,
         rate: float | None = None,
-        on_progress: OnProgress = _silent,
-        on_wait: OnWait = _silent,
+        on_progress: OnProgress = silent,
+        on_wait: OnWait = silent,
     ) -> dict[str, Any]:
         """Compare both fields now, after carrying over what is dirty; returns the report in its JSON shape.
 
@@ -75,8 +71,8 @@ class Comparing(Migrations):
         *,
         scans: int = 2,
         rate: float | None = None,
-        on_progress: OnProgress = _silent,
-        on_wait: OnWait = _silent,
+        on_progress: OnProgress = silent,
+        on_wait: OnWait = silent,
     ) -> dict[str, Any]:
         """Scan both fields for writes past undrift, carry over what was found, and scan again.
 
@@ -149,7 +145,7 @@ class Comparing(Migrations):
                 f"undrift reconcile {name}",
             )
         self.ledger.mark(workshop.alias, held, source=follower.key)
-        self._carry_found(workshop, len(held), _silent)
+        self._carry_found(workshop, len(held), silent)
         left = {one.key for one in self.ledger.quarantined(workshop.alias, limit=_ADOPTED_AT_MOST, only=held)}
         return {
             "alias": name,

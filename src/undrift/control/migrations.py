@@ -27,7 +27,7 @@ from undrift.migrate.verify import SAMPLE
 from undrift.migrate.workshop import Workshop
 
 
-def _silent(_: Any = None) -> None:
+def silent(_: Any = None) -> None:
     """Tell nobody."""
 
 
@@ -129,8 +129,8 @@ class Migrations(Documents, Operations):
         name: str,
         until: Callable[[Migration | None], bool],
         *,
-        on_progress: Callable[[], None] = _silent,
-        on_wait: OnWait = _silent,
+        on_progress: Callable[[], None] = silent,
+        on_wait: OnWait = silent,
         sample: int = SAMPLE,
     ) -> None:
         """Be a worker of an alias's migration until a condition holds.
@@ -151,7 +151,7 @@ class Migrations(Documents, Operations):
         self,
         workshop: Workshop,
         enough: Callable[[Lag], bool],
-        on_wait: OnWait = _silent,
+        on_wait: OnWait = silent,
         *,
         limit_s: float | None = None,
     ) -> None:

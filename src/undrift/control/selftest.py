@@ -6,7 +6,8 @@ import uuid
 from contextlib import suppress
 from typing import Any
 
-from undrift.control.comparing import Comparing, OnProgress, _silent
+from undrift.control.comparing import Comparing, OnProgress
+from undrift.control.migrations import silent
 from undrift.control.traffic import Traffic
 from undrift.domain.migration import Migration, MigrationId, Phase, RunStatus
 from undrift.domain.route import AliasName, Route, VectorField
@@ -30,8 +31,8 @@ class Selftest(Comparing, Traffic):
         unlimited: bool = False,
         sample: int = SAMPLE,
         rate: float | None = None,
-        on_progress: OnProgress = _silent,
-        on_wait: OnWait = _silent,
+        on_progress: OnProgress = silent,
+        on_wait: OnWait = silent,
     ) -> dict[str, Any]:
         """Migrate to the very model that serves, into a scratch field, compare everything, and drop that field.
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
-from undrift.control.migrations import Migrations
+from undrift.control.migrations import Migrations, silent
 from undrift.control.patience import PASSING_GATES, await_moment, until_allowed
 from undrift.domain.gate import Gate, Verdict, require
 from undrift.domain.migration import BEFORE_CUTOVER, Migration, Phase
@@ -24,10 +24,6 @@ OnPlan = Callable[[Plan], None]
 #: With a cutover that is tried again, each attempt carries dirty documents over for so long at most.
 _SETTLE_S = 5.0
 _CUTS_OVER = (*BEFORE_CUTOVER, Phase.READY, Phase.ROLLED_BACK, Phase.REVERSING)
-
-
-def _silent(_: Any = None) -> None:
-    """Tell nobody."""
 
 
 class Traffic(Migrations):
@@ -57,9 +53,9 @@ class Traffic(Migrations):
         accept_quarantine: bool = False,
         at: datetime | None = None,
         max_wait_s: float = 0.0,
-        on_plan: OnPlan = _silent,
-        on_step: OnWait = _silent,
-        on_wait: OnWait = _silent,
+        on_plan: OnPlan = silent,
+        on_step: OnWait = silent,
+        on_wait: OnWait = silent,
     ) -> dict[str, Any]:
         """Make the target serve, when every gate holds.
 
@@ -121,9 +117,9 @@ class Traffic(Migrations):
         name: str,
         *,
         now: bool = False,
-        on_plan: OnPlan = _silent,
-        on_step: OnWait = _silent,
-        on_wait: OnWait = _silent,
+        on_plan: OnPlan = silent,
+        on_step: OnWait = silent,
+        on_wait: OnWait = silent,
     ) -> dict[str, Any]:
         """Make the source serve again.
 
@@ -146,7 +142,7 @@ class Traffic(Migrations):
         return self._run(workshop, migration, plan, on_plan=on_plan, on_step=on_step, on_wait=on_wait)
 
     def complete(
-        self, name: str, *, on_plan: OnPlan = _silent, on_step: OnWait = _silent, on_wait: OnWait = _silent
+        self, name: str, *, on_plan: OnPlan = silent, on_step: OnWait = silent, on_wait: OnWait = silent
     ) -> dict[str, Any]:
         """Let the source go and drop it; there is no way back. The callbacks are those of `cutover`.
 
@@ -166,9 +162,9 @@ class Traffic(Migrations):
         name: str,
         *,
         drop: bool = False,
-        on_plan: OnPlan = _silent,
-        on_step: OnWait = _silent,
-        on_wait: OnWait = _silent,
+        on_plan: OnPlan = silent,
+        on_step: OnWait = silent,
+        on_wait: OnWait = silent,
     ) -> dict[str, Any]:
         """Give a migration up before its cutover; the target is kept unless it is to be dropped.
 

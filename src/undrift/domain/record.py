@@ -29,6 +29,8 @@ MAX_ID_BYTES = 512
 MAX_METADATA_DEPTH = 64
 #: Made once: `json.dumps` with options makes an encoder for every call, which costs more than a small document.
 _CANONICAL_JSON = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
+#: `json.loads` also looks for what may stand around a value; here it is as it was written.
+_DECODE = json.JSONDecoder().raw_decode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,6 +196,14 @@ def check_document(document: Document) -> Document:
     if not _is_plain(document.metadata):
         encode_metadata(document.id, document.metadata)
     return document
+
+
+def decode_metadata(text: str) -> dict[str, Any]:
+    """Return metadata from the JSON text in which a store kept what `encode_metadata` made of them."""
+    if text == "{}":
+        return {}
+    metadata: dict[str, Any] = _DECODE(text)[0]
+    return metadata
 
 
 def encode_metadata(id: str, metadata: Metadata) -> str:

@@ -179,8 +179,10 @@ class Router:
             self._thread.join(timeout=10)
         joined, self._routes = bool(self._routes or self._joining), {}
         self._lease_until = float("-inf")
+        with self._lock:
+            unfinished = self._unfinished()
         # Of whom a write may still be under way, the lease runs out by itself.
-        if joined and not self._unfinished():
+        if joined and not unfinished:
             with suppress(UndriftError):
                 self._ledger.leave(self.client)
         self._begin()
@@ -191,9 +193,11 @@ class Router:
         return min([epoch for name, epoch in unfinished if name == alias] + [self._routes[alias].epoch])
 
     def _unfinished(self) -> list[tuple[AliasName, int]]:
-        """Return the epochs of which an unanswered write may still reach the store."""
+        """Return the epochs of which an unanswered write may still reach the store; the caller holds the lock."""
         now = self._clock.monotonic()
-        return [key for key, until in self._lingering.items() if now < until]
+        for key in [key for key, until in self._lingering.items() if until <= now]:
+            del self._lingering[key]
+        return list(self._lingering)
 
     def _enter(self, aliases: Sequence[AliasName]) -> None:
         """Begin a lease: counted from before it was asked for, and valid once the ledger counts on this process."""

@@ -21,15 +21,14 @@ class Runner:
         who: for the history.
         on_step: told what is done next.
         on_wait: told what is waited for.
-        migration: the only one that may be changed; whoever stood still may find that another one runs by now. None for
-            whichever runs.
+        migration: the only one that may be changed; whoever stood still may find that another one runs by now.
     """
 
     workshop: Workshop
     who: str
+    migration: MigrationId
     on_step: Callable[[str], None] = field(default=lambda _: None)
     on_wait: Callable[[str], None] = field(default=lambda _: None)
-    migration: MigrationId | None = None
 
     def run(self, plan: Plan) -> None:
         """Carry out every step of a plan in order; killed anywhere, a plan computed anew goes on.
@@ -66,7 +65,7 @@ class Runner:
 
     def _present(self) -> Migration:
         present = self.workshop.migration()
-        if self.migration is not None and present.id != self.migration:
+        if present.id != self.migration:
             raise StaleRoute(
                 f"another migration of {present.alias} runs by now, to {present.target_model}",
                 "the one that this was decided for is over",

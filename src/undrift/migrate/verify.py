@@ -179,7 +179,7 @@ class _Comparison:
         for attempt in range(_ROUNDS):
             if not waiting:
                 break
-            waiting = self._settle(waiting, final=attempt == _ROUNDS - 1, first=first)
+            waiting = self._settle(waiting, since=first if attempt == _ROUNDS - 1 else None)
             if waiting and not self.carry():
                 self.workshop.clock.sleep(0.1)
         self.run.waiting = []
@@ -225,24 +225,24 @@ class _Comparison:
             else:
                 self._consider(key)
         self._refuse_older_ledger(newest)
-        run.waiting += self._settle(differing, final=False)
+        run.waiting += self._settle(differing)
 
     def _settle(
-        self, keys: list[DocumentId], *, final: bool, first: Mapping[DocumentId, tuple[bool, int]] | None = None
+        self, keys: list[DocumentId], *, since: Mapping[DocumentId, tuple[bool, int]] | None = None
     ) -> list[DocumentId]:
         """Count those documents that nobody is writing; return the others, of which nothing can be said yet.
 
         Args:
             keys: the documents.
-            final: nothing is returned. One that is written all the time is left to the journal, which will not lose it;
-                one that is dirty and never carried over counts as it is.
-            first: what the journal said of them when they were first waited for.
+            since: what the journal said of them when they were first waited for; given at the last look, which
+                returns nothing. One that was written since is left to the journal, which will not lose it; one that is
+                dirty and was not carried over counts as it is.
         """
         if not keys:
             return []
         run, ledger, alias = self.run, self.workshop.ledger, self.workshop.alias
         again, moving = reread(self.workshop, self.route, self.follower, keys)
-        now = ledger.journal_state(alias, sorted(moving)) if final and first is not None else {}
+        now = ledger.journal_state(alias, sorted(moving)) if since is not None else {}
         aside = {one.key: one.reason for one in ledger.quarantined(alias, limit=len(keys), only=keys)}
         # What could not be carried is where it was: in the serving field, or after a cutover in the old one.
         absent = "extra" if self.after_cutover else "missing"
@@ -254,9 +254,9 @@ class _Comparison:
                 bypassed.append(left)
             elif not kind:
                 run.requeued += 1
-            elif key in moving and not final:
+            elif key in moving and since is None:
                 waiting.append(key)
-            elif key in now and first is not None and key in first and now[key][1] != first[key][1]:
+            elif since is not None and key in now and key in since and now[key][1] != since[key][1]:
                 run.requeued += 1
             elif kind in ("missing", absent) and key in aside and (self.after_cutover or aside[key] != FOREIGN_WRITE):
                 run.explained += 1

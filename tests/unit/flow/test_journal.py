@@ -56,7 +56,7 @@ class Scene:
     def journal(self) -> None:
         """Begin to journal without waiting for anybody."""
         migration = self.operator.plane.register(ALIAS, "new")
-        Runner(workshop=self.operator.plane.workshop(ALIAS), who="test").run(
+        Runner(workshop=self.operator.plane.workshop(ALIAS), who="test", migration=migration.id).run(
             plan_start(self.rig.route(), migration)[:2]
         )
 

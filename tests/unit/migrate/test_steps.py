@@ -52,7 +52,10 @@ class Told:
 
 def runner(scene: Scene, told: Told | None = None) -> Runner:
     told = told or Told()
-    return Runner(workshop=scene.workshop, who="test", on_step=told.steps.append, on_wait=told.waits.append)
+    migration = scene.migration.id
+    return Runner(
+        workshop=scene.workshop, who="test", migration=migration, on_step=told.steps.append, on_wait=told.waits.append
+    )
 
 
 def registered(scene: Scene) -> None:

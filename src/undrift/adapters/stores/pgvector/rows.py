@@ -10,7 +10,17 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from undrift.domain.record import DocumentId, Entry, Hit, Metadata, Record, Vector, Vectors, encode_metadata
+from undrift.domain.record import (
+    DocumentId,
+    Entry,
+    Hit,
+    Metadata,
+    Record,
+    Vector,
+    Vectors,
+    decode_metadata,
+    encode_metadata,
+)
 from undrift.domain.record import tag_from_stored as tag_from
 from undrift.domain.space import Metric
 from undrift.errors import StoreRejected
@@ -27,7 +37,6 @@ Row: TypeAlias = tuple[str, str, str, str, str, int]
 _WHOLE = 1e16
 #: Bytes before the numbers of a vector: how many there are, and a reserved word.
 _VECTOR_HEAD = 4
-_decode = json.JSONDecoder().raw_decode
 
 
 class Wire(bytes):
@@ -112,7 +121,7 @@ def record_from(row: tuple[Any, ...]) -> Record:
     return Record(
         id=DocumentId(id),
         text=text,
-        metadata=metadata_from(metadata),
+        metadata=decode_metadata(metadata),
         vector=vector_from(vector),
         tag=tag_from(space, content, sequence),
     )
@@ -121,7 +130,9 @@ def record_from(row: tuple[Any, ...]) -> Record:
 def entry_from(row: tuple[Any, ...]) -> Entry:
     """Return the entry of a row: `COLUMNS`, text or NULL."""
     id, metadata, space, content, sequence, text = row
-    return Entry(id=DocumentId(id), text=text, metadata=metadata_from(metadata), tag=tag_from(space, content, sequence))
+    return Entry(
+        id=DocumentId(id), text=text, metadata=decode_metadata(metadata), tag=tag_from(space, content, sequence)
+    )
 
 
 def hit_from(row: tuple[Any, ...], metric: Metric) -> Hit:
@@ -131,17 +142,9 @@ def hit_from(row: tuple[Any, ...], metric: Metric) -> Hit:
         id=id,
         score=1.0 - distance if metric is Metric.COSINE else -distance,
         text=text,
-        metadata=metadata_from(metadata),
+        metadata=decode_metadata(metadata),
         tag=tag_from(space, content, sequence),
     )
-
-
-def metadata_from(text: str) -> dict[str, Any]:
-    """Return metadata from its stored form."""
-    if text == "{}":
-        return {}
-    metadata: dict[str, Any] = _decode(text)[0]
-    return metadata
 
 
 def _nul(what: str, id: str) -> StoreRejected:

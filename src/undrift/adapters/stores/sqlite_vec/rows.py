@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from undrift.domain.record import DocumentId, Entry, Hit, Record, encode_metadata, tag_from_stored
+from undrift.domain.record import DocumentId, Entry, Hit, Record, decode_metadata, encode_metadata, tag_from_stored
 from undrift.domain.space import Metric
 from undrift.errors import StoreRejected
 
 #: The columns of a row without its text, in the order in which the functions below take them.
 COLUMNS = "r.id, r.metadata, r.space, r.content, r.sequence"
 
-#: `json.loads` also looks for what may stand around a value; here it is as it was written.
-_decode = json.JSONDecoder().raw_decode
 
 #: Sequence, space, content, metadata and text of a record.
 Row: TypeAlias = tuple[int, str, str, str, str]
@@ -50,7 +47,7 @@ def record_from(row: tuple[Any, ...]) -> Record:
     return Record(
         id=DocumentId(id),
         text=text,
-        metadata=metadata_from(metadata),
+        metadata=decode_metadata(metadata),
         vector=np.frombuffer(vector, dtype=np.float32).copy(),
         tag=tag_from_stored(space, content, sequence),
     )
@@ -62,7 +59,7 @@ def entry_from(row: tuple[Any, ...]) -> Entry:
     return Entry(
         id=DocumentId(id),
         text=text,
-        metadata=metadata_from(metadata),
+        metadata=decode_metadata(metadata),
         tag=tag_from_stored(space, content, sequence),
     )
 
@@ -74,14 +71,6 @@ def hit_from(row: tuple[Any, ...], metric: Metric) -> Hit:
         id=id,
         score=1.0 - distance if metric is Metric.COSINE else -distance,
         text=text,
-        metadata=metadata_from(metadata),
+        metadata=decode_metadata(metadata),
         tag=tag_from_stored(space, content, sequence),
     )
-
-
-def metadata_from(text: str) -> dict[str, Any]:
-    """Return metadata from its stored form."""
-    if text == "{}":
-        return {}
-    metadata: dict[str, Any] = _decode(text)[0]
-    return metadata
