@@ -36,6 +36,8 @@ class StoreCapabilities:
         settles_within_s: no request lands later than this after the deadline it was sent with (the fence horizon D).
         shares_file_with_ledger: whether a write can be in one transaction with a ledger in the same file.
         requests_die_with_process: whether nothing of a killed process can land any more: the store runs inside it.
+        scans_lag_s: a scan may miss what another process inserted less than so long before it, as where the adapter has
+            to keep a list of ids because the store has no order; 0 where a scan sees every acknowledged write.
     """
 
     name: str
@@ -45,6 +47,7 @@ class StoreCapabilities:
     settles_within_s: float
     shares_file_with_ledger: bool = False
     requests_die_with_process: bool = False
+    scans_lag_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

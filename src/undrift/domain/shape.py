@@ -1,0 +1,87 @@
+"""Where a collection that undrift did not make keeps what a record has; written behind the collection's name.
+
+`docs?as=langchain&tags=ledger` is the collection `docs` in the shape that LangChain gives it. What is not said, the
+adapter decides: without a shape, a collection is undrift's own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from enum import Enum
+from urllib.parse import parse_qsl, urlencode
+
+from undrift.errors import BadConfig
+
+
+class TagPlace(Enum):
+    """Where the tags of the records are kept."""
+
+    #: Beside the vector, in the record itself.
+    PAYLOAD = "payload"
+    #: In undrift's ledger: the records stay exactly as their writers know them.
+    LEDGER = "ledger"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """The places of a record's parts; an empty word leaves the choice to what `preset` names, or to the adapter.
+
+    Attributes:
+        preset: the software whose collections look like this, as `as=` in an address: `langchain`, `llama_index`.
+        id: the column or key of the id.
+        text: the column or key of the text; `-` when the text is not in the store.
+        metadata: the column or key that holds all metadata; `*` when every other key of the record is metadata.
+        vector: the column or named vector.
+        tags: where tags are kept.
+    """
+
+    preset: str = ""
+    id: str = ""
+    text: str = ""
+    metadata: str = ""
+    vector: str = ""
+    tags: TagPlace = TagPlace.PAYLOAD
+
+
+#: The shape of undrift's own collections.
+OWN = Shape()
+#: `text=-`: the text is not in the store.
+NO_TEXT = "-"
+#: `metadata=*`: whatever else the record has.
+EVERYTHING_ELSE = "*"
+_WORDS = {"as" if one.name == "preset" else one.name: one.name for one in fields(Shape)}
+
+
+def split_address(collection: str) -> tuple[str, Shape]:
+    """Return the name a collection has in its store, and its shape.
+
+    Raises:
+        BadConfig: something behind the question mark is no part of a shape.
+    """
+    name, mark, query = collection.partition("?")
+    if not mark:
+        return name, OWN
+    said = parse_qsl(query, keep_blank_values=True)
+    given = dict(said)
+    unknown = sorted(given.keys() - _WORDS.keys())
+    if not name or not said or unknown or len(given) < len(said):
+        raise BadConfig(
+            f"collection {collection!r} is not written as NAME?KEY=VALUE&…",
+            f"unknown is {', '.join(unknown)}" if unknown else "every key can be given once, and needs a value",
+            f"use {', '.join(_WORDS)}",
+        )
+    try:
+        tags = TagPlace(given.pop("tags", TagPlace.PAYLOAD.value))
+    except ValueError as error:
+        choices = " or ".join(place.value for place in TagPlace)
+        raise BadConfig(f"tags of collection {name} can be in {choices}", str(error)) from error
+    return name, Shape(**{_WORDS[word]: value for word, value in given.items()}, tags=tags)
+
+
+def join_address(name: str, shape: Shape) -> str:
+    """Return the address of a collection, of which `split_address` makes the same name and shape again."""
+    said = {word: getattr(shape, attribute) for word, attribute in _WORDS.items() if word != "tags"}
+    if shape.tags is not TagPlace.PAYLOAD:
+        said["tags"] = shape.tags.value
+    query = urlencode({word: value for word, value in said.items() if value}, safe="*-")
+    return f"{name}?{query}" if query else name
