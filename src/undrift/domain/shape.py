@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from enum import Enum
-from urllib.parse import parse_qsl, urlencode
 
 from undrift.errors import BadConfig
 
@@ -61,10 +60,10 @@ def split_address(collection: str) -> tuple[str, Shape]:
     name, mark, query = collection.partition("?")
     if not mark:
         return name, OWN
-    said = parse_qsl(query, keep_blank_values=True)
-    given = dict(said)
+    said = [part.partition("=") for part in query.split("&")]
+    given = {word: value.replace("%26", "&").replace("%25", "%") for word, _, value in said}
     unknown = sorted(given.keys() - _WORDS.keys())
-    if not name or not said or unknown or len(given) < len(said):
+    if not name or unknown or len(given) < len(said):
         raise BadConfig(
             f"collection {collection!r} is not written as NAME?KEY=VALUE&…",
             f"unknown is {', '.join(unknown)}" if unknown else "every key can be given once, and needs a value",
@@ -83,5 +82,6 @@ def join_address(name: str, shape: Shape) -> str:
     said = {word: getattr(shape, attribute) for word, attribute in _WORDS.items() if word != "tags"}
     if shape.tags is not TagPlace.PAYLOAD:
         said["tags"] = shape.tags.value
-    query = urlencode({word: value for word, value in said.items() if value}, safe="*-")
+    # Only what would end a value is written in another way, so that a person can read it.
+    query = "&".join(f"{word}={value.replace('%', '%25').replace('&', '%26')}" for word, value in said.items() if value)
     return f"{name}?{query}" if query else name
