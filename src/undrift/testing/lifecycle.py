@@ -87,6 +87,8 @@ class LifecycleCase:
         freeze_s: writers wait during a cutover for at most so long.
         rollback_now: roll back without waiting for what is dirty.
         mirror: as in the configuration.
+        to: the model to migrate to; None where only the store changes.
+        to_store: the store to migrate to; None where only the model changes.
     """
 
     name: str
@@ -100,6 +102,8 @@ class LifecycleCase:
     freeze_s: float | None = None
     rollback_now: bool = False
     mirror: str = "journal"
+    to: str | None = "new"
+    to_store: str | None = None
 
 
 class Lifecycle:
@@ -130,7 +134,7 @@ class Lifecycle:
 
     def start(self) -> None:
         """Begin a migration, and let the application work in the middle of the back-fill."""
-        self._operator.plane.register(ALIAS, "new")
+        self._operator.plane.register(ALIAS, self._case.to, to_store=self._case.to_store)
         self._worker.work(self._half_way)
         self._act(self._case.after_start)
         self._compare_serving("start")
@@ -180,7 +184,7 @@ class Lifecycle:
         self._operator.plane.complete(ALIAS)
         assert self._migration().phase is Phase.DONE
         assert self._rig.route().follower is None
-        assert self._rig.store().describe(source) is None
+        assert self._rig.store(source.store).describe(source) is None
         self._moment()
         self._compare_serving("completion")
         self._act(self._case.after_completion)
@@ -243,7 +247,9 @@ class Lifecycle:
         for document in documents:
             vectors = self._rig.vector(place.space, document.text)[None, :]
             sequences: Mapping[DocumentId, int] = {}
-            self._rig.store().upsert(place, stamp([document], vectors, space=model.space, sequences=sequences))
+            self._rig.store(place.store).upsert(
+                place, stamp([document], vectors, space=model.space, sequences=sequences)
+            )
             self._stage.truth[document.id] = document
 
 

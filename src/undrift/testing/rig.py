@@ -109,7 +109,12 @@ class _RigPlugins(Plugins):
 
     def store(self, name: str) -> VectorStore:
         if name not in self._rig_stores:
-            store = self._rig.memory if self._rig.layout is Layout.MEMORY else super().store(name)
+            # What is in memory is one store for all the processes of the rig.
+            shared = {
+                "main": self._rig.memory if self._rig.layout is Layout.MEMORY else None,
+                "other": self._rig.second_memory if self._rig.second.startswith("memory:") else None,
+            }
+            store = shared.get(name) or super().store(name)
             self._rig_stores[name] = self._faults.store(store)
         return self._rig_stores[name]
 
@@ -163,6 +168,7 @@ class Rig:
         models: the models by name; the collection begins with `old`, and `new` is where it goes.
         mirror: as in the configuration.
         timing: seconds by name, as in the configuration.
+        second: address of another store, which the configuration calls `other`; empty for none.
     """
 
     folder: Path
@@ -175,8 +181,10 @@ class Rig:
     )
     mirror: str = "journal"
     timing: Mapping[str, float] = field(default_factory=dict)
+    second: str = ""
     clock: BeatingClock = field(default_factory=BeatingClock)
     memory: MemoryStore = field(default_factory=MemoryStore)
+    second_memory: MemoryStore = field(default_factory=MemoryStore)
     roll: Roll = field(default_factory=Roll)
     processes: list[Process] = field(default_factory=list)
 
@@ -248,13 +256,13 @@ class Rig:
         finally:
             connection.close()
 
-    def store(self) -> VectorStore:
-        """Return the store, past every fault."""
-        return self._inside().plane.plugins.store("main")
+    def store(self, name: str = "main") -> VectorStore:
+        """Return a store, past every fault."""
+        return self._inside().plane.plugins.store(name)
 
     def records(self, place: VectorField) -> dict[str, Record]:
         """Return everything that is in a field."""
-        store = self.store()
+        store = self.store(place.store)
         found: dict[str, Record] = {}
         after = ""
         while page := store.ids(place, after=after, limit=1000):
@@ -335,7 +343,7 @@ class Rig:
         }
         values = {
             "ledger": "sqlite:///all.db" if self.layout is Layout.ONE_FILE else "sqlite:///ledger.db",
-            "stores": {"main": {"url": files[self.layout]}},
+            "stores": {"main": {"url": files[self.layout]}, **({"other": {"url": self.second}} if self.second else {})},
             "models": {name: {"provider": "rig"} for name in self.models},
             "aliases": {ALIAS: {"store": "main", "model": "old", "mirror": self.mirror}},
             "timing": dict(self.timing),
