@@ -46,6 +46,7 @@ STEPS = (
         sql='CREATE TABLE undrift.bookmark (migration text COLLATE "C" NOT NULL, name text COLLATE "C" NOT NULL, '
         "content text NOT NULL, PRIMARY KEY (migration, name)) WITH (fillfactor = 50)",
     ),
+    Step(version=(1, 2), scripts=("alone.sql",)),
 )
 
 
