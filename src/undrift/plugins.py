@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from undrift.config import Config, HookSettings, ModelSettings, ThrottleSettings
+from undrift.domain.catalogue import Catalogue
 from undrift.domain.hook import Moment
 from undrift.errors import BadConfig, UnknownAdapter
 from undrift.ports.cache import VectorCache
@@ -119,6 +120,17 @@ class Plugins:
             return SqliteVectorCache(self._config.resolve("undrift.db-vectors"))
         path = self.ledger_path()
         return SqliteVectorCache(path.with_name(path.name + "-vectors"))
+
+    def catalogue(self) -> Catalogue:
+        """Return what is known of models: what is shipped, and what a file of the user's says instead.
+
+        Raises:
+            BadConfig: the file cannot be read, or has a line that is no fact.
+        """
+        from undrift.adapters.feeds.table import from_file, shipped
+
+        named = self._config.settings.catalogue
+        return Catalogue(shipped(), from_file(self._config.resolve(named)) if named else ())
 
     def store(self, name: str) -> VectorStore:
         """Return a configured store.
