@@ -27,6 +27,7 @@ from undrift.ports.store import VectorStore
 STORES = {
     "sqlite-vec": "undrift.adapters.stores.sqlite_vec:SqliteVecStore",
     "pgvector": "undrift.adapters.stores.pgvector:PgVectorStore",
+    "lancedb": "undrift.adapters.stores.lancedb:LanceDbStore",
     "memory": "undrift.adapters.stores.memory:MemoryStore",
 }
 #: Provider → module and class. Others come from the entry point group `undrift.embedders`.
@@ -238,6 +239,8 @@ class Plugins:
             from undrift.adapters.postgres import Owner
 
             return self._server(url, Owner.STORE)
+        if scheme == "lancedb" and "://" not in rest:
+            return str(self._config.resolve(rest))
         return rest
 
     def _server(self, url: str, owner: Any) -> Any:
