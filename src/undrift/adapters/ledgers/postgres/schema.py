@@ -47,6 +47,12 @@ STEPS = (
         "content text NOT NULL, PRIMARY KEY (migration, name)) WITH (fillfactor = 50)",
     ),
     Step(version=(1, 2), scripts=("alone.sql",)),
+    Step(
+        version=(1, 3),
+        sql='CREATE TABLE undrift.tag (field text COLLATE "C" NOT NULL, key text COLLATE "C" NOT NULL, '
+        'content text COLLATE "C" NOT NULL, space text COLLATE "C" NOT NULL, sequence bigint NOT NULL, '
+        "written double precision NOT NULL, PRIMARY KEY (field, key, content))",
+    ),
 )
 
 
