@@ -6,7 +6,7 @@ adapter decides: without a shape, a collection is undrift's own.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from enum import Enum
 
 from undrift.errors import BadConfig
@@ -75,6 +75,20 @@ def split_address(collection: str) -> tuple[str, Shape]:
         choices = " or ".join(place.value for place in TagPlace)
         raise BadConfig(f"tags of collection {name} can be in {choices}", str(error)) from error
     return name, Shape(**{_WORDS[word]: value for word, value in given.items()}, tags=tags)
+
+
+def is_beside(collection: str, other: str) -> bool:
+    """Whether two addresses are of two vectors of the same records."""
+    if collection == other:
+        return False
+    (name, shape), (other_name, other_shape) = split_address(collection), split_address(other)
+    return name == other_name and replace(shape, vector="") == replace(other_shape, vector="")
+
+
+def with_vector(collection: str, vector: str) -> str:
+    """Return the address of another vector of the same records."""
+    name, shape = split_address(collection)
+    return join_address(name, replace(shape, vector=vector))
 
 
 def join_address(name: str, shape: Shape) -> str:

@@ -109,7 +109,8 @@ class _RigPlugins(Plugins):
 
     def store(self, name: str) -> VectorStore:
         if name not in self._rig_stores:
-            store = self._rig.memory if self._rig.layout is Layout.MEMORY else super().store(name)
+            in_memory = self._rig.layout is Layout.MEMORY and not self._rig.store_url
+            store = self._rig.memory if in_memory else super().store(name)
             self._rig_stores[name] = self._faults.store(store)
         return self._rig_stores[name]
 
@@ -163,6 +164,7 @@ class Rig:
         models: the models by name; the collection begins with `old`, and `new` is where it goes.
         mirror: as in the configuration.
         timing: seconds by name, as in the configuration.
+        store_url: the address of another store, which takes the place of that of the layout.
     """
 
     folder: Path
@@ -175,6 +177,7 @@ class Rig:
     )
     mirror: str = "journal"
     timing: Mapping[str, float] = field(default_factory=dict)
+    store_url: str = ""
     clock: BeatingClock = field(default_factory=BeatingClock)
     memory: MemoryStore = field(default_factory=MemoryStore)
     roll: Roll = field(default_factory=Roll)
@@ -335,7 +338,7 @@ class Rig:
         }
         values = {
             "ledger": "sqlite:///all.db" if self.layout is Layout.ONE_FILE else "sqlite:///ledger.db",
-            "stores": {"main": {"url": files[self.layout]}},
+            "stores": {"main": {"url": self.store_url or files[self.layout]}},
             "models": {name: {"provider": "rig"} for name in self.models},
             "aliases": {ALIAS: {"store": "main", "model": "old", "mirror": self.mirror}},
             "timing": dict(self.timing),
