@@ -109,7 +109,8 @@ class _RigPlugins(Plugins):
 
     def store(self, name: str) -> VectorStore:
         if name not in self._rig_stores:
-            store = self._rig.memory if self._rig.layout is Layout.MEMORY else super().store(name)
+            in_memory = self._rig.layout is Layout.MEMORY and not self._rig.store_url
+            store = self._rig.memory if in_memory else super().store(name)
             self._rig_stores[name] = self._faults.store(store)
         return self._rig_stores[name]
 
@@ -164,6 +165,7 @@ class Rig:
         mirror: as in the configuration.
         timing: seconds by name, as in the configuration.
         collection: the address of its first collection.
+        store_url: the address of another store, which takes the place of that of the layout.
     """
 
     folder: Path
@@ -177,6 +179,7 @@ class Rig:
     mirror: str = "journal"
     timing: Mapping[str, float] = field(default_factory=dict)
     collection: str = ALIAS
+    store_url: str = ""
     clock: BeatingClock = field(default_factory=BeatingClock)
     memory: MemoryStore = field(default_factory=MemoryStore)
     roll: Roll = field(default_factory=Roll)
@@ -338,7 +341,7 @@ class Rig:
         }
         values = {
             "ledger": "sqlite:///all.db" if self.layout is Layout.ONE_FILE else "sqlite:///ledger.db",
-            "stores": {"main": {"url": files[self.layout]}},
+            "stores": {"main": {"url": self.store_url or files[self.layout]}},
             "models": {name: {"provider": "rig"} for name in self.models},
             "aliases": {ALIAS: {"store": "main", "collection": self.collection, "model": "old", "mirror": self.mirror}},
             "timing": dict(self.timing),
