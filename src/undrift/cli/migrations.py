@@ -17,6 +17,7 @@ from undrift.errors import BadArgument, IllegalTransition
 if TYPE_CHECKING:
     from undrift.control import ControlPlane
     from undrift.domain.migration import Migration
+    from undrift.ports.store import Layout
 
 _FINISHING = "finishing the piece in hand; once more to stop at once"
 
@@ -27,6 +28,12 @@ Command = Callable[..., None]
 def _aimed(command: Command) -> Command:
     """Let a command be told where a migration leads."""
     for option in (
+        click.option(
+            "--layout",
+            type=click.Choice(["collection", "in-place"]),
+            help="Where the new vectors are put: into a collection of their own, or beside the old ones in the same "
+            "records.",
+        ),
         click.option("--collection", metavar="NAME", help="What the new collection is called."),
         click.option("--to-store", metavar="STORE", help="The store to migrate to; without --to, vectors are copied."),
         click.option("--to", "model", metavar="MODEL", help="The model to migrate to."),
@@ -48,11 +55,13 @@ def _refuse_no_aim(alias: str, model: str | None, store: str | None) -> None:
 @click.argument("alias")
 @_aimed
 @pass_session
-def plan(session: Session, alias: str, model: str | None, to_store: str | None, collection: str | None) -> None:
+def plan(
+    session: Session, alias: str, *, model: str | None, to_store: str | None, collection: str | None, layout: str | None
+) -> None:
     """Show what a migration would take and cost; changes nothing."""
     _refuse_no_aim(alias, model, to_store)
     with session.plane() as plane:
-        value = plane.plan(alias, model, to_store=to_store, collection=collection)
+        value = plane.plan(alias, model, to_store=to_store, collection=collection, layout=_layout(layout))
     session.answer(value, reports.plan(value))
 
 
@@ -73,6 +82,7 @@ def start(
     *,
     budget_usd: float | None,
     budget_tokens: int | None,
+    layout: str | None,
     no_budget: bool,
     detach: bool,
 ) -> None:
@@ -91,6 +101,7 @@ def start(
             model,
             to_store=to_store,
             collection=collection,
+            layout=_layout(layout),
             budget_usd=budget_usd,
             budget_tokens=budget_tokens,
             unlimited=no_budget,
@@ -103,6 +114,12 @@ def start(
     with session.plane() as plane:
         value = plane.status(alias)
     session.answer(value, reports.status(value))
+
+
+def _layout(word: str | None) -> Layout | None:
+    from undrift.ports.store import Layout
+
+    return None if word is None else Layout(word.replace("-", "_"))
 
 
 def _change_budget(

@@ -2,45 +2,45 @@
 
 from __future__ import annotations
 
-import re
-import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from undrift.control.documents import Documents
+from undrift.control.aiming import Aim, Aiming, layout_of
 from undrift.control.operations import Operations
 from undrift.domain.checkpoint import Lag
-from undrift.domain.migration import Migration, MigrationId
-from undrift.domain.route import AliasName, Route, VectorField
-from undrift.domain.space import SpaceId
+from undrift.domain.migration import Migration
+from undrift.domain.route import AliasName
 from undrift.domain.wording import plural
 from undrift.errors import (
-    BadArgument,
     BudgetRequired,
-    FieldInUse,
-    SpaceMismatch,
     StaleRoute,
 )
-from undrift.flow.embed import EmbeddingDoor
 from undrift.migrate.engine import Worker
 from undrift.migrate.hooks import call_if_possible
-from undrift.migrate.preflight import as_money, require_fit, survey
+from undrift.migrate.preflight import as_money, layout_word, survey
 from undrift.migrate.steps import OnWait
 from undrift.migrate.sync import carry_dirty
 from undrift.migrate.verify import SAMPLE
 from undrift.migrate.workshop import Workshop
+from undrift.ports.store import Layout
 
 
 def silent(_: Any = None) -> None:
     """Tell nobody."""
 
 
-class Migrations(Documents, Operations):
+class Migrations(Aiming, Operations):
     """Plan, start, work."""
 
     def plan(
-        self, name: str, to: str | None = None, *, to_store: str | None = None, collection: str | None = None
+        self,
+        name: str,
+        to: str | None = None,
+        *,
+        to_store: str | None = None,
+        collection: str | None = None,
+        layout: Layout | None = None,
     ) -> dict[str, Any]:
         """Return what a migration to a model, to a store, or to both would take; changes nothing.
 
@@ -49,14 +49,17 @@ class Migrations(Documents, Operations):
             to: the model to migrate to; the one it has stays, and vectors are copied, when only a store is named.
             to_store: the store to migrate to; the one it is in by default.
             collection: the new collection's name; one that says what is in it by default.
+            layout: where the target's vectors are put: in a collection of their own, which is the default, or beside
+                those that serve, in the same records.
 
         Raises:
-            BadArgument: the alias serves just that already.
+            BadArgument: the alias serves just that already, or the store does not have the layout.
         """
-        migration, door = self._aim(name, to, to_store, collection)
+        aim = Aim(to=to, to_store=to_store, collection=collection, layout=layout)
+        migration, door = self._aim(name, aim)
         state = self.ledger.alias(migration.alias)
         running = state.migration if state else None
-        if running is not None and not running.is_final and _is_same(running, to, to_store, collection):
+        if running is not None and not running.is_final and aim.is_that_of(running):
             migration = running
         to, target = migration.target_model, migration.target
         route = self.router.join(migration.alias)
@@ -64,7 +67,8 @@ class Migrations(Documents, Operations):
             self.store_of(route.serving),
             route.serving,
             door,
-            target=self.store_of(target).capabilities,
+            target=target,
+            into=self.store_of(target).capabilities,
             copies=migration.copies,
         )
         price = door.limits.usd_per_million_tokens
@@ -87,6 +91,7 @@ class Migrations(Documents, Operations):
             "source": {"field": route.serving.key, "space": route.serving.space},
             "target": {"field": target.key, "space": target.space, "model": to},
             "vectors": "copied" if migration.copies else "embedded",
+            "layout": layout_word(layout_of(route.serving, target)),
             "documents": facts.documents,
             "unique_texts": facts.unique_texts,
             "tokens": facts.tokens,
@@ -97,9 +102,7 @@ class Migrations(Documents, Operations):
             "gates": ["complete", "lag", "verified", "quarantine", "acknowledged", "reconciled", "rollback"],
             "warnings": warnings,
             "next_steps": [
-                migration.command
-                + ("" if collection is None else f" --collection {collection}")
-                + (" --budget-usd N" if door.limits.paid and facts.unique_texts else "")
+                migration.command + aim.options + (" --budget-usd N" if door.limits.paid and facts.unique_texts else "")
             ],
         }
 
@@ -110,23 +113,35 @@ class Migrations(Documents, Operations):
         *,
         to_store: str | None = None,
         collection: str | None = None,
+        layout: Layout | None = None,
         budget_usd: float | None = None,
         budget_tokens: int | None = None,
         unlimited: bool = False,
     ) -> Migration:
         """Record a migration, so that any worker can begin it; one to the same place that runs already is returned.
 
-        The arguments are those of `plan`, and a budget. One that copies vectors has to pay only for what strangers
-        wrote, and pays nothing unless a budget is named.
+        One that copies vectors has to pay only for what strangers wrote, and pays nothing unless a budget is named.
+
+        Args:
+            name: the alias.
+            to: as `plan`; so are the next three.
+            to_store: the store to migrate to.
+            collection: the new collection's name.
+            layout: where the target's vectors are put.
+            budget_usd: most dollars it may cost.
+            budget_tokens: most tokens it may take.
+            unlimited: a paid model may cost what it costs.
 
         Raises:
             BudgetRequired: the model is paid for, and nobody said how much it may cost.
-            StaleRoute: another migration runs.
+            BadArgument: the store does not have the layout.
+            StaleRoute: another migration runs, or the same one in the other layout.
         """
+        aim = Aim(to=to, to_store=to_store, collection=collection, layout=layout)
         state = self.ledger.alias(AliasName(name))
         running = state.migration if state else None
         if running is not None and not running.is_final:
-            if _is_same(running, to, to_store, collection):
+            if aim.is_that_of(running):
                 return running
             what = "a selftest" if running.is_selftest else f"a migration to {running.aim}"
             raise StaleRoute(
@@ -135,7 +150,7 @@ class Migrations(Documents, Operations):
                 if running.is_selftest
                 else f"undrift status {name}",
             )
-        migration, door = self._aim(name, to, to_store, collection)
+        migration, door = self._aim(name, aim)
         if door.limits.paid and budget_usd is None and budget_tokens is None and not unlimited:
             if not migration.copies:
                 raise BudgetRequired(
@@ -198,90 +213,3 @@ class Migrations(Documents, Operations):
             on_wait(f"{plural(lag.dirty, 'dirty document')} to be carried over: undrift worker {workshop.alias} helps")
             if not carry_dirty(workshop):
                 self.clock.sleep(0.05)
-
-    def _aim(
-        self, name: str, to: str | None, to_store: str | None, collection: str | None
-    ) -> tuple[Migration, EmbeddingDoor]:
-        """Return the migration that somebody asks for, recorded nowhere yet, and the door to its model."""
-        alias = AliasName(name)
-        self.alias(name)
-        serving = self.router.refresh(alias).serving
-        model = to if to is not None else self._model_behind(serving.space)
-        store = serving.store if to_store is None else to_store
-        there = self.plugins.store(store)
-        door = self.model_door(model)
-        if (door.space.id, store) == (serving.space, serving.store):
-            raise BadArgument(
-                f"alias {name} serves {serving.space} in store {serving.store} already"
-                + ("" if to is None else f", which is what model {to} computes"),
-                "a migration leads to another model, to another store, or to both",
-                f"undrift alias show {name}",
-            )
-        require_fit(there, door.space, model=model)
-        migration = Migration(
-            id=MigrationId(uuid.uuid4().hex[:12]),
-            alias=alias,
-            source=serving,
-            target=self._target(alias, store, collection, door.space.id),
-            target_model=model,
-            usd_per_million_tokens=door.limits.usd_per_million_tokens,
-            started=self.clock.now(),
-        )
-        return migration, door
-
-    def _model_behind(self, space: SpaceId) -> str:
-        """Return the configured model that computes a recorded space."""
-        known = self.ledger.space(space)
-        if known is None:
-            raise SpaceMismatch(f"the ledger has no space {space}", hint="undrift doctor")
-        return self._model_of(known)
-
-    def _target(self, alias: AliasName, store: str, collection: str | None, space: SpaceId) -> VectorField:
-        """Return the field that a migration would fill."""
-        if collection is None:
-            return self._free_field(self.router.refresh(alias), alias, space, store=store)
-        field = VectorField(store=store, collection=collection, space=space)
-        self._refuse_shared(field, alias)
-        state = self.ledger.alias(alias)
-        last = state.migration if state else None
-        if last is not None and not last.is_final and last.target.key == field.key:
-            return field
-        if last is not None and last.target.key == field.key:
-            # Whoever gave that migration up may still be about to drop it.
-            raise FieldInUse(
-                f"collection {collection} of store {store} was the target of the last migration of {alias}",
-                "a process that was late to drop it would hit that of the next one",
-                "name another collection",
-            )
-        there = self.store_of(field).describe(field)
-        if there is not None:
-            raise FieldInUse(
-                f"collection {collection} of store {store} is there already, with {there.count} records",
-                "a migration fills a collection of its own",
-                "name another collection, or none",
-            )
-        return field
-
-    def _free_field(self, route: Route, name: str, space: SpaceId, *, store: str | None = None) -> VectorField:
-        """Name a collection that is not there: what an earlier migration left is not touched.
-
-        No two migrations get the same name, whatever was dropped in between: an operator who is late to drop the target
-        of a cancelled one must not hit that of the next.
-        """
-        stem = re.sub(r"[^A-Za-z0-9_-]", "_", f"{name}__{space}")
-        # Every migration makes the epoch grow before the next can begin.
-        collection, number = stem if route.epoch == 1 else f"{stem}_{route.epoch}", 1
-        while True:
-            field = VectorField(store=store or route.serving.store, collection=collection, space=space)
-            if self.store_of(field).describe(field) is None:
-                return field
-            number += 1
-            collection = f"{stem}_{route.epoch}_{number}"
-
-
-def _is_same(running: Migration, to: str | None, to_store: str | None, collection: str | None) -> bool:
-    """Whether a running migration is what somebody asks for."""
-    asked = (running.source.store if to_store is None else to_store, collection or running.target.collection)
-    if running.is_selftest or asked != (running.target.store, running.target.collection):
-        return False
-    return running.copies if to is None else running.target_model == to

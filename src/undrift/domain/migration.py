@@ -156,6 +156,11 @@ class Migration:
         return f"{self.target_model}{other}"
 
     @property
+    def is_in_place(self) -> bool:
+        """Whether the target's vectors are put into the very records that the source's are in."""
+        return self.target.is_beside(self.source)
+
+    @property
     def usd(self) -> float:
         """Money spent so far."""
         return self.tokens * self.usd_per_million_tokens / 1e6

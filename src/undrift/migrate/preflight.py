@@ -9,10 +9,10 @@ from undrift.domain.record import Entry, content_hash, encode_metadata
 from undrift.domain.route import VectorField
 from undrift.domain.space import Space
 from undrift.domain.wording import plural
-from undrift.errors import UsageError
+from undrift.errors import BadArgument, UsageError
 from undrift.flow.embed import EmbeddingDoor
 from undrift.migrate.compare import is_ours
-from undrift.ports.store import Part, StoreCapabilities, VectorStore
+from undrift.ports.store import Layout, Part, StoreCapabilities, VectorStore
 
 #: Documents read at a time.
 _PAGE = 1000
@@ -50,21 +50,23 @@ def survey(
     field: VectorField,
     door: EmbeddingDoor,
     *,
-    target: StoreCapabilities | None = None,
+    target: VectorField | None = None,
+    into: StoreCapabilities | None = None,
     copies: bool = False,
 ) -> Facts:
     """Read every document of a field once and reckon up what it takes to have it in another field.
 
     Args:
-        store: where the field is.
+        store: the store of the field.
         field: the field that will be read.
         door: the model of the other field.
-        target: what the store of the other field can do, if it is another one.
+        target: where the vectors would be put; in a collection of their own by default.
+        into: what the store of the other field can do, if it is another one.
         copies: whether vectors are copied; then only texts are embedded that the tag of their record is not of.
     """
     seen: set[str] = set()
     documents = tokens = size = blank = untagged = 0
-    misfits, can = Misfits(), target or store.capabilities
+    misfits, can = Misfits(), into or store.capabilities
     exact = True
     after = ""
     while True:
@@ -88,7 +90,10 @@ def survey(
         if len(page) < _PAGE:
             break
         after = page[-1].id
-    storage = documents * (door.space.dimensions * 4 + _RECORD_OVERHEAD) + size
+    storage = documents * door.space.dimensions * 4
+    if target is None or not target.is_beside(field):
+        # The texts are there once more.
+        storage += documents * _RECORD_OVERHEAD + size
     return Facts(
         documents=documents,
         unique_texts=len(seen),
@@ -152,6 +157,27 @@ def require_fit(store: VectorStore, space: Space, *, model: str) -> None:
             f"store {can.name} cannot compare vectors by {space.metric.value}, as model {model} needs",
             f"it can by: {names}",
         )
+
+
+def require_layout(store: VectorStore, layout: Layout) -> None:
+    """Pass when the target of a migration can be where it is to be.
+
+    Raises:
+        BadArgument: the store does not have that layout.
+    """
+    can = store.capabilities
+    if layout not in can.layouts:
+        names = " or ".join(layout_word(one) for one in Layout if one in can.layouts)
+        raise BadArgument(
+            f"store {can.name} cannot have the target of a migration in the layout {layout_word(layout)}",
+            f"it has: {names}",
+            f"--layout {names.partition(' ')[0]}",
+        )
+
+
+def layout_word(layout: Layout) -> str:
+    """Return what a layout is called in commands and answers."""
+    return layout.value.replace("_", "-")
 
 
 def _warnings(documents: int, blank: int, untagged: int) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from undrift.domain.checkpoint import Progress
 from undrift.domain.gate import VerificationReport
 from undrift.domain.migration import Phase
 from undrift.domain.reconcile import FOREIGN_WRITE
-from undrift.domain.record import DocumentId
+from undrift.domain.record import DocumentId, content_hash
 from undrift.domain.route import Route, VectorField
 from undrift.errors import IncarnationMismatch, NoMigration
 from undrift.migrate.compare import (
@@ -213,6 +213,9 @@ class _Comparison:
 
         def look(keys: list[DocumentId]) -> list[float]:
             records = list(store.fetch(place, keys).values())
+            if place.is_beside(self.route.serving):
+                # A text in the same record may be written at any time, and its vector follows.
+                records = [record for record in records if record.tag.content == content_hash(record.text)]
             if not records:
                 return []
             again = door.fresh([record.text for record in records], spend=spend, oversight=self.workshop.oversight)
@@ -285,7 +288,7 @@ class _Comparison:
             else:
                 run.kinds[kind] = run.kinds.get(kind, 0) + 1
                 add_sample(run.samples, kind, key)
-                if not self.after_cutover or may_replace(pair, kind, self.follower):
+                if not self.after_cutover or may_replace(pair, kind, self.route.serving, self.follower):
                     healing.append(key)
         run.bypassed += len(bypassed)
         suspect(self.workshop, bypassed, "a verification")

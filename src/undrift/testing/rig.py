@@ -110,8 +110,9 @@ class _RigPlugins(Plugins):
     def store(self, name: str) -> VectorStore:
         if name not in self._rig_stores:
             # What is in memory is one store for all the processes of the rig.
+            in_memory = self._rig.layout is Layout.MEMORY and not self._rig.store_url
             shared = {
-                "main": self._rig.memory if self._rig.layout is Layout.MEMORY else None,
+                "main": self._rig.memory if in_memory else None,
                 "other": self._rig.second_memory if self._rig.second.startswith("memory:") else None,
             }
             store = shared.get(name) or super().store(name)
@@ -169,6 +170,8 @@ class Rig:
         mirror: as in the configuration.
         timing: seconds by name, as in the configuration.
         second: address of another store, which the configuration calls `other`; empty for none.
+        collection: the address of its first collection.
+        store_url: the address of another store, which takes the place of that of the layout.
     """
 
     folder: Path
@@ -182,6 +185,8 @@ class Rig:
     mirror: str = "journal"
     timing: Mapping[str, float] = field(default_factory=dict)
     second: str = ""
+    collection: str = ALIAS
+    store_url: str = ""
     clock: BeatingClock = field(default_factory=BeatingClock)
     memory: MemoryStore = field(default_factory=MemoryStore)
     second_memory: MemoryStore = field(default_factory=MemoryStore)
@@ -256,13 +261,14 @@ class Rig:
         finally:
             connection.close()
 
-    def store(self, name: str = "main") -> VectorStore:
-        """Return a store, past every fault."""
-        return self._inside().plane.plugins.store(name)
+    def store(self, place: VectorField | None = None) -> VectorStore:
+        """Return the store of a field, or of the first one, past every fault."""
+        first = VectorField(store="main", collection=self.collection, space=SpaceId(""))
+        return self._inside().plane.store_of(place or first)
 
     def records(self, place: VectorField) -> dict[str, Record]:
         """Return everything that is in a field."""
-        store = self.store(place.store)
+        store = self.store(place)
         found: dict[str, Record] = {}
         after = ""
         while page := store.ids(place, after=after, limit=1000):
@@ -343,9 +349,12 @@ class Rig:
         }
         values = {
             "ledger": "sqlite:///all.db" if self.layout is Layout.ONE_FILE else "sqlite:///ledger.db",
-            "stores": {"main": {"url": files[self.layout]}, **({"other": {"url": self.second}} if self.second else {})},
+            "stores": {
+                "main": {"url": self.store_url or files[self.layout]},
+                **({"other": {"url": self.second}} if self.second else {}),
+            },
             "models": {name: {"provider": "rig"} for name in self.models},
-            "aliases": {ALIAS: {"store": "main", "model": "old", "mirror": self.mirror}},
+            "aliases": {ALIAS: {"store": "main", "collection": self.collection, "model": "old", "mirror": self.mirror}},
             "timing": dict(self.timing),
         }
         return parse(values, self.folder / "undrift.toml")

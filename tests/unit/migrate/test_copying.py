@@ -89,7 +89,7 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
 
 def stranger_writes(scene: Scene, place: VectorField, id: str, **changes: object) -> None:
     record = scene.rig.records(place)[id]
-    scene.rig.store(place.store).upsert(place, [replace(record, **changes)])  # type: ignore[arg-type]
+    scene.rig.store(place).upsert(place, [replace(record, **changes)])  # type: ignore[arg-type]
 
 
 def without_worker(process: Process) -> list[str]:

@@ -18,6 +18,7 @@ from undrift.testing.stores.bench import SideDoor, StoreBench, skip_for
 from undrift.testing.stores.changes import ChangeTests
 from undrift.testing.stores.fields import FieldTests
 from undrift.testing.stores.filters import FilterTests
+from undrift.testing.stores.in_place import InPlaceTests
 from undrift.testing.stores.payloads import PayloadTests
 from undrift.testing.stores.races import RaceTests
 from undrift.testing.stores.reads import ReadTests
@@ -29,7 +30,15 @@ __all__ = ["SideDoor", "StoreBench", "StoreConformance", "record", "skip_for", "
 
 
 class StoreConformance(
-    FieldTests, WriteTests, PayloadTests, ChangeTests, ReadTests, FilterTests, SearchTests, RaceTests
+    FieldTests,
+    WriteTests,
+    PayloadTests,
+    ChangeTests,
+    ReadTests,
+    FilterTests,
+    SearchTests,
+    RaceTests,
+    InPlaceTests,
 ):
     """All promises of a store. Subclass it, and give it the fixtures `store` and `side_door`.
 
