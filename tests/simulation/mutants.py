@@ -13,7 +13,7 @@ from tests.model.rules import Rule
 from undrift.adapters.ledgers.sqlite import SqliteLedger
 from undrift.flow import journal
 from undrift.flow.router import Router
-from undrift.migrate import sync
+from undrift.migrate import steps, sync
 from undrift.migrate.workshop import Workshop
 from undrift.testing.simulation import Options, Report, simulate
 from undrift.testing.simulation.options import SLOW, TIMING
@@ -263,6 +263,11 @@ MUTANTS = (
         name="publish skips what is touched and clean",
         planted=_planted("publish skips touched: clean ones too"),
         scene={**FILLING, "slow_model": 16.0},
+    ),
+    Mutant(
+        name="back-fill waits for scans that lag",
+        patch=lambda: patch.object(steps, "_await_scans", lambda *_: None),
+        scene={**CROWD, "keys": 6, "documents": 1, "scans_lag_s": 0.5, "think_s": 0.03},
     ),
     Mutant(name="a claim is one owner's", planted=_planted("a claim is one owner's"), scene={**CROWD, "late": 0.05}),
 )
