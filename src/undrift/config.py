@@ -39,6 +39,10 @@ class StoreSettings(BaseModel):
     url: str = Field(
         description="`sqlite-vec:PATH` (embedded), `pgvector://USER@HOST:PORT/DATABASE` or `memory:NAME` (this process)"
     )
+    api_key_env: str | None = Field(
+        default=None, description="name of the environment variable that holds the store's key or password"
+    )
+    api_key_file: Path | None = Field(default=None, description="file that holds the store's key or password")
 
     @property
     def options(self) -> dict[str, Any]:
@@ -279,13 +283,13 @@ class Config:
         """Return the environment of this process, for programs that it calls."""
         return dict(os.environ)
 
-    def secret(self, model: ModelSettings, default_env: str = "") -> str | None:
-        """Return a model's key from its file or the environment; it is kept nowhere else."""
-        if model.api_key_file is not None:
-            return self._read_secret("key", model.api_key_file)
-        name = model.api_key_env or default_env
+    def secret(self, owner: ModelSettings | StoreSettings, default_env: str = "") -> str | None:
+        """Return the key of a model or a store from its file or the environment; it is kept nowhere else."""
+        if owner.api_key_file is not None:
+            return self._read_secret("key", owner.api_key_file)
+        name = owner.api_key_env or default_env
         value = os.environ.get(name) if name else None
-        if value is None and model.api_key_env:
+        if value is None and owner.api_key_env:
             raise BadConfig(f"environment variable {name} is not set", hint=f"export {name}=…")
         return value
 

@@ -26,6 +26,8 @@ from undrift.ports.store import VectorStore
 STORES = {
     "sqlite-vec": "undrift.adapters.stores.sqlite_vec:SqliteVecStore",
     "pgvector": "undrift.adapters.stores.pgvector:PgVectorStore",
+    "elasticsearch": "undrift.adapters.stores.elastic:ElasticsearchStore",
+    "opensearch": "undrift.adapters.stores.elastic:OpenSearchStore",
     "memory": "undrift.adapters.stores.memory:MemoryStore",
 }
 #: Provider → module and class. Others come from the entry point group `undrift.embedders`.
@@ -40,6 +42,8 @@ EMBEDDERS = {
 _SERVERS = frozenset({"postgresql", "postgres"})
 #: Where a provider's key is looked for when the configuration does not say.
 _KEYS = {"openai": "OPENAI_API_KEY"}
+#: Where a store's key or password is looked for when the configuration does not say.
+_STORE_KEYS = {"elasticsearch": "ELASTICSEARCH_API_KEY", "opensearch": "OPENSEARCH_PASSWORD"}
 
 
 class Plugins:
@@ -133,9 +137,12 @@ class Plugins:
                 raise BadConfig(f"no store {name} is configured", f"configured are: {known}", f"add [stores.{name}]")
             scheme, _, rest = settings.url.partition(":")
             factory = self._find(scheme, STORES, "undrift.stores", "store")
-            _check_options("store", name, factory, settings.options)
+            options = settings.options
+            if "api_key" in inspect.signature(factory).parameters:
+                options["api_key"] = self._config.secret(settings, _STORE_KEYS.get(scheme, ""))
+            _check_options("store", name, factory, options)
             try:
-                self._stores[name] = factory(self._place(scheme, rest, settings.url), **settings.options)
+                self._stores[name] = factory(self._place(scheme, rest, settings.url), **options)
             except (TypeError, ValueError) as error:
                 raise BadConfig(f"store {name} cannot be set up", str(error), f"look at [stores.{name}]") from error
         return self._stores[name]
