@@ -28,6 +28,7 @@ STORES = {
     "pgvector": "undrift.adapters.stores.pgvector:PgVectorStore",
     "elasticsearch": "undrift.adapters.stores.elastic:ElasticsearchStore",
     "opensearch": "undrift.adapters.stores.elastic:OpenSearchStore",
+    "redis": "undrift.adapters.stores.redis:RedisStore",
     "memory": "undrift.adapters.stores.memory:MemoryStore",
 }
 #: Provider → module and class. Others come from the entry point group `undrift.embedders`.
@@ -43,7 +44,11 @@ _SERVERS = frozenset({"postgresql", "postgres"})
 #: Where a provider's key is looked for when the configuration does not say.
 _KEYS = {"openai": "OPENAI_API_KEY"}
 #: Where a store's key or password is looked for when the configuration does not say.
-_STORE_KEYS = {"elasticsearch": "ELASTICSEARCH_API_KEY", "opensearch": "OPENSEARCH_PASSWORD"}
+_STORE_KEYS = {
+    "elasticsearch": "ELASTICSEARCH_API_KEY",
+    "opensearch": "OPENSEARCH_PASSWORD",
+    "redis": "REDIS_PASSWORD",
+}
 
 
 class Plugins:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Any
 
+from undrift.adapters.place import place_from
 from undrift.adapters.stores.elastic.collections import Collections, Found
 from undrift.adapters.stores.elastic.conditions import query_of
 from undrift.adapters.stores.elastic.dialects import ELASTICSEARCH, OPENSEARCH, Dialect, Index
@@ -19,7 +20,6 @@ from undrift.adapters.stores.elastic.documents import (
     metadata_of,
     record_from,
 )
-from undrift.adapters.stores.elastic.place import place_from
 from undrift.adapters.stores.elastic.reading import Reading
 from undrift.adapters.stores.elastic.wire import ElasticsearchClient, OpenSearchClient, Wire
 from undrift.adapters.stores.elastic.writing import Writing
@@ -32,7 +32,7 @@ from undrift.errors import BadArgument, CollectionMissing, StoreRejected, Undrif
 from undrift.ports.store import FieldDescription, Filter, Layout, Part, StoreCapabilities
 
 #: A request is given up by the client after 10 s, and the cluster waits 10 s for a shard; how long it may stand in a
-#: queue of the cluster nobody limits, and what is over a minute old has never been seen to be done.
+#: queue of the cluster nobody limits; we know of none that takes a minute.
 _SETTLES_WITHIN_S = 60.0
 _CONFLICT, _GONE = 409, 404
 
@@ -283,7 +283,7 @@ class ElasticsearchStore(ElasticStore):
             BadConfig: the address is not one, or has a password in it.
             BadArgument: a setting has a value that it cannot have.
         """
-        where = place_from("elasticsearch", place, tls=tls, ca_file=ca_file, user=user, secret=api_key)
+        where = place_from("elasticsearch", place, port=9200, tls=tls, ca_file=ca_file, user=user, secret=api_key)
         super().__init__(
             ELASTICSEARCH,
             Wire(where, ElasticsearchClient),
@@ -335,7 +335,7 @@ class OpenSearchStore(ElasticStore):
             BadConfig: the address is not one, or has a password in it.
             BadArgument: a setting has a value that it cannot have.
         """
-        where = place_from("opensearch", place, tls=tls, ca_file=ca_file, user=user, secret=api_key)
+        where = place_from("opensearch", place, port=9200, tls=tls, ca_file=ca_file, user=user, secret=api_key)
         super().__init__(
             OPENSEARCH,
             Wire(where, OpenSearchClient),

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from undrift.adapters.stores.elastic.place import Place
+from undrift.adapters.place import Place
 from undrift.errors import CollectionMissing, FieldInUse, MissingExtra, StoreRejected, StoreUnavailable, UndriftError
 
 #: A request that has no answer after so long is given up, and not sent again: it undid what others had written since.

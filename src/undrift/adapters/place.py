@@ -1,4 +1,4 @@
-"""Where a cluster is, and who asks."""
+"""Where a server is, and who asks."""
 
 from __future__ import annotations
 
@@ -8,15 +8,13 @@ from urllib.parse import unquote, urlsplit
 
 from undrift.errors import BadConfig
 
-_PORT = 9200
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """The address of a cluster.
+    """The address of a server.
 
     Attributes:
-        scheme: `elasticsearch` or `opensearch`, as in the configuration.
+        scheme: the store's, as in the configuration.
         host: a name or an address.
         port: its port.
         path: what stands before every path, as a proxy wants it; empty or `/…`.
@@ -47,12 +45,13 @@ class Place:
         return f"{'https' if self.tls else 'http'}://{host}:{self.port}{self.path}"
 
 
-def place_from(scheme: str, rest: str, *, tls: bool, ca_file: str, user: str, secret: str | None) -> Place:
-    """Return where a cluster is.
+def place_from(scheme: str, rest: str, *, port: int, tls: bool, ca_file: str, user: str, secret: str | None) -> Place:
+    """Return where a server is.
 
     Args:
         scheme: the word before the colon.
         rest: what follows it: `//HOST:PORT/PATH`.
+        port: the usual one.
         tls: whether it is asked over TLS.
         ca_file: certificates to check it with.
         user: who asks.
@@ -63,9 +62,9 @@ def place_from(scheme: str, rest: str, *, tls: bool, ca_file: str, user: str, se
     """
     try:
         parts = urlsplit(f"{scheme}:{rest}")
-        host, port = parts.hostname, parts.port
+        host, said = parts.hostname, parts.port
     except ValueError as error:
-        raise BadConfig(f"{scheme}:… is not an address", str(error), f"write {scheme}://HOST:{_PORT}") from error
+        raise BadConfig(f"{scheme}:… is not an address", str(error), f"write {scheme}://HOST:{port}") from error
     if parts.username is not None or parts.password is not None:
         raise BadConfig(
             f"the address of store {scheme} has a user or a password in it",
@@ -73,7 +72,7 @@ def place_from(scheme: str, rest: str, *, tls: bool, ca_file: str, user: str, se
             'write user = "NAME" and api_key_env = "VARIABLE" beside it',
         )
     if not host or parts.query or parts.fragment or re.search(r"\s", rest):
-        raise BadConfig(f"store {scheme} has no address", hint=f"write {scheme}://HOST:{_PORT}")
+        raise BadConfig(f"store {scheme} has no address", hint=f"write {scheme}://HOST:{port}")
     if user and not secret:
         raise BadConfig(
             f"store {scheme} has a user and no password", hint='name the variable that has it: api_key_env = "VARIABLE"'
@@ -81,7 +80,7 @@ def place_from(scheme: str, rest: str, *, tls: bool, ca_file: str, user: str, se
     return Place(
         scheme=scheme,
         host=unquote(host),
-        port=port or _PORT,
+        port=said or port,
         path=parts.path.rstrip("/"),
         tls=tls,
         ca_file=ca_file,
