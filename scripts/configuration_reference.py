@@ -63,6 +63,8 @@ STORE_KINDS = """
 | --- | --- |
 | `sqlite-vec:PATH` | a SQLite file on this machine, searched exactly; for about 100,000 documents. Extra `embedded` |
 | `pgvector://USER@HOST:PORT/DATABASE` | tables of a PostgreSQL database; for millions. Extra `pgvector` |
+| `elasticsearch://HOST:PORT`, `opensearch://…` | a cluster; [not verified](../how-to/use-stores-not-verified.md) |
+| `redis://HOST:PORT/DATABASE` | Redis 8; [not verified](../how-to/use-stores-not-verified.md). Extra `redis` |
 | `memory:NAME` | inside this process, gone with it; for tests |
 
 Other packages may bring more ([write an adapter](../how-to/write-an-adapter.md#make-its-name-known)). The other keys

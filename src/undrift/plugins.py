@@ -29,6 +29,9 @@ STORES = {
     "pgvector": "undrift.adapters.stores.pgvector:PgVectorStore",
     "lancedb": "undrift.adapters.stores.lancedb:LanceDbStore",
     "chroma": "undrift.adapters.stores.chroma:ChromaStore",
+    "elasticsearch": "undrift.adapters.stores.elastic:ElasticsearchStore",
+    "opensearch": "undrift.adapters.stores.elastic:OpenSearchStore",
+    "redis": "undrift.adapters.stores.redis:RedisStore",
     "memory": "undrift.adapters.stores.memory:MemoryStore",
 }
 #: Provider → module and class. Others come from the entry point group `undrift.embedders`.
@@ -42,7 +45,15 @@ EMBEDDERS = {
 #: Schemes of a ledger that a server keeps.
 _SERVERS = frozenset({"postgresql", "postgres"})
 #: Where the key of a provider, or of a store, is looked for when the configuration does not say.
-_KEYS = {"openai": "OPENAI_API_KEY", "chroma": "CHROMA_TOKEN"}
+_KEYS = {
+    "openai": "OPENAI_API_KEY",
+    "chroma": "CHROMA_TOKEN",
+    "elasticsearch": "ELASTICSEARCH_API_KEY",
+    "opensearch": "OPENSEARCH_PASSWORD",
+    "qdrant": "QDRANT_API_KEY",
+    "qdrants": "QDRANT_API_KEY",
+    "redis": "REDIS_PASSWORD",
+}
 
 
 class Plugins:
