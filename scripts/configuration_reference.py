@@ -63,6 +63,9 @@ STORE_KINDS = """
 | --- | --- |
 | `sqlite-vec:PATH` | a SQLite file on this machine, searched exactly; for about 100,000 documents. Extra `embedded` |
 | `pgvector://USER@HOST:PORT/DATABASE` | tables of a PostgreSQL database; for millions. Extra `pgvector` |
+| `qdrant://HOST:PORT`, `qdrants://HOST:PORT` | a Qdrant server, without and with TLS; for millions. Extra `qdrant` |
+| `qdrant:PATH` | a folder of Qdrant's own Python client, which imitates a server; for trials. Extra `qdrant` |
+| `qdrant-edge:PATH` | a folder of Qdrant's engine in one process. Extra `qdrant-edge` |
 | `memory:NAME` | inside this process, gone with it; for tests |
 
 Other packages may bring more ([write an adapter](../how-to/write-an-adapter.md#make-its-name-known)). The other keys
@@ -134,7 +137,8 @@ def reference() -> str:
     """Return the page."""
     parts = [HEAD, _table(_settings(Settings, only=("ledger", "pause_file"))), LEDGER]
     parts += [STORES, _table(_settings(StoreSettings)), STORE_KINDS]
-    for name, target in STORES_BUILT_IN.items():
+    kinds = {target: name for name, target in reversed(STORES_BUILT_IN.items())}
+    for target, name in reversed(kinds.items()):
         options = [row for row in _arguments(load_function(target)) if row[1] != "required"]
         if options:
             parts.append(f"### {name}\n\n{_table(iter(options))}\n")

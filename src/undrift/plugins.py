@@ -26,6 +26,9 @@ from undrift.ports.store import VectorStore
 STORES = {
     "sqlite-vec": "undrift.adapters.stores.sqlite_vec:SqliteVecStore",
     "pgvector": "undrift.adapters.stores.pgvector:PgVectorStore",
+    "qdrant": "undrift.adapters.stores.qdrant:QdrantStore",
+    "qdrants": "undrift.adapters.stores.qdrant:QdrantStore",
+    "qdrant-edge": "undrift.adapters.stores.qdrant:QdrantEdgeStore",
     "memory": "undrift.adapters.stores.memory:MemoryStore",
 }
 #: Provider → module and class. Others come from the entry point group `undrift.embedders`.
@@ -40,6 +43,8 @@ EMBEDDERS = {
 _SERVERS = frozenset({"postgresql", "postgres"})
 #: Where a provider's key is looked for when the configuration does not say.
 _KEYS = {"openai": "OPENAI_API_KEY"}
+#: And a store's, by the scheme of its address.
+_STORE_KEYS = {"qdrant": "QDRANT_API_KEY", "qdrants": "QDRANT_API_KEY"}
 
 
 class Plugins:
@@ -133,9 +138,12 @@ class Plugins:
                 raise BadConfig(f"no store {name} is configured", f"configured are: {known}", f"add [stores.{name}]")
             scheme, _, rest = settings.url.partition(":")
             factory = self._find(scheme, STORES, "undrift.stores", "store")
-            _check_options("store", name, factory, settings.options)
+            options = dict(settings.options)
+            if "api_key" in inspect.signature(factory).parameters:
+                options["api_key"] = self._config.secret(settings, _STORE_KEYS.get(scheme, ""))
+            _check_options("store", name, factory, options)
             try:
-                self._stores[name] = factory(self._place(scheme, rest, settings.url), **settings.options)
+                self._stores[name] = factory(self._place(scheme, rest, settings.url), **options)
             except (TypeError, ValueError) as error:
                 raise BadConfig(f"store {name} cannot be set up", str(error), f"look at [stores.{name}]") from error
         return self._stores[name]
@@ -226,6 +234,11 @@ class Plugins:
             from undrift.adapters.postgres import Owner
 
             return self._server(url, Owner.STORE)
+        if scheme == "qdrant-edge":
+            return self._config.resolve(rest.removeprefix("//"))
+        if scheme in {"qdrant", "qdrants"}:
+            is_server = rest.startswith(("//", ":"))
+            return url if is_server else f"{scheme}:{self._config.resolve(rest)}"
         return rest
 
     def _server(self, url: str, owner: Any) -> Any:
