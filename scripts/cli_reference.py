@@ -142,6 +142,12 @@ LISTS: dict[str, tuple[str, ...]] = {
     "alias list": _ALIAS,
     "status": _STATUS,
     "golden list": ("set", "queries"),
+    "catalogue list": ("channel", "model", "region"),
+    "catalogue show": ("channel", "model", "region", "facts"),
+    "catalogue sunsets": (
+        *("channel", "model", "region", "date", "precision", "sources", "disagreeing", "history", "moved", "days_left"),
+        *("level", "aliases", "owned_vectors", "tokens", "cost_usd", "hours", "latest_safe_start"),
+    ),
 }
 
 

@@ -219,6 +219,11 @@ class Settings(_Strict):
     stores: dict[str, StoreSettings] = Field(default_factory=dict)
     models: dict[str, ModelSettings] = Field(default_factory=dict)
     aliases: dict[str, AliasSettings] = Field(default_factory=dict)
+    catalogue: str | None = Field(
+        default=None,
+        description="file of facts about models that count before those that are shipped; its first line is "
+        "`channel,model,region,attribute,value,precision,source,seen,confidence`",
+    )
     pause_file: str | None = Field(
         default=None, description="while this file is there, no worker with this configuration works, on any alias"
     )

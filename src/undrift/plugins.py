@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from undrift.config import Config, HookSettings, ModelSettings, ThrottleSettings
+from undrift.domain.catalogue import Catalogue
 from undrift.domain.hook import Moment
 from undrift.errors import BadConfig, UnknownAdapter
 from undrift.ports.cache import VectorCache
@@ -29,6 +30,7 @@ STORES = {
     "qdrant": "undrift.adapters.stores.qdrant:QdrantStore",
     "qdrants": "undrift.adapters.stores.qdrant:QdrantStore",
     "qdrant-edge": "undrift.adapters.stores.qdrant:QdrantEdgeStore",
+    "lancedb": "undrift.adapters.stores.lancedb:LanceDbStore",
     "memory": "undrift.adapters.stores.memory:MemoryStore",
 }
 #: Provider → module and class. Others come from the entry point group `undrift.embedders`.
@@ -124,6 +126,17 @@ class Plugins:
             return SqliteVectorCache(self._config.resolve("undrift.db-vectors"))
         path = self.ledger_path()
         return SqliteVectorCache(path.with_name(path.name + "-vectors"))
+
+    def catalogue(self) -> Catalogue:
+        """Return what is known of models: what is shipped, and what a file of the user's says instead.
+
+        Raises:
+            BadConfig: the file cannot be read, or has a line that is no fact.
+        """
+        from undrift.adapters.feeds.table import from_file, shipped
+
+        named = self._config.settings.catalogue
+        return Catalogue(shipped(), from_file(self._config.resolve(named)) if named else ())
 
     def store(self, name: str) -> VectorStore:
         """Return a configured store.
@@ -239,6 +252,8 @@ class Plugins:
         if scheme in {"qdrant", "qdrants"}:
             is_server = rest.startswith(("//", ":"))
             return url if is_server else f"{scheme}:{self._config.resolve(rest)}"
+        if scheme == "lancedb" and "://" not in rest:
+            return str(self._config.resolve(rest))
         return rest
 
     def _server(self, url: str, owner: Any) -> Any:

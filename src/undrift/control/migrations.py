@@ -12,6 +12,7 @@ from undrift.control.operations import Operations
 from undrift.domain.checkpoint import Lag
 from undrift.domain.migration import Migration, MigrationId
 from undrift.domain.route import AliasName, Route, VectorField
+from undrift.domain.shape import join_address, split_address
 from undrift.domain.wording import plural
 from undrift.errors import (
     BadArgument,
@@ -193,10 +194,12 @@ class Migrations(Documents, Operations):
         of a cancelled one must not hit that of the next.
         """
         stem = re.sub(r"[^A-Za-z0-9_-]", "_", f"{name}__{space}")
+        # Whoever reads the collection without undrift finds everything where it was.
+        shape = split_address(route.serving.collection)[1]
         # Every migration makes the epoch grow before the next can begin.
         collection, number = stem if route.epoch == 1 else f"{stem}_{route.epoch}", 1
         while True:
-            field = VectorField(store=route.serving.store, collection=collection, space=space)
+            field = VectorField(store=route.serving.store, collection=join_address(collection, shape), space=space)
             if self.store_of(field).describe(field) is None:
                 return field
             number += 1

@@ -163,6 +163,7 @@ class Rig:
         models: the models by name; the collection begins with `old`, and `new` is where it goes.
         mirror: as in the configuration.
         timing: seconds by name, as in the configuration.
+        collection: the address of its first collection.
     """
 
     folder: Path
@@ -175,6 +176,7 @@ class Rig:
     )
     mirror: str = "journal"
     timing: Mapping[str, float] = field(default_factory=dict)
+    collection: str = ALIAS
     clock: BeatingClock = field(default_factory=BeatingClock)
     memory: MemoryStore = field(default_factory=MemoryStore)
     roll: Roll = field(default_factory=Roll)
@@ -248,13 +250,14 @@ class Rig:
         finally:
             connection.close()
 
-    def store(self) -> VectorStore:
-        """Return the store, past every fault."""
-        return self._inside().plane.plugins.store("main")
+    def store(self, place: VectorField | None = None) -> VectorStore:
+        """Return the store of a field, or of the first one, past every fault."""
+        first = VectorField(store="main", collection=self.collection, space=SpaceId(""))
+        return self._inside().plane.store_of(place or first)
 
     def records(self, place: VectorField) -> dict[str, Record]:
         """Return everything that is in a field."""
-        store = self.store()
+        store = self.store(place)
         found: dict[str, Record] = {}
         after = ""
         while page := store.ids(place, after=after, limit=1000):
@@ -337,7 +340,7 @@ class Rig:
             "ledger": "sqlite:///all.db" if self.layout is Layout.ONE_FILE else "sqlite:///ledger.db",
             "stores": {"main": {"url": files[self.layout]}},
             "models": {name: {"provider": "rig"} for name in self.models},
-            "aliases": {ALIAS: {"store": "main", "model": "old", "mirror": self.mirror}},
+            "aliases": {ALIAS: {"store": "main", "collection": self.collection, "model": "old", "mirror": self.mirror}},
             "timing": dict(self.timing),
         }
         return parse(values, self.folder / "undrift.toml")

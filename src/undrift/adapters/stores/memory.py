@@ -26,6 +26,7 @@ from undrift.domain.record import (
     tag_from_stored,
 )
 from undrift.domain.route import VectorField
+from undrift.domain.shape import own_name
 from undrift.domain.space import Metric
 from undrift.domain.vectors import checked_query, stacked
 from undrift.errors import BadArgument, CollectionMissing, FieldInUse, StoreRejected
@@ -110,19 +111,20 @@ class MemoryStore:
                 f"store memory takes 1 to {_CAPABILITIES.max_dimensions}",
             )
         with self._lock:
-            if field.collection in self.collections:
-                raise FieldInUse(f"collection {field.collection} is in store memory already")
-            self.collections[field.collection] = StoredCollection(dimensions=dimensions, metric=metric)
+            name = own_name(field.collection)
+            if name in self.collections:
+                raise FieldInUse(f"collection {name} is in store memory already")
+            self.collections[name] = StoredCollection(dimensions=dimensions, metric=metric)
 
     def drop(self, field: VectorField) -> None:
         """Delete a collection with everything in it."""
         with self._lock:
-            self.collections.pop(field.collection, None)
+            self.collections.pop(own_name(field.collection), None)
 
     def describe(self, field: VectorField) -> FieldDescription | None:
         """Return what the store knows about a field."""
         with self._lock:
-            found = self.collections.get(field.collection)
+            found = self.collections.get(own_name(field.collection))
             if found is None:
                 return None
             return FieldDescription(dimensions=found.dimensions, metric=found.metric, count=len(found.rows))
@@ -242,7 +244,7 @@ class MemoryStore:
         """Let go of nothing: the records live as long as the store."""
 
     def _collection(self, field: VectorField) -> StoredCollection:
-        found = self.collections.get(field.collection)
+        found = self.collections.get(own_name(field.collection))
         if found is None:
             raise CollectionMissing(f"store memory has no collection {field.collection}")
         return found
