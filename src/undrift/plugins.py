@@ -27,6 +27,9 @@ from undrift.ports.store import VectorStore
 STORES = {
     "sqlite-vec": "undrift.adapters.stores.sqlite_vec:SqliteVecStore",
     "pgvector": "undrift.adapters.stores.pgvector:PgVectorStore",
+    "qdrant": "undrift.adapters.stores.qdrant:QdrantStore",
+    "qdrants": "undrift.adapters.stores.qdrant:QdrantStore",
+    "qdrant-edge": "undrift.adapters.stores.qdrant:QdrantEdgeStore",
     "lancedb": "undrift.adapters.stores.lancedb:LanceDbStore",
     "chroma": "undrift.adapters.stores.chroma:ChromaStore",
     "elasticsearch": "undrift.adapters.stores.elastic:ElasticsearchStore",
@@ -254,6 +257,11 @@ class Plugins:
             from undrift.adapters.postgres import Owner
 
             return self._server(url, Owner.STORE)
+        if scheme == "qdrant-edge":
+            return self._config.resolve(rest.removeprefix("//"))
+        if scheme in {"qdrant", "qdrants"}:
+            is_server = rest.startswith(("//", ":"))
+            return url if is_server else f"{scheme}:{self._config.resolve(rest)}"
         if scheme == "lancedb" and "://" not in rest:
             return str(self._config.resolve(rest))
         if scheme == "chroma" and rest and not rest.startswith("//"):

@@ -38,6 +38,8 @@ class StoreCapabilities:
         requests_die_with_process: whether nothing of a killed process can land any more: the store runs inside it.
         scans_lag_s: a scan may miss what another process inserted less than so long before it, as where the adapter has
             to keep a list of ids because the store has no order; 0 where a scan sees every acknowledged write.
+        keeps_length: whether a vector compared by the cosine keeps its length; where it does not, one of length 1 comes
+            back bit for bit, and any other with length 1 and its direction.
     """
 
     name: str
@@ -48,6 +50,7 @@ class StoreCapabilities:
     shares_file_with_ledger: bool = False
     requests_die_with_process: bool = False
     scans_lag_s: float = 0.0
+    keeps_length: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
