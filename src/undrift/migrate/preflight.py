@@ -100,7 +100,10 @@ def survey(
         tokens=tokens,
         tokens_exact=exact,
         storage_bytes=storage,
-        warnings=(*_warnings(documents, blank, untagged), *misfits.warnings(can)),
+        warnings=(
+            *_warnings(documents, blank, untagged, store.capabilities.scans_lag_s),
+            *misfits.warnings(can),
+        ),
     )
 
 
@@ -180,7 +183,7 @@ def layout_word(layout: Layout) -> str:
     return layout.value.replace("_", "-")
 
 
-def _warnings(documents: int, blank: int, untagged: int) -> tuple[str, ...]:
+def _warnings(documents: int, blank: int, untagged: int, scans_lag_s: float) -> tuple[str, ...]:
     said = []
     if not documents:
         said.append("the collection is empty")
@@ -188,6 +191,11 @@ def _warnings(documents: int, blank: int, untagged: int) -> tuple[str, ...]:
         said.append(f"{plural(blank, 'document')} without a text, to be set aside")
     if untagged:
         said.append(f"{plural(untagged, 'record')} without a tag: nothing is known about the model they were made with")
+    if scans_lag_s:
+        said.append(
+            f"scans of this store may miss for {scans_lag_s:g} s what another process wrote: the back-fill begins so "
+            "much later"
+        )
     return tuple(said)
 
 

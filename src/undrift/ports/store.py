@@ -42,6 +42,8 @@ class StoreCapabilities:
         max_text_bytes: the longest text it keeps, in UTF-8; None where it is longer than 64 MiB.
         max_metadata_bytes: the largest metadata it keeps, as JSON in UTF-8; None where they are larger than 64 MiB. A
             write of more than one of these limits is refused with `StoreRejected`.
+        keeps_length: whether a vector compared by the cosine keeps its length; where it does not, one of length 1 comes
+            back bit for bit, and any other with length 1 and its direction.
     """
 
     name: str
@@ -55,6 +57,7 @@ class StoreCapabilities:
     max_id_bytes: int | None = None
     max_text_bytes: int | None = None
     max_metadata_bytes: int | None = None
+    keeps_length: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
