@@ -92,9 +92,10 @@ class StopJournal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DropField:
-    """Delete a collection with everything in it."""
+    """Delete a collection with everything in it, or its vectors where the records have others and stay."""
 
     field: VectorField
+    records_stay: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,7 +173,7 @@ def plan_completion(route: Route, migration: Migration) -> Plan:
         *steps,
         AwaitClients(epoch=epoch),
         AwaitWorkers(),
-        DropField(field=migration.source),
+        DropField(field=migration.source, records_stay=migration.is_in_place),
         Finish(phase=Phase.DONE),
     )
 
@@ -185,7 +186,7 @@ def plan_cancel(route: Route, migration: Migration, *, drop: bool) -> Plan:
     epoch = route.epoch if route.mode is Mode.PASSIVE and not steps else route.epoch + 1
     steps += [AwaitClients(epoch=epoch), AwaitWorkers()]
     if drop:
-        steps.append(DropField(field=migration.target))
+        steps.append(DropField(field=migration.target, records_stay=migration.is_in_place))
     return (*steps, Finish(phase=Phase.ABORTED))
 
 
@@ -220,8 +221,9 @@ def describe(step: Step) -> str:
             return f"make {to} serve ({phase.value})"
         case StopJournal(phase=phase):
             return f"stop journaling writes ({phase.value})"
-        case DropField(field=field):
-            return f"drop {field.key} with everything in it"
+        case DropField(field=field, records_stay=records_stay):
+            what = "which are beside others in the same records" if records_stay else "with everything in it"
+            return f"drop the vectors of {field.key}, {what}" if records_stay else f"drop {field.key} {what}"
         case Finish(phase=phase):
             return f"record that the migration is {phase.value}"
         case _:

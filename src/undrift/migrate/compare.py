@@ -65,13 +65,18 @@ def difference(pair: Pair, follower: VectorField) -> str:
     return "" if left.metadata == right.metadata else "stale_metadata"
 
 
-def may_replace(pair: Pair, kind: str, follower: VectorField) -> bool:
+def may_replace(pair: Pair, kind: str, serving: VectorField, follower: VectorField) -> bool:
     """Whether making the follower equal loses nothing that a stranger wrote to it.
 
     Asked after a cutover, when the follower is the field that served before. A record there is replaced when it is
     ours, with its tag and its metadata as they were written together, or says nothing else than the serving one.
+
+    In the same records nothing is replaced. But a stranger who has changed the text may have put a vector of it into
+    the old field only: while the serving vector is not of the text, it must not be taken for the truth.
     """
     left, right = pair
+    if follower.is_beside(serving):
+        return left is not None and (right is None or is_ours(left, serving))
     if right is None:
         return True
     if left is None:

@@ -207,7 +207,7 @@ class _Scan:
                 kind = kind or "untagged"
                 run.kinds[kind] = run.kinds.get(kind, 0) + 1
                 add_sample(run.samples, kind, key)
-                if self.after_cutover and not may_replace(pair, kind, self.follower):
+                if self.after_cutover and not may_replace(pair, kind, self.route.serving, self.follower):
                     run.held += 1
                     if key not in aside:
                         run.foreign += 1

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, TypeVar, cast
 
 from undrift.ports.embedder import Embedder
 from undrift.ports.ledger import Ledger
-from undrift.ports.store import SupportsInsertAbsent, VectorStore
+from undrift.ports.store import SupportsInPlace, SupportsInsertAbsent, VectorStore
 
 _T = TypeVar("_T")
 
@@ -96,7 +96,8 @@ class Faults:
 
     def store(self, store: VectorStore) -> VectorStore:
         """Stand around a store."""
-        kind = FaultyInsertingStore if isinstance(store, SupportsInsertAbsent) else FaultyStore
+        kinds = {(True, True): FaultyAbleStore, (True, False): FaultyInsertingStore, (False, True): FaultyInPlaceStore}
+        kind = kinds.get((isinstance(store, SupportsInsertAbsent), isinstance(store, SupportsInPlace)), FaultyStore)
         return cast(VectorStore, kind(store, self))
 
     def ledger(self, ledger: Ledger) -> Ledger:
@@ -178,6 +179,14 @@ class FaultyStore(_Surrounded, name="store", ports=(VectorStore,)):
 
 class FaultyInsertingStore(_Surrounded, name="store", ports=(VectorStore, SupportsInsertAbsent)):
     """The same for a store that supports `insert_absent`."""
+
+
+class FaultyInPlaceStore(_Surrounded, name="store", ports=(VectorStore, SupportsInPlace)):
+    """The same for a store that supports `attach` and `detach`."""
+
+
+class FaultyAbleStore(_Surrounded, name="store", ports=(VectorStore, SupportsInsertAbsent, SupportsInPlace)):
+    """The same for a store that supports all of these."""
 
 
 class FaultyLedger(_Surrounded, name="ledger", ports=(Ledger,)):

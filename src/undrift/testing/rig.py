@@ -109,7 +109,8 @@ class _RigPlugins(Plugins):
 
     def store(self, name: str) -> VectorStore:
         if name not in self._rig_stores:
-            store = self._rig.memory if self._rig.layout is Layout.MEMORY else super().store(name)
+            in_memory = self._rig.layout is Layout.MEMORY and not self._rig.store_url
+            store = self._rig.memory if in_memory else super().store(name)
             self._rig_stores[name] = self._faults.store(store)
         return self._rig_stores[name]
 
@@ -164,6 +165,8 @@ class Rig:
         mirror: as in the configuration.
         reconcile: as in the configuration.
         timing: seconds by name, as in the configuration.
+        collection: the address of its first collection.
+        store_url: the address of another store, which takes the place of that of the layout.
         database: where the ledger is; None for a file of its own in the folder.
     """
 
@@ -178,6 +181,8 @@ class Rig:
     mirror: str = "journal"
     reconcile: str = "suspected"
     timing: Mapping[str, float] = field(default_factory=dict)
+    collection: str = ALIAS
+    store_url: str = ""
     clock: BeatingClock = field(default_factory=BeatingClock)
     memory: MemoryStore = field(default_factory=MemoryStore)
     roll: Roll = field(default_factory=Roll)
@@ -249,13 +254,14 @@ class Rig:
         rows = database.read("SELECT key FROM dirty WHERE state = 1 AND source != ?", (serving.key,))
         return {str(key) for (key,) in rows}
 
-    def store(self) -> VectorStore:
-        """Return the store, past every fault."""
-        return self._inside().plane.plugins.store("main")
+    def store(self, place: VectorField | None = None) -> VectorStore:
+        """Return the store of a field, or of the first one, past every fault."""
+        first = VectorField(store="main", collection=self.collection, space=SpaceId(""))
+        return self._inside().plane.store_of(place or first)
 
     def records(self, place: VectorField) -> dict[str, Record]:
         """Return everything that is in a field."""
-        store = self.store()
+        store = self.store(place)
         found: dict[str, Record] = {}
         after = ""
         while page := store.ids(place, after=after, limit=1000):
@@ -336,9 +342,17 @@ class Rig:
         }
         values = {
             "ledger": "sqlite:///all.db" if self.layout is Layout.ONE_FILE else "sqlite:///ledger.db",
-            "stores": {"main": {"url": files[self.layout]}},
+            "stores": {"main": {"url": self.store_url or files[self.layout]}},
             "models": {name: {"provider": "rig"} for name in self.models},
-            "aliases": {ALIAS: {"store": "main", "model": "old", "mirror": self.mirror, "reconcile": self.reconcile}},
+            "aliases": {
+                ALIAS: {
+                    "store": "main",
+                    "collection": self.collection,
+                    "model": "old",
+                    "mirror": self.mirror,
+                    "reconcile": self.reconcile,
+                }
+            },
             "timing": dict(self.timing),
         }
         return parse(values, self.folder / "undrift.toml")
