@@ -106,8 +106,8 @@ class ThrottleSettings(_Strict):
     )
     max_search_ms: Annotated[float, _is_knob("max_search_ms")] | None = Field(
         default=None,
-        description="wait while searches of the serving field take longer (p95 of one probe search a second by the "
-        "worker, over the last minute), in milliseconds",
+        description="wait while searches of the serving field take longer (p95 over the last minute, as the slowest "
+        "application measures it; where none searches, of one probe search a second by the worker), in milliseconds",
     )
     max_error_rate: Annotated[float, _is_knob("max_error_rate")] | None = Field(
         default=None, description="wait while a larger share (0 to 1) of a worker's calls of the store failed"

@@ -116,7 +116,13 @@ class Documents(Wiring):
         if inline is not None and inline.mirror == "inline":
             mirror = partial(settle, self.workshop(route.alias), timeout_s=self.timing.write_timeout_s)
         return Alias(
-            alias, router=self.router, journal=journal, store_of=self.store_of, door_of=self.door_of, mirror=mirror
+            alias,
+            router=self.router,
+            journal=journal,
+            store_of=self.store_of,
+            door_of=self.door_of,
+            mirror=mirror,
+            traffic=self.traffic_of(alias),
         )
 
     def aliases(self) -> list[dict[str, Any]]:

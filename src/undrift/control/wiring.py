@@ -20,6 +20,7 @@ from undrift.errors import SpaceMismatch, UnknownModel
 from undrift.flow import probe
 from undrift.flow.embed import EmbeddingDoor
 from undrift.flow.router import Router
+from undrift.flow.traffic import Traffic
 from undrift.migrate.workshop import Workshop
 from undrift.plugins import Plugins
 from undrift.ports.runtime import Clock, Processes
@@ -59,6 +60,7 @@ class Wiring:
             self.ledger, self.clock, self.timing, role=role, processes=self.processes, heartbeat=heartbeat
         )
         self._cache = self.plugins.cache()
+        self._traffic: dict[AliasName, Traffic] = {}
         self._doors: dict[str, EmbeddingDoor] = {}
         self._tagged: dict[str, VectorStore] = {}
         self._proofs: dict[tuple[SpaceId, float], tuple[EmbeddingDoor, probe.ModelProof]] = {}
@@ -165,6 +167,17 @@ class Wiring:
             hook_timeout_s=hooks.timeout_s,
             always_reconcile=configured is not None and configured.reconcile == "always",
         )
+
+    def traffic_of(self, alias: AliasName) -> Traffic:
+        """Return what is known of this process's searches of an alias; its heart tells the workers."""
+        with self._lock:
+            if alias not in self._traffic:
+                made = Traffic(
+                    alias, ledger=self.ledger, router=self.router, clock=self.clock, limits=self.limits_of(alias)
+                )
+                self._traffic[alias] = made
+                self.router.also(alias, made.tell)
+            return self._traffic[alias]
 
     def limits_of(self, alias: AliasName) -> Limits:
         """Return how hard workers may work on an alias, as it is configured."""
