@@ -11,11 +11,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from undrift.adapters.stores.chroma.flat import INT64, OURS, Flat, is_key
-from undrift.adapters.stores.chroma.rows import CONTENT, SEQUENCE, SPACE
 from undrift.domain.record import Metadata, Record, SpaceTag, encode_metadata, tag_from_stored
 from undrift.domain.shape import NO_TEXT, Shape, TagPlace
 from undrift.errors import StoreRejected
 
+#: The three parts of a tag, which such a record has in keys of their own.
+SPACE, CONTENT, SEQUENCE = f"{OURS}space", f"{OURS}content", f"{OURS}sequence"
 _NODE = "_node_content"
 #: Keys of a node that are none of its metadata.
 _NODE_KEYS = frozenset({_NODE, "_node_type", "document_id", "doc_id", "ref_doc_id"})

@@ -40,8 +40,8 @@ class Writer(Search):
         flats: list[Flat]
         documents: list[str | None]
         if found.is_own:
-            flats = rows.encoded(records, tagged=found.shape.tags is TagPlace.PAYLOAD)
-            sent = rows.sent_vectors(block, flats, found.metric)
+            tagged = found.shape.tags is TagPlace.PAYLOAD
+            flats, sent = rows.encoded(records, block, metric=found.metric, tagged=tagged)
             documents = [record.text for record in records]
         else:
             made = [foreign.encoded(record, found.shape) for record in records]
