@@ -12,7 +12,8 @@ import pytest
 
 pytest.importorskip("chromadb")
 
-from tests.conformance.chroma_door import folder_client
+from tests.conformance.chroma_door import close_client, folder_client, server_client
+from tests.conformance.chroma_server import ChromaServer
 from undrift.adapters.stores.chroma import ChromaStore
 from undrift.domain.record import DocumentId, content_hash
 from undrift.domain.route import VectorField
@@ -223,6 +224,38 @@ def test_what_chroma_cannot_keep_is_refused_by_name(store: ChromaStore, vendor: 
     with pytest.raises(StoreRejected):
         store.merge_metadata(place, {DocumentId("a"): metadata}, sequence=1)
     assert store.ids(place, limit=9) == ["a"]
+
+
+@pytest.mark.servers
+def test_fractions_are_kept_though_the_server_misreads_one_in_five(chroma: ChromaServer) -> None:
+    """Chroma's server reads them from JSON with another last digit; a comparison of two fields would never agree."""
+    store, place = ChromaStore(chroma.place), field("fractions?as=langchain")
+    store.create(place, dimensions=2, metric=Metric.L2)
+    random = np.random.default_rng(0)
+    numbers = [float(number) for number in random.standard_normal(400) * 10.0 ** random.integers(-20, 20, 400)]
+    there = [
+        record(f"{at:03}", vector, metadata={"one": numbers[2 * at], "some": numbers[2 * at : 2 * at + 2]})
+        for at, vector in enumerate(unit_vectors(200, 2))
+    ]
+
+    store.insert_absent(place, there[:100])
+    store.upsert(place, there)
+    store.merge_metadata(place, {there[7].id: {"late": 0.10490011715303971}}, sequence=1)
+
+    found = store.entries(place, [one.id for one in there])
+    assert [found[one.id].metadata for one in there[:7]] == [one.metadata for one in there[:7]]
+    assert {id: dict(entry.metadata) for id, entry in found.items()} == {
+        one.id: {**one.metadata, **({"late": 0.10490011715303971} if one is there[7] else {})} for one in there
+    }
+    # Another program writes other values, and what was said of the old ones is not believed.
+    theirs = server_client(chroma.port)
+    theirs.get_collection("fractions", embedding_function=None).update(
+        ids=["000"], metadatas=[{"one": 0.5, "some": ["x", "y"]}]
+    )
+    close_client(theirs)
+    assert store.entries(place, [there[0].id])[there[0].id].metadata == {"one": 0.5, "some": ["x", "y"]}
+    store.drop(place)
+    store.close()
 
 
 @pytest.mark.parametrize("query", ["as=haystack", "vector=v", "id=key", "metadata=column"])

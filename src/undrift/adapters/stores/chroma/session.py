@@ -81,6 +81,11 @@ class Session:
         """What messages call this store."""
         return self._place.name
 
+    @property
+    def is_server(self) -> bool:
+        """Whether it is on a server, and not in a folder."""
+        return isinstance(self._place, Server)
+
     def ask(self, field: VectorField, request: Callable[[Client], _T], *, writing: bool = False) -> _T:
         """Return what Chroma answers.
 
