@@ -63,6 +63,7 @@ STORE_KINDS = """
 | --- | --- |
 | `sqlite-vec:PATH` | a SQLite file on this machine, searched exactly; for about 100,000 documents. Extra `embedded` |
 | `pgvector://USER@HOST:PORT/DATABASE` | tables of a PostgreSQL database; for millions. Extra `pgvector` |
+| `lancedb:PATH` | a folder or a bucket that several processes use, exact or with an index. Extra `lancedb` |
 | `memory:NAME` | inside this process, gone with it; for tests |
 
 Other packages may bring more ([write an adapter](../how-to/write-an-adapter.md#make-its-name-known)). The other keys

@@ -37,7 +37,8 @@ class StoreSettings(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True)
 
     url: str = Field(
-        description="`sqlite-vec:PATH` (embedded), `pgvector://USER@HOST:PORT/DATABASE` or `memory:NAME` (this process)"
+        description="`sqlite-vec:PATH` (embedded), `pgvector://USER@HOST:PORT/DATABASE`, `lancedb:PATH` or "
+        "`memory:NAME` (this process)"
     )
 
     @property
