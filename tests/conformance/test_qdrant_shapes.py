@@ -122,7 +122,8 @@ def test_a_target_in_langchains_shape_is_searched_by_langchain(store: QdrantStor
     texts = ["some text", "another text"]
     vectors = [np.array(vector, np.float32) for vector in model.embed_documents(texts)]
     store.upsert(
-        field, [record(f"id-{n}", v, text=t, metadata={"n": n}) for n, (t, v) in enumerate(zip(texts, vectors, strict=True))]
+        field,
+        [record(f"id-{n}", v, text=t, metadata={"n": n}) for n, (t, v) in enumerate(zip(texts, vectors, strict=True))],
     )
 
     framework = QdrantVectorStore(client=client, collection_name="chain-new", embedding=model)
