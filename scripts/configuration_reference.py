@@ -63,9 +63,14 @@ STORE_KINDS = """
 | --- | --- |
 | `sqlite-vec:PATH` | a SQLite file on this machine, searched exactly; for about 100,000 documents. Extra `embedded` |
 | `pgvector://USER@HOST:PORT/DATABASE` | tables of a PostgreSQL database; for millions. Extra `pgvector` |
+| `elasticsearch://HOST:PORT`, `opensearch://…` | a cluster; [not verified](../how-to/use-stores-not-verified.md) |
+| `redis://HOST:PORT/DATABASE` | Redis 8; [not verified](../how-to/use-stores-not-verified.md). Extra `redis` |
 | `qdrant://HOST:PORT`, `qdrants://HOST:PORT` | a Qdrant server, without and with TLS; for millions. Extra `qdrant` |
 | `qdrant:PATH` | a folder of Qdrant's own Python client, which imitates a server; for trials. Extra `qdrant` |
 | `qdrant-edge:PATH` | a folder of Qdrant's engine in one process. Extra `qdrant-edge` |
+| `chroma://HOST:PORT` | a Chroma server. Extra `chroma` |
+| `chroma:FOLDER` | a folder of Chroma for one process. Extra `chroma` |
+| `lancedb:FOLDER`, `lancedb:s3://…` | LanceDB, for several processes. Extra `lancedb` |
 | `memory:NAME` | inside this process, gone with it; for tests |
 
 Other packages may bring more ([write an adapter](../how-to/write-an-adapter.md#make-its-name-known)). The other keys

@@ -37,8 +37,10 @@ class StoreSettings(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True)
 
     url: str = Field(description="its address: its kind, a colon, and where it is; all kinds are listed below")
-    api_key_env: str | None = Field(default=None, description="name of the environment variable that holds the key")
-    api_key_file: Path | None = Field(default=None, description="file that holds the key")
+    api_key_env: str | None = Field(
+        default=None, description="name of the environment variable that holds the store's key, token or password"
+    )
+    api_key_file: Path | None = Field(default=None, description="file that holds the store's key, token or password")
 
     @property
     def options(self) -> dict[str, Any]:
@@ -284,13 +286,13 @@ class Config:
         """Return the environment of this process, for programs that it calls."""
         return dict(os.environ)
 
-    def secret(self, settings: ModelSettings | StoreSettings, default_env: str = "") -> str | None:
+    def secret(self, owner: ModelSettings | StoreSettings, default_env: str = "") -> str | None:
         """Return the key of a model or a store from its file or the environment; it is kept nowhere else."""
-        if settings.api_key_file is not None:
-            return self._read_secret("key", settings.api_key_file)
-        name = settings.api_key_env or default_env
+        if owner.api_key_file is not None:
+            return self._read_secret("key", owner.api_key_file)
+        name = owner.api_key_env or default_env
         value = os.environ.get(name) if name else None
-        if value is None and settings.api_key_env:
+        if value is None and owner.api_key_env:
             raise BadConfig(f"environment variable {name} is not set", hint=f"export {name}=…")
         return value
 
@@ -382,14 +384,11 @@ def _explain(error: ValidationError) -> str:
 
 
 def _check_references(settings: Settings, path: Path) -> None:
-    users = [
-        *((f"model {name}", model.options) for name, model in settings.models.items()),
-        *((f"store {name}", store.options) for name, store in settings.stores.items()),
-    ]
-    for user, options in users:
-        if "api_key" in options:
+    owners = [("model", *one) for one in settings.models.items()] + [("store", *one) for one in settings.stores.items()]
+    for kind, name, owner in owners:
+        if "api_key" in owner.options:
             raise BadConfig(
-                f"{user} in {path} has a key in the configuration",
+                f"{kind} {name} in {path} has a key in the configuration",
                 "secrets come from the environment or from files of their own",
                 'remove api_key, and name where it is: api_key_env = "NAME", or api_key_file = "PATH"',
             )

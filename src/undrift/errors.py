@@ -153,7 +153,7 @@ class LedgerUnusable(RefusedError):
 
 
 class StoreUnusable(RefusedError):
-    """The store's file is damaged, or none of undrift's."""
+    """The store's file is damaged or none of undrift's, or another process has its folder."""
 
 
 class IncarnationMismatch(RefusedError):

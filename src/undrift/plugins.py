@@ -31,6 +31,10 @@ STORES = {
     "qdrants": "undrift.adapters.stores.qdrant:QdrantStore",
     "qdrant-edge": "undrift.adapters.stores.qdrant:QdrantEdgeStore",
     "lancedb": "undrift.adapters.stores.lancedb:LanceDbStore",
+    "chroma": "undrift.adapters.stores.chroma:ChromaStore",
+    "elasticsearch": "undrift.adapters.stores.elastic:ElasticsearchStore",
+    "opensearch": "undrift.adapters.stores.elastic:OpenSearchStore",
+    "redis": "undrift.adapters.stores.redis:RedisStore",
     "memory": "undrift.adapters.stores.memory:MemoryStore",
 }
 #: Provider → module and class. Others come from the entry point group `undrift.embedders`.
@@ -43,10 +47,16 @@ EMBEDDERS = {
 }
 #: Schemes of a ledger that a server keeps.
 _SERVERS = frozenset({"postgresql", "postgres"})
-#: Where a provider's key is looked for when the configuration does not say.
-_KEYS = {"openai": "OPENAI_API_KEY"}
-#: And a store's, by the scheme of its address.
-_STORE_KEYS = {"qdrant": "QDRANT_API_KEY", "qdrants": "QDRANT_API_KEY"}
+#: Where the key of a provider, or of a store, is looked for when the configuration does not say.
+_KEYS = {
+    "openai": "OPENAI_API_KEY",
+    "chroma": "CHROMA_TOKEN",
+    "elasticsearch": "ELASTICSEARCH_API_KEY",
+    "opensearch": "OPENSEARCH_PASSWORD",
+    "qdrant": "QDRANT_API_KEY",
+    "qdrants": "QDRANT_API_KEY",
+    "redis": "REDIS_PASSWORD",
+}
 
 
 class Plugins:
@@ -153,7 +163,7 @@ class Plugins:
             factory = self._find(scheme, STORES, "undrift.stores", "store")
             options = dict(settings.options)
             if "api_key" in inspect.signature(factory).parameters:
-                options["api_key"] = self._config.secret(settings, _STORE_KEYS.get(scheme, ""))
+                options["api_key"] = self._config.secret(settings, _KEYS.get(scheme, ""))
             _check_options("store", name, factory, options)
             try:
                 self._stores[name] = factory(self._place(scheme, rest, settings.url), **options)
@@ -253,6 +263,8 @@ class Plugins:
             is_server = rest.startswith(("//", ":"))
             return url if is_server else f"{scheme}:{self._config.resolve(rest)}"
         if scheme == "lancedb" and "://" not in rest:
+            return str(self._config.resolve(rest))
+        if scheme == "chroma" and rest and not rest.startswith("//"):
             return str(self._config.resolve(rest))
         return rest
 
