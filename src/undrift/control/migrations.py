@@ -9,6 +9,7 @@ from typing import Any
 
 from undrift.control.documents import Documents
 from undrift.control.operations import Operations
+from undrift.domain.adoption import NOTE
 from undrift.domain.checkpoint import Lag
 from undrift.domain.migration import Migration, MigrationId
 from undrift.domain.route import AliasName, Route, VectorField
@@ -17,6 +18,7 @@ from undrift.domain.wording import plural
 from undrift.errors import (
     BadArgument,
     BudgetRequired,
+    IllegalTransition,
     StaleRoute,
 )
 from undrift.migrate.engine import Worker
@@ -100,6 +102,11 @@ class Migrations(Documents, Operations):
                 hint=f"undrift selftest {name}, or undrift cancel {name} --drop"
                 if running.is_selftest
                 else f"undrift status {name}",
+            )
+        if self.ledger.tuning(AliasName(name)).get(NOTE):
+            raise IllegalTransition(
+                f"the records of {name} are still being tagged, since the collection was adopted",
+                hint="let that adoption go on, or give the same command again: undrift alias adopt",
             )
         alias, door, target = self._aim(name, to)
         if door.limits.paid and budget_usd is None and budget_tokens is None and not unlimited:

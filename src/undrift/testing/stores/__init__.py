@@ -22,12 +22,15 @@ from undrift.testing.stores.races import RaceTests
 from undrift.testing.stores.reads import ReadTests
 from undrift.testing.stores.samples import record, unit_vectors
 from undrift.testing.stores.searches import SearchTests
+from undrift.testing.stores.tagging import TaggingTests
 from undrift.testing.stores.writes import WriteTests
 
 __all__ = ["SideDoor", "StoreBench", "StoreConformance", "record", "unit_vectors"]
 
 
-class StoreConformance(FieldTests, WriteTests, ChangeTests, ReadTests, FilterTests, SearchTests, RaceTests):
+class StoreConformance(
+    FieldTests, WriteTests, TaggingTests, ChangeTests, ReadTests, FilterTests, SearchTests, RaceTests
+):
     """All promises of a store. Subclass it, and give it the fixtures `store` and `side_door`.
 
     A second client of the same back-end (fixture `other`) makes the tests of strong reads mean more; without one, the
