@@ -152,7 +152,7 @@ class Selftest(Comparing, Traffic):
         """
         if not running.is_selftest:
             raise StaleRoute(
-                f"alias {running.alias} has a migration to {running.target_model}, in phase {running.phase.value}; a "
+                f"alias {running.alias} has a migration to {running.aim}, in phase {running.phase.value}; a "
                 "selftest waits until it is over",
                 hint=f"undrift status {running.alias}",
             )

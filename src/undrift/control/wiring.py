@@ -145,7 +145,7 @@ class Wiring:
 
     def workshop(self, alias: AliasName) -> Workshop:
         """Return the means to work on an alias's migration, as a registered client."""
-        route = self.router.join(alias)
+        self.router.join(alias)
         configured = self.config.settings.aliases.get(alias)
         hooks = configured.hooks if configured is not None else HookSettings()
         return Workshop(
@@ -157,7 +157,7 @@ class Wiring:
             source=PayloadSource(),
             clock=self.clock,
             timing=self.timing,
-            settle_s=self.settle_s(route.serving),
+            horizon_of=self.settle_s,
             processes=self.processes,
             beat=self.router.beat,
             held_back=self.held_back,
