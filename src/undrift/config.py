@@ -169,7 +169,11 @@ class AliasSettings(_Strict):
         default=None, description="its first physical collection; the alias's name by default"
     )
     model: str = Field(description="name of the model it begins with; afterwards the ledger knows better")
-    text: str = Field(default="payload:text", pattern=r"^payload:text$", description="where texts come from")
+    text: str = Field(
+        default="payload:text",
+        pattern=r"^payload:.+$",
+        description="where texts come from: `payload:text`, or `payload:KEY` for a key of the metadata",
+    )
     mirror: Literal["journal", "inline"] = Field(
         default="journal", description="`inline`: a write also waits until the other field has it"
     )

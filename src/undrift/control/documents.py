@@ -11,6 +11,7 @@ from typing import Any
 from undrift.config import Config
 from undrift.control.wiring import Wiring
 from undrift.domain.route import AliasName, VectorField
+from undrift.domain.shape import split_address
 from undrift.errors import AlreadyExists, BadArgument, FieldInUse, UnknownAlias
 from undrift.flow.alias import WRITE_BATCH, Alias
 from undrift.flow.journal import Journal
@@ -271,7 +272,8 @@ class Documents(Wiring):
             route = self.ledger.route(other)
             fields = [] if route is None else [route.serving, *([route.follower] if route.follower else [])]
             if other != name and any(
-                place.is_beside(field) or (place.store, place.collection) == (field.store, field.collection)
+                # Whatever their addresses say of its shape, it is the same collection.
+                (place.store, split_address(place.collection)[0]) == (field.store, split_address(field.collection)[0])
                 for place in fields
             ):
                 raise FieldInUse(

@@ -8,12 +8,14 @@ from typing import Any
 
 from undrift.control.aiming import Aim, Aiming, layout_of
 from undrift.control.operations import Operations
+from undrift.domain.adoption import NOTE
 from undrift.domain.checkpoint import Lag
 from undrift.domain.migration import Migration
 from undrift.domain.route import AliasName
 from undrift.domain.wording import plural
 from undrift.errors import (
     BudgetRequired,
+    IllegalTransition,
     StaleRoute,
 )
 from undrift.migrate.engine import Worker
@@ -149,6 +151,11 @@ class Migrations(Aiming, Operations):
                 hint=f"undrift selftest {name}, or undrift cancel {name} --drop"
                 if running.is_selftest
                 else f"undrift status {name}",
+            )
+        if self.ledger.tuning(AliasName(name)).get(NOTE):
+            raise IllegalTransition(
+                f"the records of {name} are still being tagged, since the collection was adopted",
+                hint="let that adoption go on, or give the same command again: undrift alias adopt",
             )
         migration, door = self._aim(name, aim)
         if door.limits.paid and budget_usd is None and budget_tokens is None and not unlimited:

@@ -9,7 +9,6 @@ from typing import Self
 
 from undrift.adapters.clock import SystemClock
 from undrift.adapters.processes import LinuxProcesses
-from undrift.adapters.sources.payload import PayloadSource
 from undrift.adapters.stores.ledger_tags import LedgerTaggedStore
 from undrift.config import Config, HookSettings, ModelSettings, ThrottleSettings
 from undrift.domain.route import AliasName, VectorField
@@ -24,6 +23,7 @@ from undrift.flow.traffic import Traffic
 from undrift.migrate.workshop import Workshop
 from undrift.plugins import Plugins
 from undrift.ports.runtime import Clock, Processes
+from undrift.ports.source import DocumentSource
 from undrift.ports.store import VectorStore
 
 
@@ -154,7 +154,7 @@ class Wiring:
             ledger=self.ledger,
             store_of=self.store_of,
             door_of=self.door_of_worker,
-            source=PayloadSource(),
+            source=self.source_of(alias),
             clock=self.clock,
             timing=self.timing,
             horizon_of=self.settle_s,
@@ -178,6 +178,11 @@ class Wiring:
                 self._traffic[alias] = made
                 self.router.also(alias, made.tell)
             return self._traffic[alias]
+
+    def source_of(self, alias: AliasName) -> DocumentSource:
+        """Return where the texts of an alias come from; beside the vectors if nobody says otherwise."""
+        configured = self.config.settings.aliases.get(alias)
+        return self.plugins.source(configured.text if configured is not None else "payload:text")
 
     def limits_of(self, alias: AliasName) -> Limits:
         """Return how hard workers may work on an alias, as it is configured."""

@@ -215,3 +215,17 @@ class SupportsInPlace(Protocol):
     def detach(self, field: VectorField, ids: Sequence[DocumentId]) -> None:
         """Take vector and tag of the field out of these records, which stay with everything else; unknown ids pass."""
         ...
+
+
+@runtime_checkable
+class SupportsTagging(Protocol):
+    """A store that can put a tag beside a vector that is there already."""
+
+    def tag(self, field: VectorField, entries: Sequence[Entry]) -> set[DocumentId]:
+        """Give records the tags of the entries, as long as they have their texts; return the ids of those that got one.
+
+        Decided in the store, in one step with the change: a record whose text is no longer letter by letter that of the
+        entry stays as it is. Vector, text and metadata of no record change. Ids that are not there are left out; an
+        empty call does nothing.
+        """
+        ...
