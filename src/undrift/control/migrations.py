@@ -22,7 +22,7 @@ from undrift.migrate.engine import Worker
 from undrift.migrate.hooks import call_if_possible
 from undrift.migrate.naming import target_address
 from undrift.migrate.preflight import as_money, layout_word, require_fit, require_layout, survey
-from undrift.migrate.steps import OnWait
+from undrift.migrate.steps import OnWait, name_served
 from undrift.migrate.sync import carry_dirty
 from undrift.migrate.verify import SAMPLE
 from undrift.migrate.workshop import Workshop
@@ -133,6 +133,8 @@ class Migrations(Documents, Operations):
             )
         self.recorded(to)
         workshop = self.workshop(alias)
+        # It may have been configured since the alias was made.
+        name_served(workshop)
         self.ledger.reap(alias, workshop.settle_s)
         migration = Migration(
             id=MigrationId(uuid.uuid4().hex[:12]),

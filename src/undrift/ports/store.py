@@ -205,3 +205,16 @@ class SupportsInPlace(Protocol):
     def detach(self, field: VectorField, ids: Sequence[DocumentId]) -> None:
         """Take vector and tag of the field out of these records, which stay with everything else; unknown ids pass."""
         ...
+
+
+@runtime_checkable
+class SupportsNames(Protocol):
+    """A store in which programs that do not know undrift find what an alias serves under a name that stays."""
+
+    def point(self, name: str, field: VectorField) -> None:
+        """Let a name stand for a field from now on; done again, or where that is not configured, it changes nothing.
+
+        Raises:
+            StoreRejected: the name is that of something else, or this user may not give it.
+        """
+        ...

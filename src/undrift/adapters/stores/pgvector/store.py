@@ -64,6 +64,7 @@ class PgVectorStore(Collections):
         hnsw_ef_construction: int = 64,
         hnsw_ef_search: int = 100,
         capture: str = "none",
+        views: str = "",
     ) -> None:
         """Use a database as a store; it is connected to by the first call.
 
@@ -78,6 +79,8 @@ class PgVectorStore(Collections):
             hnsw_ef_search: how many candidates a search in the index looks at, at least.
             capture: `trigger`, and triggers tell a ledger in the same database what programs write that do not know
                 undrift; or `none`.
+            views: a schema, in which a view of each alias's name shows what it serves; it follows a cutover. None by
+                default.
 
         Raises:
             BadConfig: the address is not one, or has a password in it.
@@ -94,6 +97,7 @@ class PgVectorStore(Collections):
         ):
             if not least <= value <= most:
                 raise BadArgument(f"{name} is {value}; it can be {least} to {most}")
+        self._views = views
         if schema is not None and (not schema or len(schema.encode()) > tables.LONGEST_NAME or "\0" in schema):
             raise BadArgument(f"schema {schema!r} cannot be the name of one")
         database = place if isinstance(place, Database) else Database(address_from(place, Owner.STORE))
@@ -254,6 +258,15 @@ class PgVectorStore(Collections):
         _require_positive("k", k)
         condition = _condition(filter)
         return self._on(field, lambda table: self._nearest(field, table, vector, k, condition))
+
+    def point(self, name: str, field: VectorField) -> None:
+        """Let the view of an alias show a field, where views are configured.
+
+        Raises:
+            StoreRejected: something else has that name, or the user may not make it.
+        """
+        if self._views:
+            self._show(self._views, name, field)
 
     def close(self) -> None:
         """Close the connections of this process; a later call opens them again."""
