@@ -36,9 +36,11 @@ class StoreSettings(BaseModel):
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    url: str = Field(
-        description="`sqlite-vec:PATH` (embedded), `pgvector://USER@HOST:PORT/DATABASE` or `memory:NAME` (this process)"
+    url: str = Field(description="its address: its kind, a colon, and where it is; all kinds are listed below")
+    api_key_env: str | None = Field(
+        default=None, description="name of the environment variable that holds the store's key, token or password"
     )
+    api_key_file: Path | None = Field(default=None, description="file that holds the store's key, token or password")
 
     @property
     def options(self) -> dict[str, Any]:
@@ -104,8 +106,8 @@ class ThrottleSettings(_Strict):
     )
     max_search_ms: Annotated[float, _is_knob("max_search_ms")] | None = Field(
         default=None,
-        description="wait while searches of the serving field take longer (p95 of one probe search a second by the "
-        "worker, over the last minute), in milliseconds",
+        description="wait while searches of the serving field take longer (p95 over the last minute, as the slowest "
+        "application measures it; where none searches, of one probe search a second by the worker), in milliseconds",
     )
     max_error_rate: Annotated[float, _is_knob("max_error_rate")] | None = Field(
         default=None, description="wait while a larger share (0 to 1) of a worker's calls of the store failed"
@@ -167,7 +169,11 @@ class AliasSettings(_Strict):
         default=None, description="its first physical collection; the alias's name by default"
     )
     model: str = Field(description="name of the model it begins with; afterwards the ledger knows better")
-    text: str = Field(default="payload:text", pattern=r"^payload:text$", description="where texts come from")
+    text: str = Field(
+        default="payload:text",
+        pattern=r"^payload:.+$",
+        description="where texts come from: `payload:text`, or `payload:KEY` for a key of the metadata",
+    )
     mirror: Literal["journal", "inline"] = Field(
         default="journal", description="`inline`: a write also waits until the other field has it"
     )
@@ -219,6 +225,11 @@ class Settings(_Strict):
     stores: dict[str, StoreSettings] = Field(default_factory=dict)
     models: dict[str, ModelSettings] = Field(default_factory=dict)
     aliases: dict[str, AliasSettings] = Field(default_factory=dict)
+    catalogue: str | None = Field(
+        default=None,
+        description="file of facts about models that count before those that are shipped; its first line is "
+        "`channel,model,region,attribute,value,precision,source,seen,confidence`",
+    )
     pause_file: str | None = Field(
         default=None, description="while this file is there, no worker with this configuration works, on any alias"
     )
@@ -279,13 +290,13 @@ class Config:
         """Return the environment of this process, for programs that it calls."""
         return dict(os.environ)
 
-    def secret(self, model: ModelSettings, default_env: str = "") -> str | None:
-        """Return a model's key from its file or the environment; it is kept nowhere else."""
-        if model.api_key_file is not None:
-            return self._read_secret("key", model.api_key_file)
-        name = model.api_key_env or default_env
+    def secret(self, owner: ModelSettings | StoreSettings, default_env: str = "") -> str | None:
+        """Return the key of a model or a store from its file or the environment; it is kept nowhere else."""
+        if owner.api_key_file is not None:
+            return self._read_secret("key", owner.api_key_file)
+        name = owner.api_key_env or default_env
         value = os.environ.get(name) if name else None
-        if value is None and model.api_key_env:
+        if value is None and owner.api_key_env:
             raise BadConfig(f"environment variable {name} is not set", hint=f"export {name}=…")
         return value
 
@@ -377,10 +388,11 @@ def _explain(error: ValidationError) -> str:
 
 
 def _check_references(settings: Settings, path: Path) -> None:
-    for name, model in settings.models.items():
-        if "api_key" in model.options:
+    owners = [("model", *one) for one in settings.models.items()] + [("store", *one) for one in settings.stores.items()]
+    for kind, name, owner in owners:
+        if "api_key" in owner.options:
             raise BadConfig(
-                f"model {name} in {path} has a key in the configuration",
+                f"{kind} {name} in {path} has a key in the configuration",
                 "secrets come from the environment or from files of their own",
                 'remove api_key, and name where it is: api_key_env = "NAME", or api_key_file = "PATH"',
             )

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from undrift.config import Config, HookSettings, ModelSettings, ThrottleSettings
+from undrift.domain.catalogue import Catalogue
 from undrift.domain.hook import Moment
 from undrift.errors import BadConfig, UnknownAdapter
 from undrift.ports.cache import VectorCache
@@ -20,12 +21,21 @@ from undrift.ports.embedder import Embedder
 from undrift.ports.hook import Hook
 from undrift.ports.ledger import Ledger
 from undrift.ports.runtime import Clock
+from undrift.ports.source import DocumentSource
 from undrift.ports.store import VectorStore
 
 #: Scheme of a store's address → module and class. Others come from the entry point group `undrift.stores`.
 STORES = {
     "sqlite-vec": "undrift.adapters.stores.sqlite_vec:SqliteVecStore",
     "pgvector": "undrift.adapters.stores.pgvector:PgVectorStore",
+    "qdrant": "undrift.adapters.stores.qdrant:QdrantStore",
+    "qdrants": "undrift.adapters.stores.qdrant:QdrantStore",
+    "qdrant-edge": "undrift.adapters.stores.qdrant:QdrantEdgeStore",
+    "lancedb": "undrift.adapters.stores.lancedb:LanceDbStore",
+    "chroma": "undrift.adapters.stores.chroma:ChromaStore",
+    "elasticsearch": "undrift.adapters.stores.elastic:ElasticsearchStore",
+    "opensearch": "undrift.adapters.stores.elastic:OpenSearchStore",
+    "redis": "undrift.adapters.stores.redis:RedisStore",
     "memory": "undrift.adapters.stores.memory:MemoryStore",
 }
 #: Provider → module and class. Others come from the entry point group `undrift.embedders`.
@@ -38,8 +48,16 @@ EMBEDDERS = {
 }
 #: Schemes of a ledger that a server keeps.
 _SERVERS = frozenset({"postgresql", "postgres"})
-#: Where a provider's key is looked for when the configuration does not say.
-_KEYS = {"openai": "OPENAI_API_KEY"}
+#: Where the key of a provider, or of a store, is looked for when the configuration does not say.
+_KEYS = {
+    "openai": "OPENAI_API_KEY",
+    "chroma": "CHROMA_TOKEN",
+    "elasticsearch": "ELASTICSEARCH_API_KEY",
+    "opensearch": "OPENSEARCH_PASSWORD",
+    "qdrant": "QDRANT_API_KEY",
+    "qdrants": "QDRANT_API_KEY",
+    "redis": "REDIS_PASSWORD",
+}
 
 
 class Plugins:
@@ -120,6 +138,17 @@ class Plugins:
         path = self.ledger_path()
         return SqliteVectorCache(path.with_name(path.name + "-vectors"))
 
+    def catalogue(self) -> Catalogue:
+        """Return what is known of models: what is shipped, and what a file of the user's says instead.
+
+        Raises:
+            BadConfig: the file cannot be read, or has a line that is no fact.
+        """
+        from undrift.adapters.feeds.table import from_file, shipped
+
+        named = self._config.settings.catalogue
+        return Catalogue(shipped(), from_file(self._config.resolve(named)) if named else ())
+
     def store(self, name: str) -> VectorStore:
         """Return a configured store.
 
@@ -133,9 +162,12 @@ class Plugins:
                 raise BadConfig(f"no store {name} is configured", f"configured are: {known}", f"add [stores.{name}]")
             scheme, _, rest = settings.url.partition(":")
             factory = self._find(scheme, STORES, "undrift.stores", "store")
-            _check_options("store", name, factory, settings.options)
+            options = dict(settings.options)
+            if "api_key" in inspect.signature(factory).parameters:
+                options["api_key"] = self._config.secret(settings, _KEYS.get(scheme, ""))
+            _check_options("store", name, factory, options)
             try:
-                self._stores[name] = factory(self._place(scheme, rest, settings.url), **settings.options)
+                self._stores[name] = factory(self._place(scheme, rest, settings.url), **options)
             except (TypeError, ValueError) as error:
                 raise BadConfig(f"store {name} cannot be set up", str(error), f"look at [stores.{name}]") from error
         return self._stores[name]
@@ -164,6 +196,23 @@ class Plugins:
             except (TypeError, ValueError) as error:
                 raise BadConfig(f"model {name} cannot be set up", str(error), f"look at [models.{name}]") from error
         return self._embedders[name]
+
+    def source(self, text: str) -> DocumentSource:
+        """Return where the texts of an alias come from, as the configuration says it.
+
+        Raises:
+            BadConfig: it is none of the forms there are.
+        """
+        from undrift.adapters.sources.payload import PayloadSource
+
+        kind, _, rest = text.partition(":")
+        if kind == "payload" and rest:
+            return PayloadSource("" if rest == "text" else rest)
+        raise BadConfig(
+            f"texts cannot come from {text!r}",
+            "write payload:text, or payload:KEY for a key of the metadata",
+            "look at `text` of the alias",
+        )
 
     def objection(self, throttle: ThrottleSettings) -> str:
         """Ask what a user's own system has against the work; empty if nothing."""
@@ -226,6 +275,15 @@ class Plugins:
             from undrift.adapters.postgres import Owner
 
             return self._server(url, Owner.STORE)
+        if scheme == "qdrant-edge":
+            return self._config.resolve(rest.removeprefix("//"))
+        if scheme in {"qdrant", "qdrants"}:
+            is_server = rest.startswith(("//", ":"))
+            return url if is_server else f"{scheme}:{self._config.resolve(rest)}"
+        if scheme == "lancedb" and "://" not in rest:
+            return str(self._config.resolve(rest))
+        if scheme == "chroma" and rest and not rest.startswith("//"):
+            return str(self._config.resolve(rest))
         return rest
 
     def _server(self, url: str, owner: Any) -> Any:

@@ -203,3 +203,19 @@ def test_both_fields_stay_true_through_the_whole_life(tmp_path: Path, case: Life
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name.replace(" ", "_"))
 def test_both_fields_stay_true_in_the_same_records(tmp_path: Path, case: LifecycleCase) -> None:
     run_lifecycle(case, Rig(folder=tmp_path, models=models(), mirror=case.mirror), StoreLayout.IN_PLACE)
+
+
+#: The cases in which something happens to tags that an ordinary one does not show.
+LEDGER_TAGS = [
+    case for case in CASES if case.name not in ("plain", "an empty collection", "an empty collection that fills")
+]
+
+
+@pytest.mark.parametrize("layout", [Layout.MEMORY, Layout.ONE_FILE], ids=lambda layout: layout.value)
+@pytest.mark.parametrize("case", LEDGER_TAGS, ids=lambda case: case.name.replace(" ", "_"))
+def test_both_fields_stay_true_when_their_tags_are_in_the_ledger(
+    tmp_path: Path, case: LifecycleCase, layout: Layout
+) -> None:
+    run_lifecycle(
+        case, Rig(folder=tmp_path, layout=layout, models=models(), mirror=case.mirror, collection="kb?tags=ledger")
+    )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 from enum import Enum
+from functools import lru_cache
 
 from undrift.errors import BadConfig
 
@@ -49,6 +50,38 @@ NO_TEXT = "-"
 #: `metadata=*`: whatever else the record has.
 EVERYTHING_ELSE = "*"
 _WORDS = {"as" if one.name == "preset" else one.name: one.name for one in fields(Shape)}
+
+
+@lru_cache(maxsize=1024)
+def has_tags_in_ledger(collection: str) -> bool:
+    """Whether the address of a collection says that its tags are kept in the ledger."""
+    return "?" in collection and split_address(collection)[1].tags is TagPlace.LEDGER
+
+
+@lru_cache(maxsize=1024)
+def own_name(collection: str) -> str:
+    """Return the name of a collection, for stores that know no shape but undrift's own.
+
+    Raises:
+        BadConfig: the address says that it has another one.
+    """
+    if "?" not in collection:
+        return collection
+    name, shape = split_address(collection)
+    if replace(shape, tags=TagPlace.PAYLOAD) != OWN:
+        raise BadConfig(
+            f"collection {collection!r} cannot be in another shape than undrift's own in this store",
+            hint=f"leave out everything but `tags`: {name}",
+        )
+    return name
+
+
+def without_tags(collection: str) -> str:
+    """Return the address without where its tags are kept, which is no part of where its records are."""
+    if "tags=" not in collection:
+        return collection
+    name, shape = split_address(collection)
+    return join_address(name, replace(shape, tags=TagPlace.PAYLOAD))
 
 
 def split_address(collection: str) -> tuple[str, Shape]:

@@ -170,6 +170,21 @@ class Throttle:
         self.tell(Progress(total=max(self.total, done), done=done, rate_per_s=rate))
 
 
+def await_scans(throttle: Throttle, lag_s: float, waited_s: float) -> None:
+    """Wait until a scan can miss nothing that was written before a moment.
+
+    Args:
+        throttle: tells that it goes on.
+        lag_s: how long a scan may miss what another process wrote.
+        waited_s: how long ago that moment was.
+    """
+    clock = throttle.clock
+    until = clock.monotonic() + min(lag_s, lag_s - waited_s)
+    while (left_s := until - clock.monotonic()) > 0:
+        throttle.passed(throttle.done)
+        clock.sleep(min(1.0, left_s))
+
+
 def total_of(workshop: Workshop, route: Route, follower: VectorField) -> int:
     """Return how many documents a comparison will see at least."""
     described = (workshop.store_of(place).describe(place) for place in (route.serving, follower))

@@ -49,6 +49,7 @@ class Faults:
         calls: the names of the calls so far, in order.
         dead: whether the process was killed; every further call raises `Killed`.
         on_call: told the name of every call before it is made.
+        on_answer: told the name of every call that was made, and its answer.
     """
 
     def __init__(self) -> None:
@@ -56,6 +57,7 @@ class Faults:
         self.calls: list[str] = []
         self.dead = False
         self.on_call: Callable[[str], None] = lambda _: None
+        self.on_answer: Callable[[str, object], None] = lambda *_: None
         self._strikes: list[_Strike] = []
         self._death: tuple[int, When] | None = None
 
@@ -116,6 +118,7 @@ class Faults:
         strike = self._due(name)
         self._stop_here(number, name, strike, When.BEFORE)
         answer = call()
+        self.on_answer(name, answer)
         self._stop_here(number, name, strike, When.AFTER)
         return answer
 

@@ -26,7 +26,7 @@ from undrift.domain.record import (
     tag_from_stored,
 )
 from undrift.domain.route import VectorField
-from undrift.domain.shape import is_beside
+from undrift.domain.shape import is_beside, without_tags
 from undrift.domain.space import Metric
 from undrift.domain.vectors import checked_query, stacked
 from undrift.errors import BadArgument, CollectionMissing, FieldInUse, StoreRejected
@@ -111,19 +111,20 @@ class MemoryStore:
                 f"store memory takes 1 to {_CAPABILITIES.max_dimensions}",
             )
         with self._lock:
-            if field.collection in self.collections:
-                raise FieldInUse(f"collection {field.collection} is in store memory already")
-            self.collections[field.collection] = StoredCollection(dimensions=dimensions, metric=metric)
+            name = without_tags(field.collection)
+            if name in self.collections:
+                raise FieldInUse(f"collection {name} is in store memory already")
+            self.collections[name] = StoredCollection(dimensions=dimensions, metric=metric)
 
     def drop(self, field: VectorField) -> None:
         """Delete a collection with everything in it, or its vectors where the records have others."""
         with self._lock:
-            self.collections.pop(field.collection, None)
+            self.collections.pop(without_tags(field.collection), None)
 
     def describe(self, field: VectorField) -> FieldDescription | None:
         """Return what the store knows about a field."""
         with self._lock:
-            found = self.collections.get(field.collection)
+            found = self.collections.get(without_tags(field.collection))
             if found is None:
                 return None
             return FieldDescription(dimensions=found.dimensions, metric=found.metric, count=len(found.rows))
@@ -162,6 +163,18 @@ class MemoryStore:
             collection = self._collection(field)
             for id in set(ids) & collection.rows.keys():
                 collection.remove(id)
+
+    def tag(self, field: VectorField, entries: Sequence[Entry]) -> set[DocumentId]:
+        """Give records the tags of the entries, as long as they have their texts."""
+        tagged = set()
+        with self._lock:
+            rows = self._collection(field).rows
+            for entry in entries:
+                row = rows.get(entry.id)
+                if row is not None and entry.tag is not None and row.text == entry.text:
+                    rows[entry.id] = replace(row, tag=entry.tag)
+                    tagged.add(entry.id)
+        return tagged
 
     def delete(self, field: VectorField, ids: Sequence[DocumentId], *, filter: Filter | None = None) -> None:
         """Delete records by id, those only that match the filter if there is one."""
@@ -267,10 +280,10 @@ class MemoryStore:
 
     def _beside(self, field: VectorField) -> list[StoredCollection]:
         """Return the other fields in the same records: each has the text and metadata of its own again."""
-        return [found for name, found in self.collections.items() if is_beside(name, field.collection)]
+        return [found for name, found in self.collections.items() if is_beside(name, without_tags(field.collection))]
 
     def _collection(self, field: VectorField) -> StoredCollection:
-        found = self.collections.get(field.collection)
+        found = self.collections.get(without_tags(field.collection))
         if found is None:
             raise CollectionMissing(f"store memory has no collection {field.collection}")
         return found

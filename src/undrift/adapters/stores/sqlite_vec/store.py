@@ -19,6 +19,7 @@ from undrift.adapters.stores.sqlite_vec.writing import Batch
 from undrift.domain.filter import parse
 from undrift.domain.record import DocumentId, Entry, Hit, Metadata, Record, Vector, encode_metadata
 from undrift.domain.route import VectorField
+from undrift.domain.shape import own_name
 from undrift.domain.space import Metric
 from undrift.errors import BadArgument, CollectionMissing, MissingExtra, StoreRejected
 from undrift.ports.store import FieldDescription, Filter, Layout, Part, StoreCapabilities
@@ -79,12 +80,12 @@ class SqliteVecStore:
     def drop(self, field: VectorField) -> None:
         """Delete a collection with everything in it; the file keeps its size, and uses the room again."""
         with self._transaction() as connection:
-            collections.drop(connection, field.collection)
+            collections.drop(connection, own_name(field.collection))
 
     def describe(self, field: VectorField) -> FieldDescription | None:
         """Return what the store knows about a field."""
         with self._snapshot() as connection:
-            found = collections.find(connection, field.collection)
+            found = collections.find(connection, own_name(field.collection))
             if found is None:
                 return None
             return FieldDescription(
@@ -104,6 +105,13 @@ class SqliteVecStore:
             batch = Batch(records)
             with self._writing(field) as (connection, collection):
                 batch.insert_absent(connection, collection)
+
+    def tag(self, field: VectorField, entries: Sequence[Entry]) -> set[DocumentId]:
+        """Give records the tags of the entries, as long as they have their texts."""
+        if not entries:
+            return set()
+        with self._writing(field) as (connection, collection):
+            return writing.tag(connection, collection, entries)
 
     def delete(self, field: VectorField, ids: Sequence[DocumentId], *, filter: Filter | None = None) -> None:
         """Delete records by id, those only that match the filter if there is one."""
@@ -242,7 +250,7 @@ class SqliteVecStore:
         return known[field.collection]
 
     def _found(self, connection: apsw.Connection, field: VectorField) -> StoredCollection:
-        found = collections.find(connection, field.collection)
+        found = collections.find(connection, own_name(field.collection))
         if found is None:
             raise CollectionMissing(f"store {self.database.path} has no collection {field.collection}")
         return found
