@@ -197,6 +197,26 @@ class PgVectorStore(Collections):
 
         self._on(field, work)
 
+    def tag(self, field: VectorField, entries: Sequence[Entry]) -> set[DocumentId]:
+        """Give records the tags of the entries, as long as they have their texts; return the ids of those that got one.
+
+        Columns for it are added to the table of other software.
+        """
+        told = [
+            (one.id, one.text, one.tag.space, one.tag.content, one.tag.sequence)
+            for one in entries
+            if one.tag is not None and one.text is not None and "\0" not in one.text
+        ]
+
+        def work(table: Table) -> set[DocumentId]:
+            fit = [row for row in told if can_be(row[0], table.ids)]
+            tagged = self._tagged(field, table) if fit else table
+            if not fit or tagged.tag is None:
+                return set()
+            return {DocumentId(id) for (id,) in self._write([writing.tag(tagged, fit)], field)}
+
+        return self._on(field, work)
+
     def detach(self, field: VectorField, ids: Sequence[DocumentId]) -> None:
         """Take vector and tag of the field out of these records, which stay with everything else."""
         self._on(field, lambda table: self._write([writing.detach(table, possible(ids, table.ids))], field))
