@@ -1,4 +1,4 @@
-"""Collections in Qdrant move to another model and back under writers and kills, on the engine and over the wire."""
+"""Collections in Qdrant move to another model and back under writers and kills; on the engine, and over the wire."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks import (
     backfill,
+    chroma,
     fairness,
     fixed_costs,
     imports,
@@ -65,6 +66,11 @@ TINY = [
         pgvector,
         pgvector.Size(documents=100, rounds=1, queries=10, writes=3),
         ["back-fill 100 documents", "beside COPY", "insert 64", "in one transaction", "search 100 documents"],
+    ),
+    (
+        chroma,
+        chroma.Size(documents=100, queries=10, writes=2),
+        ["insert 64", "replace 64", "search 100 documents", "with a filter", "back-fill 100 documents"],
     ),
     (
         qdrant_edge,
