@@ -36,14 +36,11 @@ class StoreSettings(BaseModel):
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    url: str = Field(
-        description="`sqlite-vec:PATH` (embedded), `pgvector://USER@HOST:PORT/DATABASE`, `chroma://HOST:PORT`, "
-        "`chroma:FOLDER` (one process) or `memory:NAME` (this process)"
-    )
+    url: str = Field(description="its address: its kind, a colon, and where it is; all kinds are listed below")
     api_key_env: str | None = Field(
-        default=None, description="name of the environment variable that holds the store's key or token"
+        default=None, description="name of the environment variable that holds the store's key, token or password"
     )
-    api_key_file: Path | None = Field(default=None, description="file that holds the store's key or token")
+    api_key_file: Path | None = Field(default=None, description="file that holds the store's key, token or password")
 
     @property
     def options(self) -> dict[str, Any]:
@@ -224,6 +221,11 @@ class Settings(_Strict):
     stores: dict[str, StoreSettings] = Field(default_factory=dict)
     models: dict[str, ModelSettings] = Field(default_factory=dict)
     aliases: dict[str, AliasSettings] = Field(default_factory=dict)
+    catalogue: str | None = Field(
+        default=None,
+        description="file of facts about models that count before those that are shipped; its first line is "
+        "`channel,model,region,attribute,value,precision,source,seen,confidence`",
+    )
     pause_file: str | None = Field(
         default=None, description="while this file is there, no worker with this configuration works, on any alias"
     )
