@@ -36,10 +36,11 @@ class StoreSettings(BaseModel):
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    url: str = Field(
-        description="`sqlite-vec:PATH` (embedded), `pgvector://USER@HOST:PORT/DATABASE`, `lancedb:PATH` or "
-        "`memory:NAME` (this process)"
+    url: str = Field(description="its address: its kind, a colon, and where it is; all kinds are listed below")
+    api_key_env: str | None = Field(
+        default=None, description="name of the environment variable that holds the store's key, token or password"
     )
+    api_key_file: Path | None = Field(default=None, description="file that holds the store's key, token or password")
 
     @property
     def options(self) -> dict[str, Any]:
@@ -220,6 +221,11 @@ class Settings(_Strict):
     stores: dict[str, StoreSettings] = Field(default_factory=dict)
     models: dict[str, ModelSettings] = Field(default_factory=dict)
     aliases: dict[str, AliasSettings] = Field(default_factory=dict)
+    catalogue: str | None = Field(
+        default=None,
+        description="file of facts about models that count before those that are shipped; its first line is "
+        "`channel,model,region,attribute,value,precision,source,seen,confidence`",
+    )
     pause_file: str | None = Field(
         default=None, description="while this file is there, no worker with this configuration works, on any alias"
     )
@@ -280,13 +286,13 @@ class Config:
         """Return the environment of this process, for programs that it calls."""
         return dict(os.environ)
 
-    def secret(self, model: ModelSettings, default_env: str = "") -> str | None:
-        """Return a model's key from its file or the environment; it is kept nowhere else."""
-        if model.api_key_file is not None:
-            return self._read_secret("key", model.api_key_file)
-        name = model.api_key_env or default_env
+    def secret(self, owner: ModelSettings | StoreSettings, default_env: str = "") -> str | None:
+        """Return the key of a model or a store from its file or the environment; it is kept nowhere else."""
+        if owner.api_key_file is not None:
+            return self._read_secret("key", owner.api_key_file)
+        name = owner.api_key_env or default_env
         value = os.environ.get(name) if name else None
-        if value is None and model.api_key_env:
+        if value is None and owner.api_key_env:
             raise BadConfig(f"environment variable {name} is not set", hint=f"export {name}=…")
         return value
 
@@ -378,10 +384,11 @@ def _explain(error: ValidationError) -> str:
 
 
 def _check_references(settings: Settings, path: Path) -> None:
-    for name, model in settings.models.items():
-        if "api_key" in model.options:
+    owners = [("model", *one) for one in settings.models.items()] + [("store", *one) for one in settings.stores.items()]
+    for kind, name, owner in owners:
+        if "api_key" in owner.options:
             raise BadConfig(
-                f"model {name} in {path} has a key in the configuration",
+                f"{kind} {name} in {path} has a key in the configuration",
                 "secrets come from the environment or from files of their own",
                 'remove api_key, and name where it is: api_key_env = "NAME", or api_key_file = "PATH"',
             )

@@ -1,4 +1,4 @@
-"""The life of a collection while processes write it, some of which are killed; for stores that many processes use."""
+"""The life of a collection while processes write it and are killed; for stores that several processes use."""
 
 from __future__ import annotations
 

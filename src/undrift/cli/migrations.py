@@ -16,6 +16,7 @@ from undrift.errors import BadArgument, IllegalTransition
 if TYPE_CHECKING:
     from undrift.control import ControlPlane
     from undrift.domain.migration import Migration
+    from undrift.ports.store import Layout
 
 _FINISHING = "finishing the piece in hand; once more to stop at once"
 
@@ -23,17 +24,27 @@ _FINISHING = "finishing the piece in hand; once more to stop at once"
 @click.command(cls=Verb)
 @click.argument("alias")
 @click.option("--to", "model", required=True, metavar="MODEL", help="The model to migrate to.")
+@click.option(
+    "--layout",
+    type=click.Choice(["collection", "in-place"]),
+    help="Where the new vectors are put: into a collection of their own, or beside the old ones in the same records.",
+)
 @pass_session
-def plan(session: Session, alias: str, model: str) -> None:
+def plan(session: Session, alias: str, model: str, layout: str | None) -> None:
     """Show what a migration would take and cost; changes nothing."""
     with session.plane() as plane:
-        value = plane.plan(alias, model)
+        value = plane.plan(alias, model, layout=_layout(layout))
     session.answer(value, reports.plan(value))
 
 
 @click.command(cls=Verb)
 @click.argument("alias")
 @click.option("--to", "model", required=True, metavar="MODEL", help="The model to migrate to.")
+@click.option(
+    "--layout",
+    type=click.Choice(["collection", "in-place"]),
+    help="Where the new vectors are put: into a collection of their own, or beside the old ones in the same records.",
+)
 @click.option("--budget-usd", type=Amount(), metavar="N", help="Stop before it costs more than so many dollars.")
 @click.option("--budget-tokens", type=click.IntRange(min=1), metavar="N", help="Stop before it takes more tokens.")
 @click.option("--no-budget", is_flag=True, help="A paid model may cost what it costs.")
@@ -46,6 +57,7 @@ def start(
     budget_usd: float | None,
     budget_tokens: int | None,
     *,
+    layout: str | None,
     no_budget: bool,
     detach: bool,
 ) -> None:
@@ -59,7 +71,12 @@ def start(
     role = "cli" if detach else "start"
     with stop, stop.as_signalled(), session.plane(role, clock=WakingClock(stop)) as plane:
         migration = plane.register(
-            alias, model, budget_usd=budget_usd, budget_tokens=budget_tokens, unlimited=no_budget
+            alias,
+            model,
+            layout=_layout(layout),
+            budget_usd=budget_usd,
+            budget_tokens=budget_tokens,
+            unlimited=no_budget,
         )
         _change_budget(plane, migration, budget_usd, budget_tokens, unlimited=no_budget)
         _refuse_to_go_on(migration)
@@ -69,6 +86,12 @@ def start(
     with session.plane() as plane:
         value = plane.status(alias)
     session.answer(value, reports.status(value))
+
+
+def _layout(word: str | None) -> Layout | None:
+    from undrift.ports.store import Layout
+
+    return None if word is None else Layout(word.replace("-", "_"))
 
 
 def _change_budget(

@@ -113,6 +113,8 @@ def plan(value: Mapping[str, Any]) -> str:
         ("from", value["source"]["field"], value["source"]["space"]),
         ("to", value["target"]["field"], f"{value['target']['space']}  (model {value['target']['model']})"),
     ]
+    if value["layout"] == "in-place":
+        rows.append(("", "beside the old vectors, in the same records", ""))
     facts = [
         ("documents", number(value["documents"])),
         ("to embed", f"{plural(value['unique_texts'], 'different text')}, {about}{number(value['tokens'])} tokens"),

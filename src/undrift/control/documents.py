@@ -250,7 +250,8 @@ class Documents(Wiring):
             route = self.ledger.route(other)
             fields = [] if route is None else [route.serving, *([route.follower] if route.follower else [])]
             if other != name and any(
-                (place.store, place.collection) == (field.store, field.collection) for place in fields
+                place.is_beside(field) or (place.store, place.collection) == (field.store, field.collection)
+                for place in fields
             ):
                 raise FieldInUse(
                     f"collection {field.collection} of store {field.store} belongs to alias {other}",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +11,7 @@ from undrift.control.operations import Operations
 from undrift.domain.checkpoint import Lag
 from undrift.domain.migration import Migration, MigrationId
 from undrift.domain.route import AliasName, Route, VectorField
+from undrift.domain.space import SpaceId
 from undrift.domain.wording import plural
 from undrift.errors import (
     BadArgument,
@@ -20,11 +20,13 @@ from undrift.errors import (
 )
 from undrift.migrate.engine import Worker
 from undrift.migrate.hooks import call_if_possible
-from undrift.migrate.preflight import as_money, require_fit, survey
+from undrift.migrate.naming import target_address
+from undrift.migrate.preflight import as_money, layout_word, require_fit, require_layout, survey
 from undrift.migrate.steps import OnWait
 from undrift.migrate.sync import carry_dirty
 from undrift.migrate.verify import SAMPLE
 from undrift.migrate.workshop import Workshop
+from undrift.ports.store import Layout
 
 
 def silent(_: Any = None) -> None:
@@ -34,19 +36,25 @@ def silent(_: Any = None) -> None:
 class Migrations(Documents, Operations):
     """Plan, start, work."""
 
-    def plan(self, name: str, to: str) -> dict[str, Any]:
+    def plan(self, name: str, to: str, *, layout: Layout | None = None) -> dict[str, Any]:
         """Return what a migration to a model would take; changes nothing.
 
+        Args:
+            name: the alias.
+            to: the model.
+            layout: where the target's vectors would be; in a collection of their own by default.
+
         Raises:
-            BadArgument: the alias serves that model's space already.
+            BadArgument: the alias serves that model's space already, or its store does not have the layout.
         """
-        alias, door, target = self._aim(name, to)
+        alias, door, target = self._aim(name, to, layout)
         state = self.ledger.alias(alias)
         running = state.migration if state else None
         if running is not None and not running.is_final and running.target_model == to:
+            _require_same_layout(running, layout)
             target = running.target
         route = self.router.join(alias)
-        facts = survey(self.store_of(route.serving), route.serving, door)
+        facts = survey(self.store_of(route.serving), route.serving, door, target=target)
         price = door.limits.usd_per_million_tokens
         warnings = list(facts.warnings)
         if door.limits.paid and not price:
@@ -61,6 +69,7 @@ class Migrations(Documents, Operations):
             "alias": name,
             "source": {"field": route.serving.key, "space": route.serving.space},
             "target": {"field": target.key, "space": target.space, "model": to},
+            "layout": layout_word(_layout_of(route.serving, target)),
             "documents": facts.documents,
             "unique_texts": facts.unique_texts,
             "tokens": facts.tokens,
@@ -70,7 +79,11 @@ class Migrations(Documents, Operations):
             "storage_bytes": facts.storage_bytes,
             "gates": ["complete", "lag", "verified", "quarantine", "acknowledged", "reconciled", "rollback"],
             "warnings": warnings,
-            "next_steps": [f"undrift start {name} --to {to}" + (" --budget-usd N" if door.limits.paid else "")],
+            "next_steps": [
+                f"undrift start {name} --to {to}"
+                + (f" --layout {layout_word(layout)}" if layout not in (None, Layout.COLLECTION) else "")
+                + (" --budget-usd N" if door.limits.paid else "")
+            ],
         }
 
     def register(
@@ -78,20 +91,32 @@ class Migrations(Documents, Operations):
         name: str,
         to: str,
         *,
+        layout: Layout | None = None,
         budget_usd: float | None = None,
         budget_tokens: int | None = None,
         unlimited: bool = False,
     ) -> Migration:
         """Record a migration, so that any worker can begin it; one to the same model that runs already is returned.
 
+        Args:
+            name: the alias.
+            to: the model.
+            layout: where the target's vectors are put: in a collection of their own, which is the default, or beside
+                those that serve, in the same records.
+            budget_usd: most dollars it may cost.
+            budget_tokens: most tokens it may take.
+            unlimited: a paid model may cost what it costs.
+
         Raises:
             BudgetRequired: the model is paid for, and nobody said how much it may cost.
-            StaleRoute: another migration runs.
+            BadArgument: the store does not have the layout.
+            StaleRoute: another migration runs, or the same one in the other layout.
         """
         state = self.ledger.alias(AliasName(name))
         running = state.migration if state else None
         if running is not None and not running.is_final:
             if running.target_model == to and not running.is_selftest:
+                _require_same_layout(running, layout)
                 return running
             what = "a selftest" if running.is_selftest else f"a migration to {running.target_model}"
             raise StaleRoute(
@@ -100,7 +125,7 @@ class Migrations(Documents, Operations):
                 if running.is_selftest
                 else f"undrift status {name}",
             )
-        alias, door, target = self._aim(name, to)
+        alias, door, target = self._aim(name, to, layout)
         if door.limits.paid and budget_usd is None and budget_tokens is None and not unlimited:
             raise BudgetRequired(
                 f"model {to} is paid for; say how much the migration of {name} may cost",
@@ -171,7 +196,7 @@ class Migrations(Documents, Operations):
             if not carry_dirty(workshop):
                 self.clock.sleep(0.05)
 
-    def _aim(self, name: str, to: str) -> tuple[AliasName, Any, VectorField]:
+    def _aim(self, name: str, to: str, layout: Layout | None) -> tuple[AliasName, Any, VectorField]:
         """Return the alias, the door to the new model, and the field that a migration to it would fill."""
         alias = AliasName(name)
         self.alias(name)
@@ -184,20 +209,30 @@ class Migrations(Documents, Operations):
             )
         store = self.store_of(route.serving)
         require_fit(store, door.space, model=to)
-        return alias, door, self._free_field(route, name, door.space.id)
+        require_layout(store, layout or Layout.COLLECTION)
+        return alias, door, self._free_field(route, name, door.space.id, layout or Layout.COLLECTION)
 
-    def _free_field(self, route: Route, name: str, space: Any) -> VectorField:
-        """Name a collection that is not there: what an earlier migration left is not touched.
-
-        No two migrations get the same name, whatever was dropped in between: an operator who is late to drop the target
-        of a cancelled one must not hit that of the next.
-        """
-        stem = re.sub(r"[^A-Za-z0-9_-]", "_", f"{name}__{space}")
-        # Every migration makes the epoch grow before the next can begin.
-        collection, number = stem if route.epoch == 1 else f"{stem}_{route.epoch}", 1
+    def _free_field(self, route: Route, name: str, space: SpaceId, layout: Layout = Layout.COLLECTION) -> VectorField:
+        """Name a field that is not there: what an earlier migration left is not touched."""
+        number = 1
         while True:
-            field = VectorField(store=route.serving.store, collection=collection, space=space)
+            address = target_address(route.serving.collection, name, space, layout, epoch=route.epoch, number=number)
+            field = VectorField(store=route.serving.store, collection=address, space=space)
             if self.store_of(field).describe(field) is None:
                 return field
             number += 1
-            collection = f"{stem}_{route.epoch}_{number}"
+
+
+def _layout_of(source: VectorField, target: VectorField) -> Layout:
+    return Layout.IN_PLACE if target.is_beside(source) else Layout.COLLECTION
+
+
+def _require_same_layout(running: Migration, layout: Layout | None) -> None:
+    """Pass when nobody asks for another layout than that of the migration that runs."""
+    has = _layout_of(running.source, running.target)
+    if layout not in (None, has):
+        raise StaleRoute(
+            f"alias {running.alias} has a migration to {running.target_model} already, in the layout "
+            f"{layout_word(has)}",
+            hint=f"undrift cancel {running.alias} --drop, or leave --layout out",
+        )

@@ -10,8 +10,10 @@ from typing import Self
 from undrift.adapters.clock import SystemClock
 from undrift.adapters.processes import LinuxProcesses
 from undrift.adapters.sources.payload import PayloadSource
+from undrift.adapters.stores.ledger_tags import LedgerTaggedStore
 from undrift.config import Config, HookSettings, ModelSettings, ThrottleSettings
 from undrift.domain.route import AliasName, VectorField
+from undrift.domain.shape import has_tags_in_ledger
 from undrift.domain.space import ProvenSpace, Space, SpaceId, differences
 from undrift.domain.tuning import Limits
 from undrift.errors import SpaceMismatch, UnknownModel
@@ -58,6 +60,7 @@ class Wiring:
         )
         self._cache = self.plugins.cache()
         self._doors: dict[str, EmbeddingDoor] = {}
+        self._tagged: dict[str, VectorStore] = {}
         self._proofs: dict[tuple[SpaceId, float], tuple[EmbeddingDoor, probe.ModelProof]] = {}
         self._lock = threading.RLock()
 
@@ -76,14 +79,22 @@ class Wiring:
         self.router.close()
         for door in self._doors.values():
             door.close()
-        self._doors, self._proofs = {}, {}
+        self._doors, self._proofs, self._tagged = {}, {}, {}
         self.plugins.close()
         self._cache.close()
         self.ledger.close_ledger()
 
     def store_of(self, field: VectorField) -> VectorStore:
-        """Return the store behind a field."""
-        return self.plugins.store(field.store)
+        """Return the store behind a field; one whose tags are in the ledger reads and writes them there."""
+        store = self.plugins.store(field.store)
+        if not has_tags_in_ledger(field.collection):
+            return store
+        with self._lock:
+            if field.store not in self._tagged:
+                # A write may wait for its lease, for its deadline, and then for what the store still does with it.
+                horizon_s = self.timing.lease_s + self.timing.deadline_s + store.capabilities.settles_within_s
+                self._tagged[field.store] = LedgerTaggedStore(store, self.ledger, horizon_s=horizon_s)
+            return self._tagged[field.store]
 
     def model_settings(self, name: str) -> ModelSettings:
         """Return a model of the configuration.

@@ -136,6 +136,11 @@ class Migration:
         return self.source.space == self.target.space
 
     @property
+    def is_in_place(self) -> bool:
+        """Whether the target's vectors are put into the very records that the source's are in."""
+        return self.target.is_beside(self.source)
+
+    @property
     def usd(self) -> float:
         """Money spent so far."""
         return self.tokens * self.usd_per_million_tokens / 1e6

@@ -7,7 +7,7 @@ import json
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NewType, overload
+from typing import Any, NewType, TypeGuard, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,7 +50,7 @@ class Document:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpaceTag:
-    """The stamp beside a vector; made by `stamp` and by nobody else.
+    """The stamp beside a vector; made by `stamp` or, for vectors that were proven, by `tag_for`, and by nobody else.
 
     Attributes:
         space: the space the vector belongs to.
@@ -298,3 +298,17 @@ def stamp(
 def tag_from_stored(space: str, content: str, sequence: int) -> SpaceTag:
     """Read back a tag that `stamp` made; for adapters of stores only."""
     return SpaceTag(space=SpaceId(space), content=ContentHash(content), sequence=sequence)
+
+
+def tag_for(text: str, space: SpaceId) -> SpaceTag:
+    """Return the tag of a vector that somebody else made of a text, once it is proven to be of a space."""
+    return SpaceTag(space=space, content=content_hash(text), sequence=0)
+
+
+#: What stands for the tag of a record that has none.
+NO_TAG = SpaceTag(space=SpaceId(""), content=ContentHash(""), sequence=0)
+
+
+def is_tagged(tag: SpaceTag | None) -> TypeGuard[SpaceTag]:
+    """Whether a tag says anything; stores give None or `NO_TAG` for a record that nobody tagged."""
+    return tag is not None and bool(tag.space and tag.content)

@@ -6,8 +6,9 @@ adapter decides: without a shape, a collection is undrift's own.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from enum import Enum
+from functools import lru_cache
 
 from undrift.errors import BadConfig
 
@@ -51,6 +52,38 @@ EVERYTHING_ELSE = "*"
 _WORDS = {"as" if one.name == "preset" else one.name: one.name for one in fields(Shape)}
 
 
+@lru_cache(maxsize=1024)
+def has_tags_in_ledger(collection: str) -> bool:
+    """Whether the address of a collection says that its tags are kept in the ledger."""
+    return "?" in collection and split_address(collection)[1].tags is TagPlace.LEDGER
+
+
+@lru_cache(maxsize=1024)
+def own_name(collection: str) -> str:
+    """Return the name of a collection, for stores that know no shape but undrift's own.
+
+    Raises:
+        BadConfig: the address says that it has another one.
+    """
+    if "?" not in collection:
+        return collection
+    name, shape = split_address(collection)
+    if replace(shape, tags=TagPlace.PAYLOAD) != OWN:
+        raise BadConfig(
+            f"collection {collection!r} cannot be in another shape than undrift's own in this store",
+            hint=f"leave out everything but `tags`: {name}",
+        )
+    return name
+
+
+def without_tags(collection: str) -> str:
+    """Return the address without where its tags are kept, which is no part of where its records are."""
+    if "tags=" not in collection:
+        return collection
+    name, shape = split_address(collection)
+    return join_address(name, replace(shape, tags=TagPlace.PAYLOAD))
+
+
 def split_address(collection: str) -> tuple[str, Shape]:
     """Return the name a collection has in its store, and its shape.
 
@@ -75,6 +108,20 @@ def split_address(collection: str) -> tuple[str, Shape]:
         choices = " or ".join(place.value for place in TagPlace)
         raise BadConfig(f"tags of collection {name} can be in {choices}", str(error)) from error
     return name, Shape(**{_WORDS[word]: value for word, value in given.items()}, tags=tags)
+
+
+def is_beside(collection: str, other: str) -> bool:
+    """Whether two addresses are of two vectors of the same records."""
+    if collection == other:
+        return False
+    (name, shape), (other_name, other_shape) = split_address(collection), split_address(other)
+    return name == other_name and replace(shape, vector="") == replace(other_shape, vector="")
+
+
+def with_vector(collection: str, vector: str) -> str:
+    """Return the address of another vector of the same records."""
+    name, shape = split_address(collection)
+    return join_address(name, replace(shape, vector=vector))
 
 
 def join_address(name: str, shape: Shape) -> str:

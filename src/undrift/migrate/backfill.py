@@ -11,9 +11,10 @@ from undrift.domain.record import DocumentId, Entry, Record
 from undrift.domain.tuning import PIECE
 from undrift.errors import LeaseLost, UndriftError
 from undrift.migrate.carry import Made, make_records, write_all
+from undrift.migrate.placing import placing
 from undrift.migrate.reconcile import suspect
 from undrift.migrate.workshop import Workshop
-from undrift.ports.store import Part, SupportsInsertAbsent
+from undrift.ports.store import Part
 
 #: Documents in a piece.
 CHUNK_SIZE = PIECE
@@ -82,8 +83,9 @@ def carry_chunk(workshop: Workshop, migration: Migration, *, at_once: int = CHUN
         raise
     # What has begun to be published is finished: only a stop at once leaves it to a later takeover.
     store = workshop.for_writers.store_of(migration.target)
+    place = placing(store, migration.target, of=migration.source)
     # The first to write a piece finds nothing there; whoever takes it over replaces what is.
-    insert = store.insert_absent if isinstance(store, SupportsInsertAbsent) and chunk.fence == 1 else store.upsert
+    insert = place.insert if chunk.fence == 1 else place.replace
 
     def write(batch: Sequence[Record]) -> None:
         with workshop.under_lease(until, work):

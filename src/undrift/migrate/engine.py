@@ -221,7 +221,8 @@ class Worker:
             on_wait=lambda reason: self._wait_as_coordinator(migration, reason),
             migration=migration.id,
         )
-        runner.run(plan_start(state.route, migration))
+        lag_s = self.workshop.store_of(migration.source).capabilities.scans_lag_s
+        runner.run(plan_start(state.route, migration, scans_lag_s=lag_s))
         # DRAIN BEFORE BACKFILL: from here on nobody writes past the journal, so the source may be read.
         runner.enter(Phase.BACKFILL, was=Phase.JOURNALING)
         self.workshop.ledger.yield_coordination(migration.id, owner=self.workshop.me)

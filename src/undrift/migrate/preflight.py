@@ -9,9 +9,9 @@ from undrift.domain.record import content_hash
 from undrift.domain.route import VectorField
 from undrift.domain.space import Space
 from undrift.domain.wording import plural
-from undrift.errors import UsageError
+from undrift.errors import BadArgument, UsageError
 from undrift.flow.embed import EmbeddingDoor
-from undrift.ports.store import Part, VectorStore
+from undrift.ports.store import Layout, Part, VectorStore
 
 #: Documents read at a time.
 _PAGE = 1000
@@ -44,8 +44,15 @@ class Facts:
         return self.tokens * per_million / 1e6
 
 
-def survey(store: VectorStore, field: VectorField, door: EmbeddingDoor) -> Facts:
-    """Read every document of a field once and reckon up what embedding it in another space takes."""
+def survey(store: VectorStore, field: VectorField, door: EmbeddingDoor, *, target: VectorField | None = None) -> Facts:
+    """Read every document of a field once and reckon up what embedding it in another space takes.
+
+    Args:
+        store: the store of the field.
+        field: the field.
+        door: the model of the other space.
+        target: where the vectors would be put; in a collection of their own by default.
+    """
     seen: set[str] = set()
     documents = tokens = size = blank = untagged = 0
     exact = True
@@ -69,14 +76,17 @@ def survey(store: VectorStore, field: VectorField, door: EmbeddingDoor) -> Facts
         if len(page) < _PAGE:
             break
         after = page[-1].id
-    storage = documents * (door.space.dimensions * 4 + _RECORD_OVERHEAD) + size
+    storage = documents * door.space.dimensions * 4
+    if target is None or not target.is_beside(field):
+        # The texts are there once more.
+        storage += documents * _RECORD_OVERHEAD + size
     return Facts(
         documents=documents,
         unique_texts=len(seen),
         tokens=tokens,
         tokens_exact=exact,
         storage_bytes=storage,
-        warnings=_warnings(documents, blank, untagged),
+        warnings=_warnings(documents, blank, untagged, store.capabilities.scans_lag_s),
     )
 
 
@@ -101,7 +111,28 @@ def require_fit(store: VectorStore, space: Space, *, model: str) -> None:
         )
 
 
-def _warnings(documents: int, blank: int, untagged: int) -> tuple[str, ...]:
+def require_layout(store: VectorStore, layout: Layout) -> None:
+    """Pass when the target of a migration can be where it is to be.
+
+    Raises:
+        BadArgument: the store does not have that layout.
+    """
+    can = store.capabilities
+    if layout not in can.layouts:
+        names = " or ".join(layout_word(one) for one in Layout if one in can.layouts)
+        raise BadArgument(
+            f"store {can.name} cannot have the target of a migration in the layout {layout_word(layout)}",
+            f"it has: {names}",
+            f"--layout {names.partition(' ')[0]}",
+        )
+
+
+def layout_word(layout: Layout) -> str:
+    """Return what a layout is called in commands and answers."""
+    return layout.value.replace("_", "-")
+
+
+def _warnings(documents: int, blank: int, untagged: int, scans_lag_s: float) -> tuple[str, ...]:
     said = []
     if not documents:
         said.append("the collection is empty")
@@ -109,6 +140,11 @@ def _warnings(documents: int, blank: int, untagged: int) -> tuple[str, ...]:
         said.append(f"{plural(blank, 'document')} without a text, to be set aside")
     if untagged:
         said.append(f"{plural(untagged, 'record')} without a tag: nothing is known about the model they were made with")
+    if scans_lag_s:
+        said.append(
+            f"scans of this store may miss for {scans_lag_s:g} s what another process wrote: the back-fill begins so "
+            "much later"
+        )
     return tuple(said)
 
 

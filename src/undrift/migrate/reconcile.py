@@ -16,6 +16,7 @@ from undrift.migrate.compare import (
     Pair,
     Throttle,
     add_sample,
+    await_scans,
     difference,
     is_ours,
     is_readable,
@@ -147,6 +148,10 @@ def reconcile(
         total=total_of(workshop, route, follower),
         tell=on_progress,
     )
+    # A stranger's write of a moment ago must not be missed by both scans that open the gate.
+    lag_s = max(workshop.store_of(place).capabilities.scans_lag_s for place in (route.serving, follower))
+    since_began = workshop.clock.now() - datetime.fromisoformat(run.started)
+    await_scans(throttle, lag_s, since_began.total_seconds())
     pages = walk(workshop, route, follower, after=run.cursor, limit=throttle.page, parts=Part.TEXT)
     for until, pairs in pages:
         scan.page(pairs)
@@ -202,7 +207,7 @@ class _Scan:
                 kind = kind or "untagged"
                 run.kinds[kind] = run.kinds.get(kind, 0) + 1
                 add_sample(run.samples, kind, key)
-                if self.after_cutover and not may_replace(pair, kind, self.follower):
+                if self.after_cutover and not may_replace(pair, kind, self.route.serving, self.follower):
                     run.held += 1
                     if key not in aside:
                         run.foreign += 1

@@ -15,7 +15,7 @@ from undrift.domain.checkpoint import Progress
 from undrift.domain.gate import VerificationReport
 from undrift.domain.migration import Phase
 from undrift.domain.reconcile import FOREIGN_WRITE
-from undrift.domain.record import DocumentId
+from undrift.domain.record import DocumentId, content_hash
 from undrift.domain.route import Route, VectorField
 from undrift.errors import IncarnationMismatch, NoMigration
 from undrift.migrate.compare import (
@@ -196,6 +196,9 @@ class _Comparison:
         while run.embedded < len(keys):
             chosen = [DocumentId(key) for key in keys[run.embedded : run.embedded + _EMBEDDED_AT_ONCE]]
             records = list(store.fetch(place, chosen).values())
+            if place.is_beside(self.route.serving):
+                # A text in the same record may be written at any time, and its vector follows.
+                records = [record for record in records if record.tag.content == content_hash(record.text)]
             if records:
                 stored = np.stack([record.vector for record in records]).astype(np.float64)
                 texts = [record.text for record in records]
@@ -263,7 +266,7 @@ class _Comparison:
             else:
                 run.kinds[kind] = run.kinds.get(kind, 0) + 1
                 add_sample(run.samples, kind, key)
-                if not self.after_cutover or may_replace(pair, kind, self.follower):
+                if not self.after_cutover or may_replace(pair, kind, self.route.serving, self.follower):
                     healing.append(key)
         run.bypassed += len(bypassed)
         suspect(self.workshop, bypassed, "a verification")

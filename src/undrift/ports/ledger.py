@@ -19,9 +19,10 @@ from undrift.domain.route import AliasName, FieldKey, Mode, Route, VectorField
 from undrift.domain.space import ProvenSpace, SpaceId
 from undrift.ports.notes import NotesLedger
 from undrift.ports.proof import ProofLedger
+from undrift.ports.tags import TagLedger
 
 
-class Ledger(ProofLedger, NotesLedger, Protocol):
+class Ledger(ProofLedger, NotesLedger, TagLedger, Protocol):
     """The control schema. Every method raises `ControlUnavailable` when the ledger cannot be read or written."""
 
     def transaction_with(self, store: object) -> AbstractContextManager[None] | None:

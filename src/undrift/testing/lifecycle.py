@@ -13,6 +13,7 @@ from typing import Any
 from undrift.domain.migration import BEFORE_CUTOVER, Migration, Phase
 from undrift.domain.record import Document, DocumentId, stamp
 from undrift.flow.alias import Alias
+from undrift.ports.store import Layout
 from undrift.testing.rig import ALIAS, Process, Rig
 
 #: Longer than clients take to learn of a route, shorter than any lease.
@@ -105,8 +106,15 @@ class LifecycleCase:
 class Lifecycle:
     """Runs a case through every stage."""
 
-    def __init__(self, case: LifecycleCase, rig: Rig) -> None:
-        """Put the documents into the collection."""
+    def __init__(self, case: LifecycleCase, rig: Rig, layout: Layout = Layout.COLLECTION) -> None:
+        """Put the documents into the collection.
+
+        Args:
+            case: what is in the collection, and what is done with it.
+            rig: the collection and everything around it.
+            layout: where the target's vectors are put.
+        """
+        self._layout = layout
         self._case = case
         self._rig = rig
         self._app = rig.process("app")
@@ -130,7 +138,8 @@ class Lifecycle:
 
     def start(self) -> None:
         """Begin a migration, and let the application work in the middle of the back-fill."""
-        self._operator.plane.register(ALIAS, "new")
+        self._operator.plane.register(ALIAS, "new", layout=self._layout)
+        assert self._migration().is_in_place is (self._layout is Layout.IN_PLACE)
         self._worker.work(self._half_way)
         self._act(self._case.after_start)
         self._compare_serving("start")
@@ -247,9 +256,9 @@ class Lifecycle:
             self._stage.truth[document.id] = document
 
 
-def run_lifecycle(case: LifecycleCase, rig: Rig) -> None:
+def run_lifecycle(case: LifecycleCase, rig: Rig, layout: Layout = Layout.COLLECTION) -> None:
     """Run a case through every stage on a rig; see the module."""
     try:
-        Lifecycle(case, rig).run()
+        Lifecycle(case, rig, layout).run()
     finally:
         rig.close()

@@ -21,6 +21,7 @@ from undrift.testing.ledgers.clients import ClientRules
 from undrift.testing.ledgers.migrations import MigrationRules
 from undrift.testing.ledgers.outages import ContentionRules, OutageRules
 from undrift.testing.ledgers.routes import RouteRules
+from undrift.testing.ledgers.tags import TagRules
 
 
 class LedgerConformance(
@@ -33,6 +34,7 @@ class LedgerConformance(
     QuarantineRules,
     MigrationRules,
     RouteRules,
+    TagRules,
     OutageRules,
     ContentionRules,
 ):

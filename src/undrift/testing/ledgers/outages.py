@@ -16,6 +16,7 @@ from undrift.domain.checkpoint import Chunk, Claim
 from undrift.domain.gate import VerificationReport
 from undrift.domain.migration import Phase, RunStatus
 from undrift.domain.operation import OperationId
+from undrift.domain.record import NO_TAG
 from undrift.domain.route import FieldKey, Mode, Route
 from undrift.domain.space import ProvenSpace, Space
 from undrift.errors import ControlUnavailable
@@ -119,6 +120,12 @@ _CALLS: dict[str, Callable[[Ledger], Any]] = {
     "tuning": lambda it: it.tuning(ALIAS),
     "save_golden": lambda it: it.save_golden("g", {}),
     "golden": lambda it: it.golden("g"),
+    "put_tags": lambda it: it.put_tags(SOURCE.key, dict.fromkeys(ids("a"), NO_TAG)),
+    "tags_of": lambda it: it.tags_of(SOURCE.key, ids("a")),
+    "settle_tags": lambda it: it.settle_tags(SOURCE.key, dict.fromkeys(ids("a"), NO_TAG.content), older_than_s=0.0),
+    "number_tags": lambda it: it.number_tags(SOURCE.key, ids("a"), sequence=1),
+    "forget_tags": lambda it: it.forget_tags(SOURCE.key, ids("a"), older_than_s=0.0),
+    "drop_tags": lambda it: it.drop_tags(SOURCE.key),
     "golden_names": lambda it: it.golden_names(),
     "history": lambda it: it.history(ALIAS),
 }

@@ -18,6 +18,7 @@ from undrift.testing.stores.bench import SideDoor, StoreBench
 from undrift.testing.stores.changes import ChangeTests
 from undrift.testing.stores.fields import FieldTests
 from undrift.testing.stores.filters import FilterTests
+from undrift.testing.stores.in_place import InPlaceTests
 from undrift.testing.stores.races import RaceTests
 from undrift.testing.stores.reads import ReadTests
 from undrift.testing.stores.samples import record, unit_vectors
@@ -27,7 +28,9 @@ from undrift.testing.stores.writes import WriteTests
 __all__ = ["SideDoor", "StoreBench", "StoreConformance", "record", "unit_vectors"]
 
 
-class StoreConformance(FieldTests, WriteTests, ChangeTests, ReadTests, FilterTests, SearchTests, RaceTests):
+class StoreConformance(
+    FieldTests, WriteTests, ChangeTests, ReadTests, FilterTests, SearchTests, RaceTests, InPlaceTests
+):
     """All promises of a store. Subclass it, and give it the fixtures `store` and `side_door`.
 
     A second client of the same back-end (fixture `other`) makes the tests of strong reads mean more; without one, the

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -193,9 +195,16 @@ class WriteTests(StoreBench):
     ) -> None:
         """A text is kept letter by letter.
 
-        Failing? Do not trim, normalise or cut; send it as UTF-8, and as a parameter.
+        One that is longer than the capabilities say is refused. Failing? Do not trim, normalise or cut; send it as
+        UTF-8, and as a parameter.
         """
         written = record("a", unit_vectors(1, self.dimensions)[0], text=TEXTS[kind])
+        most = store.capabilities.max_text_bytes
+        if most is not None and len(TEXTS[kind].encode()) > most:
+            with pytest.raises(StoreRejected, match="'a'"):
+                store.upsert(field, [written])
+            assert store.count(field) == 0
+            return
 
         store.upsert(field, [written])
 
@@ -237,8 +246,11 @@ class WriteTests(StoreBench):
     ) -> None:
         """A float32 vector is kept with all its bits.
 
-        Failing? Look for a detour through text, float16 or normalisation.
+        A store that declares that it keeps no length may give back a vector of another length than 1 as one of length
+        1, if the metric is the cosine. Failing? Look for a detour through text, float16 or normalisation.
         """
+        if dimensions < store.capabilities.min_dimensions:
+            pytest.skip(f"{store.capabilities.name} declares min_dimensions = {store.capabilities.min_dimensions}")
         field = make_field(dimensions, metric)
         written = [
             record("awkward", awkward_vector(dimensions)),
@@ -249,8 +261,14 @@ class WriteTests(StoreBench):
         store.upsert(field, written)
 
         for one in written:
-            assert_same(side_door.read(field, one.id), one)
-            assert_same(store.fetch(field, [one.id])[one.id], one)
+            length = float(np.linalg.norm(one.vector.astype(np.float64)))
+            for found in (side_door.read(field, one.id), store.fetch(field, [one.id])[one.id]):
+                if store.capabilities.keeps_length or metric is not Metric.COSINE or abs(length - 1) < 1e-7:
+                    assert_same(found, one)
+                else:
+                    assert found is not None
+                    assert_same(replace(found, vector=one.vector), one)
+                    assert found.vector == pytest.approx(one.vector / length, rel=1e-5, abs=1e-7)
 
     @pytest.mark.parametrize("fault", ["too short", "too long", "no number", "infinite", "float64", "two rows"])
     def test_a_vector_that_does_not_fit_is_refused_and_nothing_is_written(

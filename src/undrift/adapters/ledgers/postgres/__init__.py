@@ -10,6 +10,7 @@ from undrift.adapters.ledgers.postgres.journal import JournalTables
 from undrift.adapters.ledgers.postgres.migrations import MigrationTables
 from undrift.adapters.ledgers.postgres.routes import RouteTables
 from undrift.adapters.ledgers.postgres.sync import SyncTables
+from undrift.adapters.ledgers.postgres.tags import TagTables
 
 
 class PostgresLedger(
@@ -20,6 +21,7 @@ class PostgresLedger(
     SyncTables,
     MigrationTables,
     EvidenceTables,
+    TagTables,
     Inspection,
 ):
     """`ports.ledger.Ledger` in a database's schema `undrift`; each base class keeps the tables of one concern."""

@@ -27,6 +27,8 @@ Statement = tuple[str, Sequence[Any]]
 _WRITE_S = 10
 #: A search or a scan of a large collection may take longer; nothing of it lands.
 _READ_S = 60
+#: A server that has not even given a statement up so much later does not answer any more.
+_GRACE_S = 10
 #: Nothing is set for longer than the transaction: the next one may be on another connection of a pooler. Compiling a
 #: search over a large collection takes longer than the search.
 _LIMITS = (
@@ -172,6 +174,8 @@ class Session:
 
         limits = (_LIMITS, (f"{seconds}s",))
         last: Any = None
+        if not self.database.joined:
+            connection.patience_s = seconds + _GRACE_S
         if seconds == _READ_S and len(statements) == 1 and connection in self._own:
             # One that writes nothing needs no transaction, where it needs no limit of its own either.
             last = Cursor(connection).execute(*statements[0], binary=True)

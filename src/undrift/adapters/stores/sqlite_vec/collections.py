@@ -9,6 +9,7 @@ from typing import Any
 import apsw
 
 from undrift.domain.route import VectorField
+from undrift.domain.shape import own_name
 from undrift.domain.space import Metric
 from undrift.errors import BadArgument, FieldInUse, StoreUnavailable
 
@@ -91,7 +92,7 @@ def create(connection: apsw.Connection, field: VectorField, *, dimensions: int, 
     made: list[tuple[Any, ...]] = connection.execute(
         "INSERT INTO undrift_collections (name, dimensions, metric, space, format) VALUES (?, ?, ?, ?, ?) "
         "ON CONFLICT (name) DO NOTHING RETURNING number",
-        (field.collection, dimensions, metric.value, field.space, FORMAT),
+        (own_name(field.collection), dimensions, metric.value, field.space, FORMAT),
     ).fetchall()
     if not made:
         raise FieldInUse(

@@ -19,6 +19,7 @@ from undrift.adapters.stores.sqlite_vec.writing import Batch
 from undrift.domain.filter import parse
 from undrift.domain.record import DocumentId, Entry, Hit, Metadata, Record, Vector, encode_metadata
 from undrift.domain.route import VectorField
+from undrift.domain.shape import own_name
 from undrift.domain.space import Metric
 from undrift.errors import BadArgument, CollectionMissing, MissingExtra, StoreRejected
 from undrift.ports.store import FieldDescription, Filter, Layout, Part, StoreCapabilities
@@ -79,12 +80,12 @@ class SqliteVecStore:
     def drop(self, field: VectorField) -> None:
         """Delete a collection with everything in it; the file keeps its size, and uses the room again."""
         with self._transaction() as connection:
-            collections.drop(connection, field.collection)
+            collections.drop(connection, own_name(field.collection))
 
     def describe(self, field: VectorField) -> FieldDescription | None:
         """Return what the store knows about a field."""
         with self._snapshot() as connection:
-            found = collections.find(connection, field.collection)
+            found = collections.find(connection, own_name(field.collection))
             if found is None:
                 return None
             return FieldDescription(
@@ -242,7 +243,7 @@ class SqliteVecStore:
         return known[field.collection]
 
     def _found(self, connection: apsw.Connection, field: VectorField) -> StoredCollection:
-        found = collections.find(connection, field.collection)
+        found = collections.find(connection, own_name(field.collection))
         if found is None:
             raise CollectionMissing(f"store {self.database.path} has no collection {field.collection}")
         return found
