@@ -12,6 +12,7 @@ from typing import Any
 
 from benchmarks import (
     backfill,
+    chroma,
     fairness,
     fixed_costs,
     imports,
@@ -38,6 +39,7 @@ BENCHMARKS: dict[str, ModuleType] = {
         imports,
         fairness,
         pgvector,
+        chroma,
         lancedb,
     )
 }

@@ -106,8 +106,8 @@ class ThrottleSettings(_Strict):
     )
     max_search_ms: Annotated[float, _is_knob("max_search_ms")] | None = Field(
         default=None,
-        description="wait while searches of the serving field take longer (p95 of one probe search a second by the "
-        "worker, over the last minute), in milliseconds",
+        description="wait while searches of the serving field take longer (p95 over the last minute, as the slowest "
+        "application measures it; where none searches, of one probe search a second by the worker), in milliseconds",
     )
     max_error_rate: Annotated[float, _is_knob("max_error_rate")] | None = Field(
         default=None, description="wait while a larger share (0 to 1) of a worker's calls of the store failed"
@@ -169,7 +169,11 @@ class AliasSettings(_Strict):
         default=None, description="its first physical collection; the alias's name by default"
     )
     model: str = Field(description="name of the model it begins with; afterwards the ledger knows better")
-    text: str = Field(default="payload:text", pattern=r"^payload:text$", description="where texts come from")
+    text: str = Field(
+        default="payload:text",
+        pattern=r"^payload:.+$",
+        description="where texts come from: `payload:text`, or `payload:KEY` for a key of the metadata",
+    )
     mirror: Literal["journal", "inline"] = Field(
         default="journal", description="`inline`: a write also waits until the other field has it"
     )

@@ -12,7 +12,7 @@ from undrift.domain.route import VectorField
 from undrift.domain.space import Metric, Space
 from undrift.errors import StoreRejected
 from undrift.ports.store import SupportsInsertAbsent, VectorStore
-from undrift.testing.stores.bench import MakeField, SideDoor, StoreBench
+from undrift.testing.stores.bench import MakeField, SideDoor, StoreBench, skip_for
 from undrift.testing.stores.samples import (
     UNICODE_IDS,
     assert_same,
@@ -250,7 +250,7 @@ class WriteTests(StoreBench):
         1, if the metric is the cosine. Failing? Look for a detour through text, float16 or normalisation.
         """
         if dimensions < store.capabilities.min_dimensions:
-            pytest.skip(f"{store.capabilities.name} declares min_dimensions = {store.capabilities.min_dimensions}")
+            skip_for("min_dimensions", f"{store.capabilities.name} takes no vectors of {dimensions} dimensions")
         field = make_field(dimensions, metric)
         written = [
             record("awkward", awkward_vector(dimensions)),
@@ -298,7 +298,7 @@ class WriteTests(StoreBench):
         Failing? Check with `domain.vectors.stacked`.
         """
         if Metric.COSINE not in store.capabilities.metrics:
-            pytest.skip(f"{store.capabilities.name} does not search by the cosine")
+            skip_for("metrics", f"{store.capabilities.name} does not search by cosine")
         field = make_field(self.dimensions, Metric.COSINE)
 
         with pytest.raises(StoreRejected, match="bad"):
@@ -355,5 +355,5 @@ OTHER_SPACE = Space(channel="kit", model="other", revision="2", dimensions=8)
 def inserting(store: VectorStore) -> SupportsInsertAbsent:
     """Return the store when it can insert without replacing; the test is skipped otherwise."""
     if not isinstance(store, SupportsInsertAbsent):
-        pytest.skip(f"{store.capabilities.name} has no insert_absent")
+        skip_for("insert_absent", f"{store.capabilities.name} does not have it")
     return store

@@ -39,9 +39,18 @@ class Hnsw:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Collection:
-    """A collection as it is now: its dimensions, its metric, and the kind of its index."""
+    """A collection as it is now.
+
+    Attributes:
+        name: what Milvus calls it.
+        number: Milvus' own number of it, which no later one of that name has; 0 where it gives none.
+        dimensions: of its vectors.
+        metric: what it is searched by.
+        index: the kind of its index.
+    """
 
     name: str
+    number: int
     dimensions: int
     metric: Metric
     index: str
@@ -96,13 +105,15 @@ def described(client: Any, name: str, *, timeout: float) -> Collection | None:
     """Return a collection that undrift made, or None if there is none."""
     if not client.has_collection(name, timeout=timeout):
         return None
-    fields = {field["name"]: field for field in client.describe_collection(name, timeout=timeout)["fields"]}
+    said = client.describe_collection(name, timeout=timeout)
+    fields = {field["name"]: field for field in said["fields"]}
     if fields.keys() != {*FIELDS, "vector"}:
         return None
     index = client.describe_index(name, "vector", timeout=timeout)
     kinds = {kind: metric for metric, kind in METRICS.items()}
     return Collection(
         name=name,
+        number=int(said.get("collection_id") or 0),
         dimensions=int(fields["vector"]["params"]["dim"]),
         metric=kinds[index["metric_type"]],
         index=index["index_type"],

@@ -19,7 +19,7 @@ from undrift.domain.record import DocumentId, Entry, Hit, Metadata, Record, Vect
 from undrift.domain.route import VectorField
 from undrift.domain.space import Metric
 from undrift.domain.vectors import checked_query
-from undrift.errors import BadArgument, CollectionMissing, FieldInUse
+from undrift.errors import BadArgument, CollectionMissing, FieldInUse, StoreRejected, StoreUnavailable
 from undrift.ports.store import FieldDescription, Filter, Layout, Part, StoreCapabilities
 
 _T = TypeVar("_T")
@@ -33,6 +33,7 @@ _CAPABILITIES = StoreCapabilities(
     # 10 s until the client gives a request up, and as long again for what the server has taken in by then.
     settles_within_s=2 * TIMEOUT_S,
     max_text_bytes=collections.MOST_BYTES,
+    max_metadata_bytes=collections.MOST_BYTES,
 )
 _WITHOUT_TEXT = tuple(name for name in FIELDS if name != "text")
 #: Documents between two looks at the list of ids.
@@ -93,6 +94,7 @@ class MilvusStore:
             Hnsw(m=hnsw_m, ef_construction=hnsw_ef_construction, ef_search=hnsw_ef_search) if index == "hnsw" else None
         )
         self._listing_s = float(listing_s)
+        self._known: dict[str, Collection] = {}
         self._listings = Listings(time.monotonic, self._listing_s)
 
     @property
@@ -126,6 +128,7 @@ class MilvusStore:
         with self._session.locks.hold(None), self._session.translated(""):
             if collections.described(client, name, timeout=TIMEOUT_S) is not None:
                 client.drop_collection(name, timeout=TIMEOUT_S)
+        self._known.pop(name, None)
         self._listings.forget(name)
 
     def describe(self, field: VectorField) -> FieldDescription | None:
@@ -136,6 +139,7 @@ class MilvusStore:
                 lambda found, reader: FieldDescription(
                     dimensions=found.dimensions, metric=found.metric, count=reader.count(None)
                 ),
+                asks=False,
             )
         except CollectionMissing:
             return None
@@ -169,7 +173,7 @@ class MilvusStore:
                     self._session.client().delete(found.name, filter=some, timeout=TIMEOUT_S)
                 return gone
 
-        self._listings.deleted(collections.physical(field.collection), self._on(field, write))
+        self._listings.deleted(collections.physical(field.collection), self._on(field, write, asks=bool(ids)))
 
     def merge_metadata(self, field: VectorField, changes: Mapping[DocumentId, Metadata], *, sequence: int) -> None:
         """Put the given keys into the metadata of existing records, and set the tag's sequence."""
@@ -183,18 +187,18 @@ class MilvusStore:
                 if changed:
                     self._session.client().upsert(found.name, changed, timeout=TIMEOUT_S)
 
-        self._on(field, write)
+        self._on(field, write, asks=bool(changes))
 
     def fetch(self, field: VectorField, ids: Sequence[DocumentId]) -> dict[DocumentId, Record]:
         """Return the records with their vectors."""
-        rows = self._on(field, lambda _, reader: reader.by_id(ids, (*FIELDS, "vector")))
+        rows = self._on(field, lambda _, reader: reader.by_id(ids, (*FIELDS, "vector")), asks=bool(ids))
         return {record.id: record for record in map(record_from, rows)}
 
     def entries(
         self, field: VectorField, ids: Sequence[DocumentId], parts: Part = Part.TEXT
     ) -> dict[DocumentId, Entry]:
         """Return the records without their vectors."""
-        rows = self._on(field, lambda _, reader: reader.by_id(ids, _fields(parts)))
+        rows = self._on(field, lambda _, reader: reader.by_id(ids, _fields(parts)), asks=bool(ids))
         return {entry.id: entry for entry in map(entry_from, rows)}
 
     def scan(
@@ -271,13 +275,40 @@ class MilvusStore:
             found += sorted(rows, key=lambda row: str(row["id"]))
         return found[:limit]
 
-    def _on(self, field: VectorField, work: Callable[[Collection, Reader], _T]) -> _T:
-        client = self._session.client()
+    def _on(self, field: VectorField, work: Callable[[Collection, Reader], _T], *, asks: bool = True) -> _T:
+        """Do something with a collection as it was last seen, and once more when it is another one by now.
+
+        Args:
+            field: whose collection.
+            work: what is done with it.
+            asks: whether a collection that is gone would be noticed; else it is looked up first.
+        """
+        client, name = self._session.client(), collections.physical(field.collection)
+        known = self._known.get(name) if asks else None
+        if known is not None:
+            try:
+                with self._session.translated(field.collection):
+                    return work(known, Reader(client, known))
+            except (CollectionMissing, StoreRejected, StoreUnavailable, BadArgument):
+                present = self._present(field, name)
+                if present == known:
+                    raise
+        else:
+            present = self._present(field, name)
         with self._session.translated(field.collection):
-            found = collections.described(client, collections.physical(field.collection), timeout=TIMEOUT_S)
-            if found is None:
-                raise CollectionMissing(f"{self._session.name} has no collection {field.collection}")
-            return work(found, Reader(client, found))
+            return work(present, Reader(client, present))
+
+    def _present(self, field: VectorField, name: str) -> Collection:
+        with self._session.translated(field.collection):
+            found = collections.described(self._session.client(), name, timeout=TIMEOUT_S)
+        if found is None:
+            self._known.pop(name, None)
+            self._listings.forget(name)
+            raise CollectionMissing(f"{self._session.name} has no collection {field.collection}")
+        if self._known.get(name) != found:
+            self._listings.forget(name)
+        self._known[name] = found
+        return found
 
 
 def _condition(filter: Filter | None) -> Condition | None:
