@@ -16,6 +16,7 @@ from benchmarks import (
     fairness,
     fixed_costs,
     imports,
+    lancedb,
     migration_latency,
     pgvector,
     qdrant_edge,
@@ -41,6 +42,7 @@ BENCHMARKS: dict[str, ModuleType] = {
         pgvector,
         chroma,
         qdrant_edge,
+        lancedb,
     )
 }
 #: Those that return a table of their own, which has other columns.

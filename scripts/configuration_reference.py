@@ -71,6 +71,8 @@ STORE_KINDS = """
 | `chroma://HOST:PORT` | a Chroma server. Extra `chroma` |
 | `chroma:FOLDER` | a folder of Chroma for one process. Extra `chroma` |
 | `lancedb:FOLDER`, `lancedb:s3://…` | LanceDB, for several processes. Extra `lancedb` |
+| `milvus://HOST:PORT` | a Milvus server; [verified on Milvus Lite](../how-to/use-milvus.md). Extra `milvus` |
+| `milvus:PATH.db` | a file of Milvus Lite, for one process. Extra `milvus` |
 | `memory:NAME` | inside this process, gone with it; for tests |
 
 Other packages may bring more ([write an adapter](../how-to/write-an-adapter.md#make-its-name-known)). The other keys

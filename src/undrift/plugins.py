@@ -36,6 +36,7 @@ STORES = {
     "elasticsearch": "undrift.adapters.stores.elastic:ElasticsearchStore",
     "opensearch": "undrift.adapters.stores.elastic:OpenSearchStore",
     "redis": "undrift.adapters.stores.redis:RedisStore",
+    "milvus": "undrift.adapters.stores.milvus:MilvusStore",
     "memory": "undrift.adapters.stores.memory:MemoryStore",
 }
 #: Provider → module and class. Others come from the entry point group `undrift.embedders`.
@@ -280,7 +281,7 @@ class Plugins:
         if scheme in {"qdrant", "qdrants"}:
             is_server = rest.startswith(("//", ":"))
             return url if is_server else f"{scheme}:{self._config.resolve(rest)}"
-        if scheme == "lancedb" and "://" not in rest:
+        if (scheme == "lancedb" and "://" not in rest) or (scheme == "milvus" and not rest.startswith("//")):
             return str(self._config.resolve(rest))
         if scheme == "chroma" and rest and not rest.startswith("//"):
             return str(self._config.resolve(rest))

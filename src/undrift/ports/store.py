@@ -38,6 +38,7 @@ class StoreCapabilities:
         requests_die_with_process: whether nothing of a killed process can land any more: the store runs inside it.
         scans_lag_s: a scan may miss what another process inserted less than so long before it, as where the adapter has
             to keep a list of ids because the store has no order; 0 where a scan sees every acknowledged write.
+        min_dimensions: the shortest vector it takes.
         max_id_bytes: the longest id it keeps, in UTF-8; None where it keeps every id that undrift takes.
         max_text_bytes: the longest text it keeps, in UTF-8; None where it is longer than 64 MiB.
         max_metadata_bytes: the largest metadata it keeps, as JSON in UTF-8; None where they are larger than 64 MiB. A
@@ -54,6 +55,7 @@ class StoreCapabilities:
     shares_file_with_ledger: bool = False
     requests_die_with_process: bool = False
     scans_lag_s: float = 0.0
+    min_dimensions: int = 1
     max_id_bytes: int | None = None
     max_text_bytes: int | None = None
     max_metadata_bytes: int | None = None

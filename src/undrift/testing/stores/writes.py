@@ -195,9 +195,16 @@ class WriteTests(StoreBench):
     ) -> None:
         """A text is kept letter by letter.
 
-        Failing? Do not trim, normalise or cut; send it as UTF-8, and as a parameter.
+        One that is longer than the capabilities say is refused. Failing? Do not trim, normalise or cut; send it as
+        UTF-8, and as a parameter.
         """
         written = record("a", unit_vectors(1, self.dimensions)[0], text=TEXTS[kind])
+        most = store.capabilities.max_text_bytes
+        if most is not None and len(TEXTS[kind].encode()) > most:
+            with pytest.raises(StoreRejected, match="'a'"):
+                store.upsert(field, [written])
+            assert store.count(field) == 0
+            return
 
         store.upsert(field, [written])
 
@@ -242,6 +249,8 @@ class WriteTests(StoreBench):
         A store that declares that it keeps no length may give back a vector of another length than 1 as one of length
         1, if the metric is the cosine. Failing? Look for a detour through text, float16 or normalisation.
         """
+        if dimensions < store.capabilities.min_dimensions:
+            skip_for("min_dimensions", f"{store.capabilities.name} takes no vectors of {dimensions} dimensions")
         field = make_field(dimensions, metric)
         written = [
             record("awkward", awkward_vector(dimensions)),
