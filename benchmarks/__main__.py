@@ -18,6 +18,7 @@ from benchmarks import (
     imports,
     lancedb,
     migration_latency,
+    milvus,
     pgvector,
     search,
     verify,
@@ -41,6 +42,7 @@ BENCHMARKS: dict[str, ModuleType] = {
         pgvector,
         chroma,
         lancedb,
+        milvus,
     )
 }
 #: Those that return a table of their own, which has other columns.
