@@ -20,6 +20,7 @@ from benchmarks import (
     migration_latency,
     milvus,
     pgvector,
+    qdrant_edge,
     search,
     verify,
     write,
@@ -41,6 +42,7 @@ BENCHMARKS: dict[str, ModuleType] = {
         fairness,
         pgvector,
         chroma,
+        qdrant_edge,
         lancedb,
         milvus,
     )

@@ -32,7 +32,7 @@ class Size:
 
 
 QUICK = Size(documents=1_000, queries=30, writes=10)
-FULL = Size(documents=5_000, queries=200, writes=50)
+FULL = Size(documents=2_000, queries=60, writes=20)
 
 
 def measure(folder: Path, size: Size = FULL) -> list[Row]:
