@@ -18,6 +18,7 @@ from benchmarks import (
     imports,
     lancedb,
     migration_latency,
+    milvus,
     pgvector,
     qdrant_edge,
     search,
@@ -43,6 +44,7 @@ BENCHMARKS: dict[str, ModuleType] = {
         chroma,
         qdrant_edge,
         lancedb,
+        milvus,
     )
 }
 #: Those that return a table of their own, which has other columns.

@@ -82,6 +82,7 @@ class RawLance:
                 "vector": pa.FixedSizeListArray.from_arrays(pa.array(made.reshape(-1)), made.shape[1]),
             }
         )
+        block = block.cast(block.schema.set(0, pa.field("id", pa.string(), nullable=False)))
         merge = self._table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
         self._loop.run_until_complete(merge.execute(block))
 

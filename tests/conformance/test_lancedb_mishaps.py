@@ -34,6 +34,16 @@ def test_a_setting_that_cannot_be_is_refused(tmp_path: Path, options: dict[str, 
         LanceDbStore(str(tmp_path), **options)  # type: ignore[arg-type]
 
 
+def test_a_shape_of_other_software_is_refused_by_name(tmp_path: Path) -> None:
+    store = LanceDbStore(str(tmp_path))
+    field = VectorField(store="main", collection="docs?as=langchain", space=SPACE.id)
+    with pytest.raises(BadConfig, match="docs"):
+        store.describe(field)
+    with pytest.raises(BadConfig, match="docs"):
+        store.create(field, dimensions=8, metric=Metric.L2)
+    store.close()
+
+
 def test_a_missing_extra_says_how_to_install_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "lancedb", None)
     with pytest.raises(MissingExtra) as caught:

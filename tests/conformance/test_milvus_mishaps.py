@@ -38,6 +38,16 @@ def test_a_setting_that_cannot_be_is_refused(options: dict[str, object]) -> None
         MilvusStore("//localhost:1", **options)  # type: ignore[arg-type]
 
 
+def test_a_shape_of_other_software_is_refused_by_name(tmp_path: Path) -> None:
+    store = MilvusStore(str(tmp_path / "vectors.db"))
+    field = VectorField(store="main", collection="docs?as=langchain", space=SPACE.id)
+    with pytest.raises(BadConfig, match="docs"):
+        store.describe(field)
+    with pytest.raises(BadConfig, match="docs"):
+        store.create(field, dimensions=8, metric=Metric.L2)
+    store.close()
+
+
 def test_a_missing_extra_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("undrift.adapters.stores.milvus.session.find_spec", lambda name: None)
     with pytest.raises(MissingExtra) as caught:

@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
-from undrift.adapters.stores.lancedb.tables import Table, table_from
+from undrift.adapters.stores.lancedb.tables import Table, require_own, table_from
 from undrift.errors import (
     BadArgument,
     BadConfig,
@@ -135,12 +135,13 @@ class Session:
         Raises:
             CollectionMissing: there is none.
         """
+        require_own(collection)
         handle = await (await self.database()).open_table(collection)
         found = table_from(handle, await handle.schema(), collection)
         if found is None:
             raise CollectionMissing(
                 f"table {collection} in {self.name} is not undrift's",
-                hint=f"name its shape, as in {collection}?as=langchain",
+                hint="carry its documents over with `undrift put`",
             )
         return found
 

@@ -100,6 +100,7 @@ class LanceDbStore:
             FieldInUse: a table of that name is there.
             BadArgument: LanceDB takes no such name, or no such vectors.
         """
+        tables.require_own(field.collection)
         tables.require_creatable(field.collection, dimensions=dimensions)
 
         async def work() -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from undrift.domain.space import Metric
-from undrift.errors import BadArgument, StoreUnavailable
+from undrift.errors import BadArgument, BadConfig, StoreUnavailable
 
 #: How the tables are laid out; another number means that another version of undrift made them.
 FORMAT = "1"
@@ -57,6 +57,19 @@ def require_creatable(name: str, *, dimensions: int) -> None:
             f"collection {name} cannot have {dimensions} dimensions",
             f"store lancedb takes 1 to {MOST_DIMENSIONS}",
             "choose a model with fewer dimensions, or another store",
+        )
+
+
+def require_own(collection: str) -> None:
+    """Pass when a collection is named without a shape.
+
+    Raises:
+        BadConfig: it has the shape that other software gives it, which this store does not know.
+    """
+    if "?" in collection:
+        raise BadConfig(
+            f"store lancedb cannot use {collection}: it knows its own tables only, and none in another shape",
+            hint="carry its documents over with `undrift put`",
         )
 
 

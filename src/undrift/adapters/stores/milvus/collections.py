@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from undrift.domain.space import Metric
-from undrift.errors import BadArgument
+from undrift.errors import BadArgument, BadConfig
 
 #: What Milvus calls the metrics.
 METRICS = {Metric.COSINE: "COSINE", Metric.DOT: "IP", Metric.L2: "L2"}
@@ -60,7 +60,15 @@ def physical(name: str) -> str:
     """Return what a collection is called in Milvus, whose names have only letters, digits and underscores.
 
     Another name gets underscores for its other characters, and a part of its hash, so that no two become the same.
+
+    Raises:
+        BadConfig: it has the shape that other software gives it, which this store does not know.
     """
+    if "?" in name:
+        raise BadConfig(
+            f"store milvus cannot use {name}: it knows its own collections only, and none in another shape",
+            hint="carry its documents over with `undrift put`",
+        )
     if _NAME.fullmatch(name):
         return name
     return f"c_{_OTHER.sub('_', name)[:200]}_{hashlib.sha256(name.encode(errors='surrogatepass')).hexdigest()[:12]}"
