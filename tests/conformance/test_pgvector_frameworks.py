@@ -344,6 +344,13 @@ def test_a_table_of_llama_index_is_read_written_and_moved(place: PostgresServer,
     node = found(theirs, OLD, "we ship to Norway")
     assert (node.node_id, node.text, node.metadata["n"]) == ("node 9", "we ship to Norway", 9)
 
+    # LlamaIndex reads metadata from the node, and filters by those beside it: both change.
+    store.merge_metadata(field, {DocumentId("node 2"): {"n": 20, "lang": "en"}}, sequence=1)
+    assert found(theirs, OLD, TEXTS[2]).metadata == {"n": 20, "lang": "en"}
+    assert store.count(field, {"lang": "en"}) == 1
+    store.upsert(field, made([Document(id="node 3", text=TEXTS[3], metadata={**changed.metadata, "n": 30})], OLD))
+    assert found(theirs, OLD, TEXTS[3]).metadata == {"n": 30}
+
     target = at("notes_new?as=llama_index", NEW)
     store.create(target, dimensions=24, metric=Metric.COSINE)
     store.insert_absent(target, carried(store, field, NEW))
@@ -351,7 +358,8 @@ def test_a_table_of_llama_index_is_read_written_and_moved(place: PostgresServer,
     assert store.count(target) == 5
     moved = opened("notes_new", NEW)
     node = found(moved, NEW, TEXTS[2])
-    assert (node.node_id, node.metadata, node.ref_doc_id) == ("node 2", {"n": 2}, "file 2")
+    assert (node.node_id, node.metadata, node.ref_doc_id) == ("node 2", {"n": 20, "lang": "en"}, "file 2")
+    assert [one.metadata for one in store.scan(target, limit=9)] == [one.metadata for one in store.scan(field, limit=9)]
     moved.delete("file 2")
     assert store.count(target) == 4
     for one in (theirs, moved):
