@@ -299,3 +299,32 @@ def test_one_table_with_two_vectors_is_captured_whichever_of_them_serves(place: 
         assert plane.ledger.lag(KB).dirty == 2
         installed = place.sql("SELECT count(*) FROM pg_trigger WHERE tgname = 'undrift_capture'", DATABASE)
         assert installed == [(1,)]
+
+
+def test_a_table_of_an_application_is_captured_by_its_own_key(place: PostgresServer, tmp_path: Path) -> None:
+    place.sql(
+        "CREATE EXTENSION IF NOT EXISTS vector; CREATE SCHEMA app; "
+        "CREATE TABLE app.notes (key uuid PRIMARY KEY, body text, info jsonb, dense vector(32))",
+        DATABASE,
+    )
+    path = tmp_path / "undrift.toml"
+    url = store_url(place, DATABASE)
+    collection = "app.notes?id=key&text=body&metadata=info&vector=dense"
+    path.write_text(
+        _CONFIG.format(ledger=place.url(DATABASE), store=url)
+        + f'[aliases.kb]\nstore = "main"\nmodel = "old"\ncollection = "{collection}"\n',
+        encoding="utf-8",
+    )
+    with undrift.open(path) as plane:
+        ids = [f"00000000-0000-0000-0000-00000000000{number}" for number in range(3)]
+        plane.alias("kb").upsert([Document(id=id, text=f"text of {id}") for id in ids])
+        plane.register("kb", "new", layout=Layout.IN_PLACE)
+        plane.work("kb", lambda migration: migration is not None and migration.phase is Phase.READY)
+        place.sql(f"DELETE FROM app.notes WHERE key = '{ids[0]}'", DATABASE)
+        place.sql(f"UPDATE app.notes SET body = 'new' WHERE key = '{ids[1]}'", DATABASE)
+
+        state = plane.ledger.journal_state(KB, [DocumentId(id) for id in ids])
+        assert {key for key, (dirty, _) in state.items() if dirty} == set(ids[:2])
+        place.sql("TRUNCATE app.notes", DATABASE)
+        plane.work("kb", lambda _: not plane.ledger.lag(KB).dirty)
+        assert plane.verify("kb")["verdict"] == "pass"

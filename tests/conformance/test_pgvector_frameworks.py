@@ -344,6 +344,15 @@ def test_a_table_of_llama_index_is_read_written_and_moved(place: PostgresServer,
     node = found(theirs, OLD, "we ship to Norway")
     assert (node.node_id, node.text, node.metadata["n"]) == ("node 9", "we ship to Norway", 9)
 
+    # LlamaIndex reads metadata from the node, and filters by those beside it: both change.
+    store.merge_metadata(field, {DocumentId("node 2"): {"n": 20, "lang": "en"}}, sequence=1)
+    assert found(theirs, OLD, TEXTS[2]).metadata == {"n": 20, "lang": "en"}
+    assert store.count(field, {"lang": "en"}) == 1
+    store.upsert(field, made([Document(id="node 3", text=TEXTS[3], metadata={**changed.metadata, "n": 30})], OLD))
+    assert found(theirs, OLD, TEXTS[3]).metadata == {"n": 30}
+
+    with pytest.raises(BadArgument, match="cannot have a second vector"):
+        store.create(at("Notes?as=llama_index&vector=v2", NEW), dimensions=24, metric=Metric.COSINE)
     target = at("notes_new?as=llama_index", NEW)
     store.create(target, dimensions=24, metric=Metric.COSINE)
     store.insert_absent(target, carried(store, field, NEW))
@@ -351,8 +360,54 @@ def test_a_table_of_llama_index_is_read_written_and_moved(place: PostgresServer,
     assert store.count(target) == 5
     moved = opened("notes_new", NEW)
     node = found(moved, NEW, TEXTS[2])
-    assert (node.node_id, node.metadata, node.ref_doc_id) == ("node 2", {"n": 2}, "file 2")
+    assert (node.node_id, node.metadata, node.ref_doc_id) == ("node 2", {"n": 20, "lang": "en"}, "file 2")
+    assert [one.metadata for one in store.scan(target, limit=9)] == [one.metadata for one in store.scan(field, limit=9)]
     moved.delete("file 2")
     assert store.count(target) == 4
+    for one in (theirs, moved):
+        one._engine.dispose()
+
+
+def test_a_table_of_llama_index_is_adopted_migrated_and_read_back(place: PostgresServer, tmp_path: Path) -> None:
+    module = pytest.importorskip("llama_index.vector_stores.postgres")
+    from llama_index.core.schema import TextNode
+    from llama_index.core.vector_stores.types import VectorStoreQuery
+
+    def opened(name: str, model: HashingEmbedder) -> Any:
+        return module.PGVectorStore.from_params(
+            database=DATABASE,
+            host="127.0.0.1",
+            port=str(place.port),
+            user="undrift",
+            password=PASSWORD,
+            table_name=name,
+            embed_dim=model.space.dimensions,
+        )
+
+    theirs = opened("manual", OLD)
+    texts = [f"{text}, number {number}" for number in range(8) for text in TEXTS]
+    theirs.add(
+        [
+            TextNode(id_=f"n{number}", text=text, metadata={"n": number}, embedding=list(map(float, vector)))
+            for number, (text, vector) in enumerate(zip(texts, OLD.embed_documents(texts), strict=True))
+        ]
+    )
+    path = tmp_path / "undrift.toml"
+    path.write_text(_CONFIG.format(ledger="sqlite:///undrift.db", store=store_url(place, DATABASE)))
+    with undrift.open(path) as plane:
+        plane.adopt_collection("kb", store="main", collection="manual?as=llama_index", model="old")
+        plane.register("kb", "new")
+        plane.work("kb", lambda migration: migration is not None and migration.phase is Phase.READY)
+        plane.cutover("kb")
+        plane.alias("kb").upsert([Document(id="n0", text="written through undrift", metadata={"n": -1})])
+        plane.work("kb", lambda _: not plane.ledger.lag(AliasName("kb")).dirty)
+        plane.complete("kb")
+        name = plane.router.join(AliasName("kb")).serving.collection.partition("?")[0]
+
+    moved = opened(name, NEW)
+    for text, wanted in (("written through undrift", ("n0", -1)), (texts[9], ("n9", 9))):
+        query = VectorStoreQuery(query_embedding=list(map(float, NEW.embed_query(text))), similarity_top_k=1)
+        (node,) = moved.query(query).nodes
+        assert (node.node_id, node.metadata["n"], node.text) == (*wanted, text)
     for one in (theirs, moved):
         one._engine.dispose()

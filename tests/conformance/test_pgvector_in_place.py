@@ -34,7 +34,7 @@ DATABASE = "in_place"
 D = 6
 FIELD = VectorField(store="main", collection="kb", space=SPACE.id)
 LARGE = replace(FIELD, collection="kb?vector=large")
-_CHOSEN = {"deletes", "texts that the new model does not take", "a rollback in a hurry, with dirty documents"}
+_CHOSEN = {"texts that the new model does not take", "a rollback in a hurry, with dirty documents"}
 
 
 @pytest.fixture

@@ -20,7 +20,6 @@ from undrift.errors import BadConfig, CollectionMissing, FieldInUse, StoreReject
 from undrift.ports.store import FieldDescription
 from undrift.testing.stores import StoreBench
 from undrift.testing.stores.bench import MakeField
-from undrift.testing.stores.changes import ChangeTests
 from undrift.testing.stores.in_place import InPlaceTests
 from undrift.testing.stores.reads import ReadTests
 from undrift.testing.stores.samples import SPACE, assert_same, record, records, unit_vectors
@@ -115,10 +114,6 @@ class TestShapeOfLlamaIndex(ShapeBench, ReadTests):
     """Where no index keeps an id from being there twice."""
 
     shape = "?as=llama_index"
-
-
-class TestAnyShape(ShapeBench, ChangeTests):
-    shape = "?id=key&text=body&metadata=about&vector=dense"
 
 
 # Tables of an application

@@ -147,6 +147,18 @@ def test_a_view_that_is_wanted_later_is_made_when_the_next_migration_begins(
         assert shown(place) == (16, {"text"})
 
 
+def test_a_view_follows_also_where_the_tags_are_in_the_ledger(place: PostgresServer, tmp_path: Path) -> None:
+    with opened(place, tmp_path) as plane:
+        plane.create_alias("untagged", store="main", collection="bare?tags=ledger", model="old")
+        plane.alias("untagged").upsert([Document(id="d", text="text")])
+        plane.register("untagged", "new")
+        plane.work("untagged", lambda migration: migration is not None and migration.phase is Phase.READY)
+        plane.cutover("untagged")
+
+        seen = place.sql("SELECT id, text, vector_dims(embedding) FROM readers.untagged", DATABASE)
+        assert seen == [("d", "text", 24)]
+
+
 def field(name: str) -> VectorField:
     return VectorField(store="main", collection=name, space=SpaceId("s-4-0"))
 

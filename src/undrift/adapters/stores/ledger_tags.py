@@ -24,7 +24,7 @@ from undrift.domain.record import (
 from undrift.domain.route import FieldKey, VectorField
 from undrift.domain.shape import NO_TEXT, join_address, split_address
 from undrift.domain.space import Metric
-from undrift.ports.store import FieldDescription, Filter, Layout, Part, StoreCapabilities, VectorStore
+from undrift.ports.store import FieldDescription, Filter, Layout, Part, StoreCapabilities, SupportsNames, VectorStore
 from undrift.ports.tags import TagLedger
 
 
@@ -149,6 +149,11 @@ class LedgerTaggedStore:
         tags = {entry.id: entry.tag for entry in entries if is_tagged(entry.tag)}
         self._ledger.put_tags(tag_field(field), tags)
         return set(tags)
+
+    def point(self, name: str, field: VectorField) -> None:
+        """Let a name stand for a field, where the store has names."""
+        if isinstance(self._inner, SupportsNames):
+            self._inner.point(name, field)
 
     def close(self) -> None:
         """Let go of the store's connections."""

@@ -79,6 +79,12 @@ class Collections(Session):
         asked = split_address(field.collection)[1].vector
         if not asked or (place.is_own and not shapes.is_own(there)):
             raise self._in_use(field)
+        if place.shape.preset == shapes.LLAMA_INDEX:
+            raise BadArgument(
+                f"collection {field.collection} cannot have a second vector in the same records",
+                "LlamaIndex reads the column embedding only, and would be left without vectors in the end",
+                "let the target have a table of its own: --layout collection",
+            )
         if asked in there.columns and not shapes.is_left_half_made(there, asked):
             raise self._in_use(field)
         if place.vector not in there.columns:

@@ -172,6 +172,7 @@ def foreign_table(place: Place, found: Found, *, part: str | None = None) -> Tab
         metadata=None if metadata is None else quoted(metadata.name),
         is_json=metadata is not None and metadata.type == "json",
         is_sure=metadata is not None and metadata.required,
+        has_nodes=shape.preset == LLAMA_INDEX,
         rest=rest,
         tag=_quoted_tag(tag) if shape.tags is TagPlace.PAYLOAD and all(name in columns for name in tag) else None,
         part=part,

@@ -135,6 +135,7 @@ class Table:
         metadata: the column of the metadata; None when there is none, or when they are in several.
         is_json: whether that is of the type `json`, which has no operators.
         is_sure: whether it is never NULL.
+        has_nodes: whether there is a node of LlamaIndex among the metadata.
         rest: the columns that are the metadata, by name.
         vector: the column of the vector.
         tag: the columns of the tag; None when there are none.
@@ -156,6 +157,7 @@ class Table:
     metadata: str | None = '"metadata"'
     is_json: bool = False
     is_sure: bool = True
+    has_nodes: bool = False
     rest: tuple[str, ...] = ()
     vector: str = '"embedding"'
     tag: tuple[str, str, str] | None = ('"space"', '"content"', '"sequence"')
