@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.metadata import version
 
 import pytest
 
@@ -12,6 +13,7 @@ pytest.importorskip("qdrant_edge")
 from tests.conformance.qdrant_doors import ClientDoor
 from tests.conformance.qdrant_server import WireServer, wire_server
 from undrift.adapters.stores.qdrant import QdrantStore
+from undrift.ports.store import VectorStore
 from undrift.testing.stores import StoreConformance
 
 pytestmark = pytest.mark.servers
@@ -24,6 +26,12 @@ def qdrant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WireServer]:
 
 
 class TestQdrantStore(StoreConformance):
+    label = "Qdrant, its protocol on its engine"
+    live = False
+
+    def engine(self, store: VectorStore) -> str:
+        return f"qdrant-client {version('qdrant-client')} and qdrant-edge-py {version('qdrant-edge-py')}"
+
     @pytest.fixture
     def store(self, qdrant: WireServer) -> Iterator[QdrantStore]:
         store = QdrantStore(qdrant.url, index="none", listing_s=0)
