@@ -100,7 +100,8 @@ def main(arguments: list[str] | None = None) -> int:
     print(f"{machine()}\n{options.documents:,} documents, {how}\n")
     print("| stage | seconds | documents a second | peak memory of the process, MB |\n|---|---|---|---|")
     for name, seconds, rate, memory in told:
-        print(f"| {name} | {seconds:.1f} | {rate:,.0f} | {memory:.0f} |")
+        shown = f"{rate:,.0f}" if seconds >= 1 else ""
+        print(f"| {name} | {seconds:.1f} | {shown} | {memory:.0f} |")
     print("\n" + ", ".join(f"{name} {size / 1e6:.0f} MB" for name, size in sizes.items()))
     return 0
 
