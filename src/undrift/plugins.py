@@ -21,6 +21,7 @@ from undrift.ports.embedder import Embedder
 from undrift.ports.hook import Hook
 from undrift.ports.ledger import Ledger
 from undrift.ports.runtime import Clock
+from undrift.ports.source import DocumentSource
 from undrift.ports.store import VectorStore
 
 #: Scheme of a store's address → module and class. Others come from the entry point group `undrift.stores`.
@@ -195,6 +196,23 @@ class Plugins:
             except (TypeError, ValueError) as error:
                 raise BadConfig(f"model {name} cannot be set up", str(error), f"look at [models.{name}]") from error
         return self._embedders[name]
+
+    def source(self, text: str) -> DocumentSource:
+        """Return where the texts of an alias come from, as the configuration says it.
+
+        Raises:
+            BadConfig: it is none of the forms there are.
+        """
+        from undrift.adapters.sources.payload import PayloadSource
+
+        kind, _, rest = text.partition(":")
+        if kind == "payload" and rest:
+            return PayloadSource("" if rest == "text" else rest)
+        raise BadConfig(
+            f"texts cannot come from {text!r}",
+            "write payload:text, or payload:KEY for a key of the metadata",
+            "look at `text` of the alias",
+        )
 
     def objection(self, throttle: ThrottleSettings) -> str:
         """Ask what a user's own system has against the work; empty if nothing."""

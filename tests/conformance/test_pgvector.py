@@ -15,6 +15,7 @@ from undrift.ports.store import VectorStore
 from undrift.testing.stores import StoreBench, StoreConformance
 from undrift.testing.stores.changes import ChangeTests
 from undrift.testing.stores.filters import FilterTests
+from undrift.testing.stores.in_place import InPlaceTests
 from undrift.testing.stores.searches import SearchTests
 
 pytestmark = pytest.mark.servers
@@ -58,7 +59,7 @@ class TestPgVectorStore(PgVectorBench, StoreConformance):
         store.close()
 
 
-class TestPgVectorStoreWithIndex(PgVectorBench, SearchTests, FilterTests, ChangeTests):
+class TestPgVectorStoreWithIndex(PgVectorBench, SearchTests, FilterTests, ChangeTests, InPlaceTests):
     """What an index has a part in."""
 
     exact = False

@@ -19,6 +19,7 @@ from tests.conformance.pgvector_door import SCHEMA, store_url
 from tests.conformance.postgres_server import PostgresServer
 from undrift import Document
 from undrift.domain.migration import Phase
+from undrift.ports.store import Layout
 
 pytestmark = pytest.mark.servers
 
@@ -55,6 +56,7 @@ def databases(server: PostgresServer) -> Iterator[PostgresServer]:
 def configured(folder: Path, server: PostgresServer, layout: str) -> Path:
     ledger = {
         "one database": server.url("life_a"),
+        "one database, in place": server.url("life_a"),
         "two databases": server.url("life_b"),
         "ledger in a file": "sqlite:///undrift.db",
     }[layout]
@@ -63,7 +65,10 @@ def configured(folder: Path, server: PostgresServer, layout: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize("layout", ["one database", "two databases", "ledger in a file"])
+@pytest.mark.parametrize(
+    "layout",
+    ["one database", "two databases", "ledger in a file", "one database, in place"],
+)
 def test_no_acknowledged_write_is_lost_whoever_is_killed(
     databases: PostgresServer, tmp_path: Path, layout: str
 ) -> None:
@@ -76,7 +81,7 @@ def test_no_acknowledged_write_is_lost_whoever_is_killed(
         writers[-2].kill()
         writers.append(Writer(tmp_path, f"w{len(writers)}"))
 
-    plane.register("kb", "new")
+    plane.register("kb", "new", layout=Layout.IN_PLACE if "in place" in layout else None)
     plane.work("kb", lambda migration: migration.phase is Phase.BACKFILL)
     kill_one()
     plane.work("kb", lambda migration: migration.phase is Phase.READY)

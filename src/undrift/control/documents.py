@@ -11,12 +11,13 @@ from typing import Any
 from undrift.config import Config
 from undrift.control.wiring import Wiring
 from undrift.domain.route import AliasName, VectorField
+from undrift.domain.shape import split_address
 from undrift.errors import AlreadyExists, BadArgument, FieldInUse, UnknownAlias
 from undrift.flow.alias import WRITE_BATCH, Alias
 from undrift.flow.journal import Journal
 from undrift.flow.jsonl import batches, document_line, open_documents
 from undrift.migrate.sync import settle
-from undrift.ports.store import Filter
+from undrift.ports.store import Filter, SupportsNames
 
 #: Records read from the store at a time by an export.
 _PAGE = 500
@@ -116,7 +117,13 @@ class Documents(Wiring):
         if inline is not None and inline.mirror == "inline":
             mirror = partial(settle, self.workshop(route.alias), timeout_s=self.timing.write_timeout_s)
         return Alias(
-            alias, router=self.router, journal=journal, store_of=self.store_of, door_of=self.door_of, mirror=mirror
+            alias,
+            router=self.router,
+            journal=journal,
+            store_of=self.store_of,
+            door_of=self.door_of,
+            mirror=mirror,
+            traffic=self.traffic_of(alias),
         )
 
     def aliases(self) -> list[dict[str, Any]]:
@@ -258,6 +265,8 @@ class Documents(Wiring):
             )
         with suppress(AlreadyExists):
             self.ledger.create_alias(name, field, model=settings.model, mirror=settings.mirror)
+        if isinstance(store, SupportsNames):
+            store.point(name, field)
 
     def _refuse_shared(self, field: VectorField, name: AliasName) -> None:
         """Pass when no other alias uses a collection: writes under one name would go past the journal of the other."""
@@ -265,7 +274,8 @@ class Documents(Wiring):
             route = self.ledger.route(other)
             fields = [] if route is None else [route.serving, *([route.follower] if route.follower else [])]
             if other != name and any(
-                place.is_beside(field) or (place.store, place.collection) == (field.store, field.collection)
+                # Whatever their addresses say of its shape, it is the same collection.
+                (place.store, split_address(place.collection)[0]) == (field.store, split_address(field.collection)[0])
                 for place in fields
             ):
                 raise FieldInUse(

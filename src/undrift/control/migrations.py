@@ -8,18 +8,20 @@ from typing import Any
 
 from undrift.control.aiming import Aim, Aiming, layout_of
 from undrift.control.operations import Operations
+from undrift.domain.adoption import NOTE
 from undrift.domain.checkpoint import Lag
 from undrift.domain.migration import Migration
 from undrift.domain.route import AliasName
 from undrift.domain.wording import plural
 from undrift.errors import (
     BudgetRequired,
+    IllegalTransition,
     StaleRoute,
 )
 from undrift.migrate.engine import Worker
 from undrift.migrate.hooks import call_if_possible
 from undrift.migrate.preflight import as_money, layout_word, survey
-from undrift.migrate.steps import OnWait
+from undrift.migrate.steps import OnWait, name_served
 from undrift.migrate.sync import carry_dirty
 from undrift.migrate.verify import SAMPLE
 from undrift.migrate.workshop import Workshop
@@ -150,6 +152,11 @@ class Migrations(Aiming, Operations):
                 if running.is_selftest
                 else f"undrift status {name}",
             )
+        if self.ledger.tuning(AliasName(name)).get(NOTE):
+            raise IllegalTransition(
+                f"the records of {name} are still being tagged, since the collection was adopted",
+                hint="let that adoption go on, or give the same command again: undrift alias adopt",
+            )
         migration, door = self._aim(name, aim)
         if door.limits.paid and budget_usd is None and budget_tokens is None and not unlimited:
             if not migration.copies:
@@ -161,6 +168,8 @@ class Migrations(Aiming, Operations):
         if not migration.copies:
             self.recorded(migration.target_model)
         workshop = self.workshop(migration.alias)
+        # It may have been configured since the alias was made.
+        name_served(workshop)
         self.ledger.reap(migration.alias, workshop.settle_s)
         migration = replace(migration, budget_tokens=budget_tokens, budget_usd=budget_usd)
         self.ledger.register_migration(migration, who=self._who())

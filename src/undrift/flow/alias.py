@@ -25,6 +25,7 @@ from undrift.errors import BadArgument, BadDocument, CollectionMissing
 from undrift.flow.journal import Journal, Prepared, WriteAction
 from undrift.flow.reader import Reader, require_space
 from undrift.flow.router import Router
+from undrift.flow.traffic import Traffic
 from undrift.flow.writer import Delete, DoorOf, MergeMetadata, Replace, Upsert, checked, checked_ids
 from undrift.ports.store import Filter, VectorStore
 
@@ -56,6 +57,7 @@ class Alias:
         store_of: Callable[[VectorField], VectorStore],
         door_of: DoorOf,
         mirror: Callable[[Sequence[DocumentId]], None] | None = None,
+        traffic: Traffic | None = None,
     ) -> None:
         """Put the parts together; applications call `undrift.open(...).alias(name)` instead.
 
@@ -66,6 +68,7 @@ class Alias:
             store_of: the store behind a field.
             door_of: the model behind a space.
             mirror: waits until the other field has documents, for `mirror = "inline"`.
+            traffic: times the searches.
         """
         self.name = name
         self._router = router
@@ -73,7 +76,7 @@ class Alias:
         self._store_of = store_of
         self._door_of = door_of
         self._mirror = mirror
-        self._reader = Reader(name, router=router, store_of=store_of, door_of=door_of)
+        self._reader = Reader(name, router=router, store_of=store_of, door_of=door_of, traffic=traffic)
 
     def upsert(self, documents: Sequence[Document]) -> Receipt:
         """Insert documents, replacing those with the same id whole.

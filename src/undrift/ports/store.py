@@ -215,3 +215,30 @@ class SupportsInPlace(Protocol):
     def detach(self, field: VectorField, ids: Sequence[DocumentId]) -> None:
         """Take vector and tag of the field out of these records, which stay with everything else; unknown ids pass."""
         ...
+
+
+@runtime_checkable
+class SupportsNames(Protocol):
+    """A store in which programs that do not know undrift find what an alias serves under a name that stays."""
+
+    def point(self, name: str, field: VectorField) -> None:
+        """Let a name stand for a field from now on; done again, or where that is not configured, it changes nothing.
+
+        Raises:
+            StoreRejected: the name is that of something else, or this user may not give it.
+        """
+        ...
+
+
+@runtime_checkable
+class SupportsTagging(Protocol):
+    """A store that can put a tag beside a vector that is there already."""
+
+    def tag(self, field: VectorField, entries: Sequence[Entry]) -> set[DocumentId]:
+        """Give records the tags of the entries, as long as they have their texts; return the ids of those that got one.
+
+        Decided in the store, in one step with the change: a record whose text is no longer letter by letter that of the
+        entry stays as it is. Vector, text and metadata of no record change. Ids that are not there are left out; an
+        empty call does nothing.
+        """
+        ...

@@ -24,6 +24,7 @@ from undrift.testing.stores.races import RaceTests
 from undrift.testing.stores.reads import ReadTests
 from undrift.testing.stores.samples import record, unit_vectors
 from undrift.testing.stores.searches import SearchTests
+from undrift.testing.stores.tagging import TaggingTests
 from undrift.testing.stores.writes import WriteTests
 
 __all__ = ["SideDoor", "StoreBench", "StoreConformance", "record", "skip_for", "unit_vectors"]
@@ -32,6 +33,7 @@ __all__ = ["SideDoor", "StoreBench", "StoreConformance", "record", "skip_for", "
 class StoreConformance(
     FieldTests,
     WriteTests,
+    TaggingTests,
     PayloadTests,
     ChangeTests,
     ReadTests,
