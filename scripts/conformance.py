@@ -22,6 +22,8 @@ from undrift.plugins import STORES
 ROOT = Path(__file__).resolve().parents[1]
 REPORT = ROOT / "docs" / "reference" / "conformance.md"
 SUPPORT = ROOT / "docs" / "reference" / "stores.md"
+#: The adapters by the first scheme of each; another scheme of the same one says how it is reached.
+ADAPTERS = frozenset({target: scheme for scheme, target in reversed(STORES.items())}.values())
 #: Whose versions tell the engine where a run of the kit does not: the first that is installed is the engine itself.
 PACKAGES = {
     "chroma": ("chromadb",),
@@ -136,7 +138,7 @@ def support(value: Mapping[str, Any]) -> str:
     for run in sorted(_whole(_ran(value)), key=lambda run: (not run["live"], run["adapter"], run["label"])):
         seen.add(run["adapter"])
         parts.append(_row(run))
-    parts += [f"| [{name}]({_page(name)}) | not verified here | | | | | | | |" for name in sorted(set(STORES) - seen)]
+    parts += [f"| [{name}]({_page(name)}) | not verified here | | | | | | | |" for name in sorted(ADAPTERS - seen)]
     return "\n".join(parts) + "\n" + SUPPORT_TAIL
 
 
@@ -215,7 +217,7 @@ def _skips(runs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def _not_run(value: Mapping[str, Any]) -> Iterator[str]:
-    absent = sorted(set(STORES) - _adapters(value))
+    absent = sorted(ADAPTERS - _adapters(value))
     rows = [f"- `{name}`" for name in absent]
     rows += [
         f"- {run['label']}: {run['undeclared'][0].partition(': ')[2]}"
