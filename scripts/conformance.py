@@ -22,6 +22,8 @@ from undrift.plugins import STORES
 ROOT = Path(__file__).resolve().parents[1]
 REPORT = ROOT / "docs" / "reference" / "conformance.md"
 SUPPORT = ROOT / "docs" / "reference" / "stores.md"
+#: The adapters by the first scheme of each; another scheme of the same one says how it is reached.
+ADAPTERS = frozenset({target: scheme for scheme, target in reversed(STORES.items())}.values())
 #: Whose versions tell the engine where a run of the kit does not: the first that is installed is the engine itself.
 PACKAGES = {
     "chroma": ("chromadb",),
@@ -34,7 +36,11 @@ PACKAGES = {
     "memory": ("numpy",),
 }
 #: The page on which a store is explained, where its name does not say.
-PAGES = {"sqlite-vec": "../adr/0003-embedded-store.md", "memory": "../how-to/write-an-adapter.md"}
+PAGES = {
+    "qdrant-edge": "../how-to/use-qdrant.md",
+    "sqlite-vec": "../adr/0003-embedded-store.md",
+    "memory": "../how-to/write-an-adapter.md",
+}
 NOT_VERIFIED = "use-stores-not-verified.md"
 
 REPORT_HEAD = """# Conformance of the stores
@@ -50,8 +56,8 @@ SUPPORT_HEAD = """# Stores
 
 A store is named by the first word of its address, `[stores.NAME] url = "WORD:…"`. Gates and plans go by what an
 adapter declares. *Live* means that the whole kit has passed against the engine itself, in the version given; *double*
-that it has passed against a double made from the vendor's documentation, and that nobody has verified it against a
-live server.
+that it has passed with the vendor's client against a double of the server, and that nobody has verified it against a
+live one.
 [The conformance report](conformance.md) has every test.
 """
 SUPPORT_TAIL = """
@@ -132,7 +138,7 @@ def support(value: Mapping[str, Any]) -> str:
     for run in sorted(_whole(_ran(value)), key=lambda run: (not run["live"], run["adapter"], run["label"])):
         seen.add(run["adapter"])
         parts.append(_row(run))
-    parts += [f"| [{name}]({_page(name)}) | not verified here | | | | | | | |" for name in sorted(set(STORES) - seen)]
+    parts += [f"| [{name}]({_page(name)}) | not verified here | | | | | | | |" for name in sorted(ADAPTERS - seen)]
     return "\n".join(parts) + "\n" + SUPPORT_TAIL
 
 
@@ -155,14 +161,16 @@ def _row(run: Mapping[str, Any]) -> str:
 
 
 def _page(adapter: str) -> str:
+    listed = ROOT / "docs" / "reference" / PAGES.get(adapter, "")
     own = ROOT / "docs" / "how-to" / f"use-{adapter}.md"
     if own.exists():
         return f"../how-to/{own.name}"
     fallback = f"../how-to/{NOT_VERIFIED}" if (ROOT / "docs" / "how-to" / NOT_VERIFIED).exists() else "configuration.md"
-    return PAGES.get(adapter, fallback)
+    return PAGES[adapter] if adapter in PAGES and listed.exists() else fallback
 
 
 def _engine(run: Mapping[str, Any]) -> str:
+    """Return what answered; of a double, only the client of the vendor is known."""
     return run["engine"] or ", ".join(_versions(run["adapter"])) or "unknown"
 
 
@@ -209,7 +217,7 @@ def _skips(runs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def _not_run(value: Mapping[str, Any]) -> Iterator[str]:
-    absent = sorted(set(STORES) - _adapters(value))
+    absent = sorted(ADAPTERS - _adapters(value))
     rows = [f"- `{name}`" for name in absent]
     rows += [
         f"- {run['label']}: {run['undeclared'][0].partition(': ')[2]}"

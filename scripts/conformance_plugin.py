@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Generator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from enum import Enum
 from pathlib import Path
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 #: What a test may be skipped for besides what `StoreCapabilities` declares: what the bench declares, and methods that a
 #: store may have.
-DECLARED_ELSEWHERE = frozenset({"exact", "insert_absent"})
+DECLARED_ELSEWHERE = frozenset({"exact", "insert_absent", "tag"})
 _WORDS = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _SKIPPED = re.compile(r"capability (?P<name>\w+): (?P<reason>.+)", re.DOTALL)
 
@@ -125,14 +126,17 @@ class _Recorder:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None]:
-        """Ask the store who it is, once for each class, while it is there."""
+        """Ask the store who it is, for each class until it says, while it is there."""
+        yield
         run = self._run(item)
         store = getattr(item, "funcargs", {}).get("store")
-        if store is not None and not run.adapter:
-            run.adapter = store.capabilities.name
-            run.capabilities = _plain(asdict(store.capabilities))
+        if store is None or (run.adapter and run.engine):
+            return
+        run.adapter = store.capabilities.name
+        run.capabilities = _plain(asdict(store.capabilities))
+        # What tells its version may be there only when a collection has been made.
+        with suppress(Exception):
             run.engine = getattr(item, "instance").engine(store)  # noqa: B009 - not every item has one
-        yield
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:

@@ -60,7 +60,9 @@ class Writer:
         self._close()
 
     def stop(self) -> None:
-        """Let it end by itself."""
+        """Let it end by itself, if it has not ended."""
+        if self.process.poll() is not None:
+            return
         assert self.process.stdin is not None
         self.process.stdin.write("stop\n")
         self.process.stdin.flush()

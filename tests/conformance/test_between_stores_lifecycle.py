@@ -5,15 +5,15 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 import undrift
-from tests.conformance.writers import Writer, wrong_texts
+from tests.conformance.engines import Engines
+from tests.conformance.live_writers import Writer, wrong_texts
 from undrift import Document
 from undrift.control import ControlPlane
 from undrift.domain.migration import Phase
@@ -25,9 +25,9 @@ pytestmark = pytest.mark.servers
 _CONFIG = """
 ledger = "{ledger}"
 [stores.here]
-url = "{here}"
+{here}
 [stores.there]
-url = "{there}"
+{there}
 [models.old]
 provider = "hashing"
 dimensions = 32
@@ -51,36 +51,14 @@ DOCUMENTS = 600
 WAYS = {
     "sqlite-vec to pgvector, ledger in PostgreSQL": ("sqlite-vec", "pgvector", "postgres", None),
     "pgvector to sqlite-vec, ledger in that file": ("pgvector", "sqlite-vec", "file", "new"),
+    "chroma to qdrant, ledger in a file": ("chroma", "qdrant", "file", None),
 }
 
 
 @pytest.fixture
-def addresses(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[[str], str]]:
-    """Return what gives each kind of store an address; what it needs is started when it is asked for."""
-    made: list[tuple[Any, str]] = []
-
-    def postgres(scheme: str) -> str:
-        pytest.importorskip("psycopg")
-        server = request.getfixturevalue("server")
-        if not made:
-            server.sql("CREATE DATABASE between")
-            made.append((server, "between"))
-        return str(server.url("between")).replace("postgresql://", f"{scheme}://", 1)
-
-    def address(kind: str) -> str:
-        match kind:
-            case "postgres":
-                return postgres("postgresql")
-            case "pgvector":
-                return postgres("pgvector")
-            case "file":
-                return "sqlite:///all.db"
-            case _:
-                return "sqlite-vec:all.db"
-
-    yield address
-    for server, name in made:
-        server.sql(f"DROP DATABASE {name} WITH (FORCE)")
+def engines(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Engines]:
+    with Engines(tmp_path, request.getfixturevalue) as engines:
+        yield engines
 
 
 def everything(plane: ControlPlane, place: VectorField) -> dict[str, Record]:
@@ -110,12 +88,10 @@ def kill_a_worker_half_way(folder: Path, plane: ControlPlane) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_no_acknowledged_write_is_lost_whoever_is_killed(
-    addresses: Callable[[str], str], tmp_path: Path, way: str
-) -> None:
+def test_no_acknowledged_write_is_lost_whoever_is_killed(engines: Engines, tmp_path: Path, way: str) -> None:
     here, there, ledger, to = WAYS[way]
     config = tmp_path / "undrift.toml"
-    text = _CONFIG.format(ledger=addresses(ledger), here=addresses(here), there=addresses(there))
+    text = _CONFIG.format(ledger=engines.ledger(ledger), here=engines.store(here), there=engines.store(there))
     config.write_text(text, encoding="utf-8")
     plane = undrift.open(config)
     kb = plane.alias("kb")

@@ -153,6 +153,7 @@ class Fixtures(StoreBench):
 
 
 class TestElasticsearch(Fixtures, StoreConformance):
+    live = live("elasticsearch") is not None
     adapter, door = ElasticsearchStore, ElasticsearchDoor
 
     @pytest.fixture
@@ -161,6 +162,7 @@ class TestElasticsearch(Fixtures, StoreConformance):
 
 
 class TestOpenSearch(Fixtures, SameCode if live("opensearch") is None else StoreConformance):  # type: ignore[misc]
+    live = live("opensearch") is not None
     adapter, door = OpenSearchStore, OpenSearchDoor
 
     @pytest.fixture

@@ -14,9 +14,9 @@ import pytest
 pytest.importorskip("psycopg")
 
 import undrift
+from tests.conformance.live_writers import Writer, wrong_texts
 from tests.conformance.pgvector_door import SCHEMA, store_url
 from tests.conformance.postgres_server import PostgresServer
-from tests.conformance.writers import Writer, wrong_texts
 from undrift import Document
 from undrift.domain.migration import Phase
 from undrift.ports.store import Layout

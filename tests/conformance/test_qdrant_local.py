@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.metadata import version
 
 import pytest
 
@@ -17,6 +18,12 @@ from undrift.testing.stores.bench import MakeField
 
 
 class TestQdrantLocal(StoreConformance):
+    label = "Qdrant, its client's imitation"
+    live = False
+
+    def engine(self, store: VectorStore) -> str:
+        return f"qdrant-client {version('qdrant-client')} without a server"
+
     @pytest.fixture
     def metric(self) -> Metric:
         """Not the cosine: the imitation makes every vector of length 1 anew, and so changes its last bits."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.metadata import version
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from tests.conformance.qdrant_doors import ClientDoor
 from tests.conformance.qdrant_server import WireServer, wire_server
 from undrift.adapters.stores.qdrant import QdrantStore
 from undrift.adapters.stores.qdrant.place_of_server import where
+from undrift.ports.store import VectorStore
 from undrift.testing.stores import StoreConformance
 
 pytestmark = pytest.mark.servers
@@ -46,6 +48,14 @@ def qdrant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WireServer | Li
 
 
 class TestQdrantStore(StoreConformance):
+    label = "Qdrant" if live("qdrant") else "Qdrant, its protocol on its engine"
+    live = live("qdrant") is not None
+
+    def engine(self, store: VectorStore) -> str:
+        if self.live:
+            return f"the server that the environment names, qdrant-client {version('qdrant-client')}"
+        return f"qdrant-client {version('qdrant-client')} and qdrant-edge-py {version('qdrant-edge-py')}"
+
     @pytest.fixture
     def store(self, qdrant: WireServer | LiveServer) -> Iterator[QdrantStore]:
         store = QdrantStore(qdrant.url, **{"index": "none", "listing_s": 0, **qdrant.options})

@@ -82,6 +82,8 @@ def server() -> Iterator[Live]:
 
 
 class TestRedis(StoreConformance):
+    live = live("redis") is not None
+
     @pytest.fixture
     def store(self, server: Live) -> Iterator[VectorStore]:
         store = RedisStore(server.rest, **server.options)

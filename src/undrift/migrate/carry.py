@@ -17,13 +17,14 @@ from undrift.domain.record import (
     Record,
     canonical_text,
     content_hash,
+    encode_metadata,
     stamp,
 )
 from undrift.domain.route import VectorField
 from undrift.errors import StoreRejected
 from undrift.flow.embed import Embedded
 from undrift.migrate.workshop import Workshop
-from undrift.ports.store import Part
+from undrift.ports.store import Part, StoreCapabilities
 
 #: Why a document could not be carried: a word for programs and a sentence for people.
 Failures = dict[DocumentId, tuple[str, str]]
@@ -82,11 +83,12 @@ def make_records(
             tag is of their text are copied bit for bit; a text that somebody changed past its vector is embedded.
     """
     texts = workshop.source.texts(entries)
+    can = workshop.store_of(field).capabilities
     failures: Failures = {}
     documents: list[Document] = []
     for entry in entries:
         text = texts.get(entry.id)
-        problem = _problem(entry, text)
+        problem = _problem(entry, text) or _too_large(entry, text, can)
         if problem is not None:
             failures[entry.id] = problem
         elif text is not None:
@@ -159,6 +161,18 @@ def _problem(entry: Entry, text: str | None) -> tuple[str, str] | None:
     # A text beside the vector is the truth, whoever wrote it; one from elsewhere has to be that of the record.
     if text != entry.text and entry.tag is not None and entry.tag.content != content_hash(text):
         return "hash_mismatch", "the text is not the one that the stored vector was made of"
+    return None
+
+
+def _too_large(entry: Entry, text: str | None, can: StoreCapabilities) -> tuple[str, str] | None:
+    """Name the part of a document that is larger than the other store keeps; it is not even sent there."""
+    sizes = [("id", entry.id, can.max_id_bytes), ("text", text or "", can.max_text_bytes)]
+    if can.max_metadata_bytes is not None:
+        sizes.append(("metadata", encode_metadata(entry.id, entry.metadata), can.max_metadata_bytes))
+    for part, value, limit in sizes:
+        if limit is not None and len(value.encode()) > limit:
+            what = f"its {part} of {len(value.encode())} bytes"
+            return "rejected_by_store", f"{what} is larger than the {limit} bytes that store {can.name} keeps"
     return None
 
 

@@ -199,8 +199,20 @@ def test_what_the_other_store_does_not_keep_is_foretold_and_set_aside(scene: Sce
     scene.ready()
     (aside,) = scene.operator.plane.ledger.quarantined(ALIAS)
     assert (aside.key, aside.reason) == ("large", "rejected_by_store")
-    assert "larger than 500 bytes" in aside.detail
+    assert "larger than the 500 bytes that store limited keeps" in aside.detail
     assert "large" not in scene.rig.records(scene.target)
+
+
+def test_a_collection_of_which_nothing_fits_is_set_aside_whole(scene: Scene) -> None:
+    """No store is broken that keeps none of them: each is known to be too large."""
+    scene.limit(max_text_bytes=5)
+
+    scene.ready()
+
+    aside = scene.operator.plane.ledger.quarantined(ALIAS)
+    assert [one.key for one in aside] == [document.id for document in DOCUMENTS]
+    assert {one.reason for one in aside} == {"rejected_by_store"}
+    assert scene.rig.records(scene.target) == {}
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import pytest
-
 from undrift.domain.record import NO_TAG, DocumentId, Entry, Record, tag_for
 from undrift.domain.route import VectorField
 from undrift.ports.store import SupportsTagging, VectorStore
-from undrift.testing.stores.bench import SideDoor, StoreBench
+from undrift.testing.stores.bench import SideDoor, StoreBench, skip_for
 from undrift.testing.stores.samples import SPACE, UNICODE_IDS, assert_same, records
 
 
@@ -66,7 +64,7 @@ class TaggingTests(StoreBench):
 def supporting(store: VectorStore) -> SupportsTagging:
     """Return the store when it can tag what is there; the test is skipped otherwise."""
     if not isinstance(store, SupportsTagging):
-        pytest.skip(f"{store.capabilities.name} has no tag")
+        skip_for("tag", f"{store.capabilities.name} does not have it")
     return store
 
 
