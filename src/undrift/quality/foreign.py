@@ -27,12 +27,16 @@ _NEIGHBOURS = 5
 _BLOCK = 2048
 #: Different turns by which the alternative is made: one of them alone may lie unluckily.
 _TURNS = 16
+#: Reflections of which each consists, besides an exchange of axes: as good as an even choice, and without its cost.
+_REFLECTIONS = 3
 #: Share that is learned from in the first rounds: foreign vectors lie close to one another, and among those that are
 #: learned from they would vouch for themselves (after Rousseeuw and Van Driessen, "A fast algorithm for the minimum
 #: covariance determinant estimator", 1999).
 _CORE = 0.75
-#: Rounds that look for that share, and at most so many more in which only those that were found are left out.
-_CORE_ROUNDS, _ROUNDS = 2, 4
+#: Rounds that look for that share, and at most so many more that widen it again.
+_CORE_ROUNDS, _ROUNDS = 2, 3
+#: Share of those within the limit that it is widened to: a few foreign ones among them would make room for the others.
+_INNER = 0.95
 #: A constant, the three features, and their squares.
 _FEATURES = 7
 #: What brings the three features to a like size.
@@ -136,7 +140,8 @@ def learn(vectors: Vectors, *, trusted: Vectors | None = None, seed: int = 0) ->
     if trusted is not None and len(trusted) >= LEAST:
         keep = _core(_frame_of(_units(trusted)[0]).features(units))
     weights, limit, power, digits = np.zeros(_FEATURES), 0.0, 0.0, 0.0
-    for turn in range(_CORE_ROUNDS + _ROUNDS):
+    last = _CORE_ROUNDS + _ROUNDS - 1
+    for turn in range(last + 1):
         kept = order[keep[order]]
         folds = np.array_split(kept, _FOLDS)
         features = np.empty((len(units), _FEATURES))
@@ -153,10 +158,11 @@ def learn(vectors: Vectors, *, trusted: Vectors | None = None, seed: int = 0) ->
             keep = _core(features)
             continue
         weights, limit, power, digits = _limit_between(features[keep], np.concatenate(turned))
-        found = features @ weights - limit <= 0
-        if digits < _LEAST_DIGITS or (found == keep).all() or found.sum() < LEAST:
+        scores = features @ weights
+        usual = scores <= min(limit, float(np.quantile(scores[scores <= limit], _INNER)))
+        if digits < _LEAST_DIGITS or turn == last or usual.sum() < LEAST:
             break
-        keep = found
+        keep = usual
     return Detector(power, digits, length, _frame_of(units[keep]), weights, limit)
 
 
@@ -190,10 +196,11 @@ def _logistic(features: Numbers, wanted: Numbers) -> Numbers:
 
 def _frame_of(units: NDArray[np.float32]) -> _Frame:
     centre = units.mean(axis=0, dtype=np.float64)
-    values, axes = np.linalg.eigh(_shrunk(units.astype(np.float64) - centre))
+    spread = _shrunk(units.astype(np.float64) - centre)
     # A direction in which nothing varies at all would make rounding look foreign.
-    values = np.maximum(values, 1e-3 * values.mean())
-    return _Frame(centre, centre / max(np.linalg.norm(centre), 1e-12), axes / np.sqrt(values), units)
+    spread[np.diag_indices(len(spread))] += max(1e-3 * float(np.trace(spread)) / len(spread), 1e-12)
+    whitening = np.linalg.inv(np.linalg.cholesky(spread)).T
+    return _Frame(centre, centre / max(np.linalg.norm(centre), 1e-12), whitening, units)
 
 
 def _shrunk(centred: Numbers) -> Numbers:
@@ -215,10 +222,15 @@ def _shrunk(centred: Numbers) -> Numbers:
 def _turned(units: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
     """Return the vectors in the coordinates of models that have nothing to do with theirs."""
     parts = []
-    d = units.shape[1]
     for part in np.array_split(units, min(_TURNS, len(units))):
-        turn, triangle = np.linalg.qr(rng.standard_normal((d, d)))
-        parts.append(part @ (turn * np.sign(np.diag(triangle))).astype(np.float32))
+        d = part.shape[1]
+        other = part[:, rng.permutation(d)] * rng.choice(np.array([-1.0, 1.0], dtype=np.float32), d)
+        # Exchanged axes alone would keep what lies along one axis there.
+        for _ in range(_REFLECTIONS):
+            mirror = rng.standard_normal(d).astype(np.float32)
+            mirror /= np.linalg.norm(mirror)
+            other = other - 2 * np.outer(other @ mirror, mirror)
+        parts.append(other)
     return np.concatenate(parts)
 
 
