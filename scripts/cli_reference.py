@@ -112,7 +112,17 @@ SHAPES: dict[str, tuple[str, ...]] = {
     "search": ("alias", "space", "epoch", "hits[id]", "hits[score]", "hits[text]", "hits[metadata]"),
     "export": ("id", "text", "metadata", "space", "hash", "sequence"),
     "plan": (
-        *("alias", "source", "target", "documents", "unique_texts", "tokens", "tokens_are", "cost_usd.online"),
+        *(
+            "alias",
+            "source",
+            "target",
+            "layout",
+            "documents",
+            "unique_texts",
+            "tokens",
+            "tokens_are",
+            "cost_usd.online",
+        ),
         *("cost_usd.batch", "hours.online", "hours.batch", "storage_bytes", "gates", "warnings", "next_steps"),
     ),
     "start, status ALIAS, pause, resume, panic, postpone, unpostpone, tune": _STATUS,
@@ -153,6 +163,12 @@ LISTS: dict[str, tuple[str, ...]] = {
     "alias list": _ALIAS,
     "status": _STATUS,
     "golden list": ("set", "queries"),
+    "catalogue list": ("channel", "model", "region"),
+    "catalogue show": ("channel", "model", "region", "facts"),
+    "catalogue sunsets": (
+        *("channel", "model", "region", "date", "precision", "sources", "disagreeing", "history", "moved", "days_left"),
+        *("level", "aliases", "owned_vectors", "tokens", "cost_usd", "hours", "latest_safe_start"),
+    ),
 }
 
 

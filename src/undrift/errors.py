@@ -136,6 +136,10 @@ class BudgetRequired(RefusedError):
     """A paid model is to be used and nobody said how much it may cost."""
 
 
+class SunsetNear(RefusedError):
+    """A model ends so soon that whoever asked wants to be told by an exit code."""
+
+
 class NotConfirmed(RefusedError):
     """A verb that cannot be taken back, or moves live traffic, was not confirmed."""
 
@@ -149,7 +153,7 @@ class LedgerUnusable(RefusedError):
 
 
 class StoreUnusable(RefusedError):
-    """The store's file is damaged, or none of undrift's."""
+    """The store's file is damaged or none of undrift's, or another process has its folder."""
 
 
 class IncarnationMismatch(RefusedError):

@@ -28,3 +28,12 @@ def postgres_bench(server: Any) -> Iterator[Any]:
     bench = PostgresLedgerBench(server)
     yield bench
     bench.close()
+
+
+@pytest.fixture(scope="session")
+def chroma(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    pytest.importorskip("chromadb")
+    from tests.conformance.chroma_server import running_chroma
+
+    with running_chroma(tmp_path_factory.mktemp("chroma_server")) as running:
+        yield running

@@ -17,11 +17,13 @@ from tests.conformance.test_memory import MemorySideDoor
 from undrift.adapters.stores.memory import MemoryStore
 from undrift.domain.record import DocumentId, Entry, Hit, Metadata, Record, Vector, tag_from_stored
 from undrift.domain.route import VectorField
+from undrift.domain.shape import is_beside, with_vector
 from undrift.domain.space import Metric
 from undrift.errors import CollectionMissing, StoreRejected, UndriftError
 from undrift.ports.store import Filter, Part
 from undrift.testing.stores import StoreConformance
 from undrift.testing.stores.bench import new_field
+from undrift.testing.stores.samples import records
 
 
 class Unlocked(MemoryStore):
@@ -237,6 +239,53 @@ class TakesAnyVector(MemoryStore):
             return
 
 
+class AttachesToAnyText(MemoryStore):
+    def attach(self, field: VectorField, records: Sequence[Record]) -> None:
+        there = {id: row for one in self.collections.values() for id, row in one.rows.items()}
+        super().attach(field, [replace(one, text=there[one.id].text) for one in records if one.id in there])
+
+
+class AttachesToNothing(MemoryStore):
+    def attach(self, field: VectorField, records: Sequence[Record]) -> None:
+        self.insert_absent(field, records)
+        super().attach(field, records)
+
+
+class AttachesWholeRecords(MemoryStore):
+    def attach(self, field: VectorField, records: Sequence[Record]) -> None:
+        there = {id for one in self.collections.values() for id in one.rows}
+        self.upsert(field, [one for one in records if one.id in there])
+
+
+class ForgetsOtherVectors(MemoryStore):
+    def upsert(self, field: VectorField, records: Sequence[Record]) -> None:
+        for other in self._beside(field):
+            for one in records:
+                other.rows.pop(one.id, None)
+                other.order[:] = [id for id in other.order if id != one.id]
+        super().upsert(field, records)
+
+
+class DeletesOneVector(MemoryStore):
+    def delete(self, field: VectorField, ids: Sequence[DocumentId], *, filter: Filter | None = None) -> None:
+        if self._beside(field):
+            self.detach(field, ids)
+        else:
+            super().delete(field, ids, filter=filter)
+
+
+class DetachesByDeleting(MemoryStore):
+    def detach(self, field: VectorField, ids: Sequence[DocumentId]) -> None:
+        self.delete(field, ids)
+
+
+class DropsTheRecords(MemoryStore):
+    def drop(self, field: VectorField) -> None:
+        for name in [name for name in self.collections if is_beside(name, field.collection)]:
+            del self.collections[name]
+        super().drop(field)
+
+
 BUGS: list[tuple[type[MemoryStore], str]] = [
     (Unlocked, "test_a_change_of_metadata_does_not_bring_a_deleted_record_back"),
     (Unlocked, "test_changes_of_metadata_do_not_get_lost"),
@@ -263,6 +312,13 @@ BUGS: list[tuple[type[MemoryStore], str]] = [
     (AnswersNothingForMissing, "test_a_call_on_a_missing_collection_says_so[ids]"),
     (MixesCollections, "test_collections_do_not_see_each_other"),
     (InsertsOverOthers, "test_insert_absent_leaves_alone_what_is_there"),
+    (AttachesToAnyText, "test_only_the_text_it_was_made_of_gets_a_vector"),
+    (AttachesToNothing, "test_only_the_text_it_was_made_of_gets_a_vector"),
+    (AttachesWholeRecords, "test_what_is_attached_stands_beside_the_first_vector"),
+    (ForgetsOtherVectors, "test_a_write_through_one_field_leaves_the_other_visibly_behind"),
+    (DeletesOneVector, "test_a_delete_reaches_every_vector[first]"),
+    (DetachesByDeleting, "test_what_is_detached_leaves_the_record"),
+    (DropsTheRecords, "test_dropping_one_field_leaves_the_other[second]"),
     (TakesAnyVector, "test_a_vector_that_does_not_fit_is_refused_and_nothing_is_written[too long]"),
 ]
 #: What the parts in brackets stand for.
@@ -275,6 +331,8 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "Metric.COSINE": {"metric": Metric.COSINE},
     "10-Metric.COSINE": {"k": 10, "metric": Metric.COSINE},
     "ids": {"call": "ids"},
+    "first": {"through": "first"},
+    "second": {"dropped": "second"},
 }
 
 
@@ -294,8 +352,19 @@ def run(store: MemoryStore, test: str) -> None:
     name, _, bracket = test.rstrip("]").partition("[")
     method: Callable[..., None] = getattr(StoreConformance(), name)
     with fixtures(store) as at_hand:
+        asked = inspect.signature(method).parameters
+        if "large" in asked:
+            at_hand["large"] = second_of(store, at_hand["field"])
         given = {**at_hand, **ARGUMENTS.get(bracket, {})}
-        method(**{name: given[name] for name in inspect.signature(method).parameters})
+        method(**{name: given[name] for name in asked})
+
+
+def second_of(store: MemoryStore, field: VectorField) -> VectorField:
+    """Make a second field in the records of the first, as the kit's own fixture does."""
+    store.upsert(field, records(["a", "b"], StoreConformance.dimensions))
+    large = replace(field, collection=with_vector(field.collection, "large"))
+    store.create(large, dimensions=StoreConformance.dimensions + 4, metric=Metric.COSINE)
+    return large
 
 
 @contextmanager
@@ -308,6 +377,7 @@ def fixtures(store: MemoryStore) -> Iterator[dict[str, Any]]:
     yield {
         "store": store,
         "other": store,
+        "in_place": store,
         "side_door": MemorySideDoor(store),
         "make_field": make,
         "metric": Metric.COSINE,

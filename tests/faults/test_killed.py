@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
 
-from tests.faults.worlds import CHANGES, VERBS, Verb, World, attempt, paid_twice, resume
+from tests.faults.worlds import CHANGES, IN_PLACE, VERBS, Verb, World, attempt, paid_twice, resume
+from undrift.ports.store import Layout as StoreLayout
 from undrift.testing.faults import When
 from undrift.testing.rig import CHUNK_SIZE, Layout
 
 
-def undisturbed(world: World, verb: Verb) -> list[int]:
+def undisturbed(world: World, verb: Verb, changes: Collection[str]) -> list[int]:
     """Let the verb run to its end; returns the places of the calls that change something."""
     process = world.rig.process("operator")
     assert attempt(world, verb, process)
@@ -19,9 +21,11 @@ def undisturbed(world: World, verb: Verb) -> list[int]:
     world.drain()
     assert not paid_twice(world)
     assert not world.faults()
-    return [place for place, call in enumerate(process.faults.calls) if call in CHANGES]
+    return [place for place, call in enumerate(process.faults.calls) if call in changes]
 
 
+#: What the layout has a part in; the rest is killed where each field has records of its own.
+AT_THE_STORE = {call for call in CHANGES if call.startswith("store.")} | {"ledger.publish", "ledger.claim"}
 #: One file is another way of writing; that of workers and operators is the same.
 CASES = [(verb, Layout.MEMORY) for verb in VERBS] + [
     (verb, Layout.ONE_FILE) for verb in VERBS if verb.name in ("start", "rollback --now", "complete")
@@ -34,7 +38,22 @@ CASES = [(verb, Layout.MEMORY) for verb in VERBS] + [
 def test_killed_after_any_change_a_verb_ends_as_if_undisturbed(folder: Path, verb: Verb, layout: Layout) -> None:
     template = World.fresh(folder / "template", layout)
     verb.before(template)
-    calls = undisturbed(template.again(folder / "undisturbed"), verb)
+    killed_anywhere(folder, template, verb, CHANGES)
+
+
+@pytest.mark.parametrize("verb", IN_PLACE, ids=[verb.name.replace(" ", "_") for verb in IN_PLACE])
+def test_nor_is_anything_left_in_records_that_both_fields_share(folder: Path, verb: Verb) -> None:
+    template = World.fresh(folder / "template", Layout.MEMORY, StoreLayout.IN_PLACE)
+    verb.before(template)
+    migration = template.rig.migration()
+    assert migration is not None
+    assert migration.is_in_place
+    killed_anywhere(folder, template, verb, AT_THE_STORE)
+
+
+def killed_anywhere(folder: Path, template: World, verb: Verb, changes: Collection[str]) -> None:
+    """Kill a verb after each of some changes it makes, and let it be finished."""
+    calls = undisturbed(template.again(folder / "undisturbed"), verb, changes)
     assert calls
 
     for place in calls:

@@ -17,6 +17,7 @@ from undrift.domain.migration import Phase
 from undrift.domain.record import Vectors
 from undrift.errors import GateFailed, UndriftError
 from undrift.ports.embedder import EmbedderLimits
+from undrift.ports.store import Layout as StoreLayout
 from undrift.testing.faults import Killed
 from undrift.testing.rig import ALIAS, CHUNK_SIZE, Layout, Process, Rig, documents
 
@@ -25,6 +26,7 @@ DOCUMENTS = documents(*(f"text of number {number}" for number in range(3 * CHUNK
 CHANGES = frozenset(
     {
         *(f"store.{name}" for name in ("create", "drop", "upsert", "delete", "merge_metadata", "insert_absent")),
+        *(f"store.{name}" for name in ("attach", "detach")),
         *(f"ledger.{name}" for name in ("register_client", "join", "renew", "unacknowledged", "leave", "bury")),
         *(f"ledger.{name}" for name in ("open", "close", "reap", "claim", "clear", "postpone", "mark")),
         *(f"ledger.{name}" for name in ("add_chunks", "lease_chunk", "publish", "published", "release_chunk")),
@@ -86,17 +88,19 @@ class World:
         rig: the collection.
         truth: what should be in it.
         wrote: whether the application has written yet.
+        where: where the target's vectors are put.
     """
 
     rig: Rig
+    where: StoreLayout = StoreLayout.COLLECTION
     truth: dict[str, Document] = field(default_factory=dict)
     wrote: bool = False
 
     @classmethod
-    def fresh(cls, folder: Path, layout: Layout) -> World:
+    def fresh(cls, folder: Path, layout: Layout, where: StoreLayout = StoreLayout.COLLECTION) -> World:
         folder.mkdir()
         models = {"old": CountingModel(dimensions=16, seed="old"), "new": CountingModel(dimensions=24, seed="new")}
-        world = cls(rig=Rig(folder=folder, layout=layout, models=models, timing=TIMING))
+        world = cls(rig=Rig(folder=folder, layout=layout, models=models, timing=TIMING), where=where)
         app = world.rig.process()
         app.alias.upsert(DOCUMENTS)
         world.truth = {document.id: document for document in DOCUMENTS}
@@ -114,7 +118,7 @@ class World:
         memory.collections = copy.deepcopy(self.rig.memory.collections)
         rig = Rig(folder=folder, layout=self.rig.layout, models=models, memory=memory, timing=self.rig.timing)
         rig.clock.advance(self.rig.clock.monotonic() - rig.clock.monotonic())
-        return World(rig=rig, truth=dict(self.truth), wrote=self.wrote)
+        return World(rig=rig, truth=dict(self.truth), wrote=self.wrote, where=self.where)
 
     def do(self, act: Callable[[Process], Any], role: str = "operator") -> None:
         """Let a process do something, and end as it should."""
@@ -162,7 +166,7 @@ class World:
 
 
 def started(world: World) -> None:
-    world.do(lambda operator: operator.plane.register(ALIAS, "new"))
+    world.do(lambda operator: operator.plane.register(ALIAS, "new", layout=world.where))
 
 
 def half_filled(world: World) -> None:
@@ -195,6 +199,10 @@ def _start(process: Process) -> None:
     process.work_to(Phase.READY, sample=0)
 
 
+def _go_on(process: Process) -> None:
+    process.work_to(Phase.READY, sample=0)
+
+
 VERBS = (
     Verb(name="start", before=lambda _: None, act=_start, after=Phase.READY, during=("ledger.publish", 2)),
     Verb(name="cutover", before=dirty(ready), act=lambda it: it.plane.cutover(ALIAS), after=Phase.REVERSING),
@@ -217,6 +225,12 @@ VERBS = (
         name="cancel --drop", before=dirty(ready), act=lambda it: it.plane.cancel(ALIAS, drop=True), after=Phase.ABORTED
     ),
     Verb(name="cancel at once", before=started, act=lambda it: it.plane.cancel(ALIAS), after=Phase.ABORTED),
+)
+
+#: Those that write to the follower, or drop a field, where both are in the same records.
+IN_PLACE = (
+    Verb(name="go on", before=started, act=_go_on, after=Phase.READY, during=("ledger.publish", 2)),
+    *(verb for verb in VERBS if verb.name in {"cutover", "rollback --now", "complete", "cancel --drop"}),
 )
 
 

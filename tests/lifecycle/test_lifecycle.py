@@ -14,7 +14,8 @@ from undrift.adapters.embedders.hashing import HashingEmbedder
 from undrift.domain.record import Vectors
 from undrift.domain.space import Space
 from undrift.errors import TextTooLong
-from undrift.ports.embedder import EmbedderLimits, TokenCount
+from undrift.ports.embedder import Embedder, EmbedderLimits, TokenCount
+from undrift.ports.store import Layout as StoreLayout
 from undrift.testing.lifecycle import LifecycleCase, Stage, run_lifecycle
 from undrift.testing.rig import Layout, Rig, documents
 
@@ -186,14 +187,22 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("layout", Layout, ids=lambda layout: layout.value)
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name.replace(" ", "_"))
-def test_both_fields_stay_true_through_the_whole_life(tmp_path: Path, case: LifecycleCase, layout: Layout) -> None:
-    models = {
+def models() -> dict[str, Embedder]:
+    return {
         "old": HashingEmbedder(dimensions=16, seed="old"),
         "new": ShortTexts(HashingEmbedder(dimensions=24, seed="new")),
     }
-    run_lifecycle(case, Rig(folder=tmp_path, layout=layout, models=models, mirror=case.mirror))
+
+
+@pytest.mark.parametrize("layout", Layout, ids=lambda layout: layout.value)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name.replace(" ", "_"))
+def test_both_fields_stay_true_through_the_whole_life(tmp_path: Path, case: LifecycleCase, layout: Layout) -> None:
+    run_lifecycle(case, Rig(folder=tmp_path, layout=layout, models=models(), mirror=case.mirror))
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name.replace(" ", "_"))
+def test_both_fields_stay_true_in_the_same_records(tmp_path: Path, case: LifecycleCase) -> None:
+    run_lifecycle(case, Rig(folder=tmp_path, models=models(), mirror=case.mirror), StoreLayout.IN_PLACE)
 
 
 #: The cases in which something happens to tags that an ordinary one does not show.
@@ -207,10 +216,6 @@ LEDGER_TAGS = [
 def test_both_fields_stay_true_when_their_tags_are_in_the_ledger(
     tmp_path: Path, case: LifecycleCase, layout: Layout
 ) -> None:
-    models = {
-        "old": HashingEmbedder(dimensions=16, seed="old"),
-        "new": ShortTexts(HashingEmbedder(dimensions=24, seed="new")),
-    }
     run_lifecycle(
-        case, Rig(folder=tmp_path, layout=layout, models=models, mirror=case.mirror, collection="kb?tags=ledger")
+        case, Rig(folder=tmp_path, layout=layout, models=models(), mirror=case.mirror, collection="kb?tags=ledger")
     )

@@ -15,6 +15,7 @@ import click
 from undrift import __version__
 from undrift.cli import (
     adopting,
+    catalogue,
     comparing,
     demo,
     documents,
@@ -57,6 +58,7 @@ SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
         ),
     ),
     ("Quality", (golden.golden,)),
+    ("The look-out", (catalogue.catalogue,)),
     ("Other programs", (serving.serve,)),
 )
 #: What a shell calls a process that was ended by Ctrl-C.

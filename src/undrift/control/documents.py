@@ -17,6 +17,7 @@ from undrift.flow.alias import WRITE_BATCH, Alias
 from undrift.flow.journal import Journal
 from undrift.flow.jsonl import batches, document_line, open_documents
 from undrift.migrate.sync import settle
+from undrift.ports.store import Filter
 
 #: Records read from the store at a time by an export.
 _PAGE = 500
@@ -116,7 +117,13 @@ class Documents(Wiring):
         if inline is not None and inline.mirror == "inline":
             mirror = partial(settle, self.workshop(route.alias), timeout_s=self.timing.write_timeout_s)
         return Alias(
-            alias, router=self.router, journal=journal, store_of=self.store_of, door_of=self.door_of, mirror=mirror
+            alias,
+            router=self.router,
+            journal=journal,
+            store_of=self.store_of,
+            door_of=self.door_of,
+            mirror=mirror,
+            traffic=self.traffic_of(alias),
         )
 
     def aliases(self) -> list[dict[str, Any]]:
@@ -168,10 +175,18 @@ class Documents(Wiring):
             ],
         }
 
-    def put(self, name: str, file: Path, on_progress: Callable[[int], None] = lambda _: None) -> dict[str, Any]:
+    def put(
+        self,
+        name: str,
+        file: Path,
+        on_progress: Callable[[int], None] = lambda _: None,
+        *,
+        replacing: Filter | None = None,
+    ) -> dict[str, Any]:
         """Insert the documents of a JSON Lines file, replacing those with the same id; return how many were written.
 
-        The whole file is checked before the first document is written.
+        The whole file is checked before the first document is written. With a filter, its documents are the only ones
+        afterwards that match it; see `Alias.replace`.
 
         Raises:
             BadInputLine, BadDocument: a line cannot be taken; the message names it, and nothing was written.
@@ -181,6 +196,12 @@ class Documents(Wiring):
             for _ in documents:
                 pass
         written, epoch = 0, alias.route().epoch
+        if replacing is not None:
+            with open_documents(file) as documents:
+                new = list(documents)
+            receipt = alias.replace(new, filter=replacing)
+            deleted = len(receipt.ids) - len(new)
+            return {"alias": name, "written": len(new), "deleted": deleted, "epoch": receipt.epoch}
         with open_documents(file) as documents:
             for batch in batches(documents, WRITE_BATCH):
                 epoch = alias.upsert(batch).epoch

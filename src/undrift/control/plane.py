@@ -8,11 +8,12 @@ from undrift.config import load
 from undrift.control.auditing import Auditing
 from undrift.control.crew import Crew
 from undrift.control.evidence import Evidence
+from undrift.control.outlook import Outlook
 from undrift.control.selftest import Selftest
 from undrift.ports.runtime import Clock
 
 
-class ControlPlane(Auditing, Crew, Selftest, Evidence):
+class ControlPlane(Auditing, Crew, Selftest, Evidence, Outlook):
     """Everything undrift can do, on one configuration.
 
     It is a client of the ledger like any application: it has a lease, which `close` ends.

@@ -19,6 +19,7 @@ from undrift.errors import SpaceMismatch, UnknownModel
 from undrift.flow import probe
 from undrift.flow.embed import EmbeddingDoor
 from undrift.flow.router import Router
+from undrift.flow.traffic import Traffic
 from undrift.migrate.workshop import Workshop
 from undrift.plugins import Plugins
 from undrift.ports.runtime import Clock, Processes
@@ -59,6 +60,7 @@ class Wiring:
             self.ledger, self.clock, self.timing, role=role, processes=self.processes, heartbeat=heartbeat
         )
         self._cache = self.plugins.cache()
+        self._traffic: dict[AliasName, Traffic] = {}
         self._doors: dict[str, EmbeddingDoor] = {}
         self._tagged: dict[str, VectorStore] = {}
         self._proofs: dict[tuple[SpaceId, float], tuple[EmbeddingDoor, probe.ModelProof]] = {}
@@ -143,7 +145,7 @@ class Wiring:
 
     def workshop(self, alias: AliasName) -> Workshop:
         """Return the means to work on an alias's migration, as a registered client."""
-        route = self.router.join(alias)
+        self.router.join(alias)
         configured = self.config.settings.aliases.get(alias)
         hooks = configured.hooks if configured is not None else HookSettings()
         return Workshop(
@@ -155,7 +157,7 @@ class Wiring:
             source=self.source_of(alias),
             clock=self.clock,
             timing=self.timing,
-            settle_s=self.settle_s(route.serving),
+            horizon_of=self.settle_s,
             processes=self.processes,
             beat=self.router.beat,
             held_back=self.held_back,
@@ -165,6 +167,17 @@ class Wiring:
             hook_timeout_s=hooks.timeout_s,
             always_reconcile=configured is not None and configured.reconcile == "always",
         )
+
+    def traffic_of(self, alias: AliasName) -> Traffic:
+        """Return what is known of this process's searches of an alias; its heart tells the workers."""
+        with self._lock:
+            if alias not in self._traffic:
+                made = Traffic(
+                    alias, ledger=self.ledger, router=self.router, clock=self.clock, limits=self.limits_of(alias)
+                )
+                self._traffic[alias] = made
+                self.router.also(alias, made.tell)
+            return self._traffic[alias]
 
     def source_of(self, alias: AliasName) -> DocumentSource:
         """Return where the texts of an alias come from; beside the vectors if nobody says otherwise."""

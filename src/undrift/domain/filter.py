@@ -12,6 +12,9 @@
 - A key that is not there equals nothing, not even None; `{"k": None}` asks for a key that is there and null.
 - `$ne`, `$nin` and `$not` are true exactly where `$eq`, `$in` and the condition inside are false: also where the key is
   not there.
+
+A search may have `{"$native": ...}` alone instead: a filter of the store's own, which goes to it as it is. Stores
+differ in what they make of it, so nothing that compares stores takes one.
 """
 
 from __future__ import annotations
@@ -34,6 +37,8 @@ MAX_VALUES = 10_000
 MAX_DEPTH = 32
 _INT64 = range(-(2**63), 2**63)
 _OPERATORS = ("$eq", "$ne", "$in", "$nin", "$gt", "$gte", "$lt", "$lte", "$exists")
+#: Says that what follows is a filter of the store's own.
+_NATIVE = "$native"
 _HINT = f"compare with {', '.join(_OPERATORS)}; combine with $and, $or, $not"
 
 
@@ -121,6 +126,11 @@ def parse(filter: Mapping[str, Any]) -> Condition:
     return condition
 
 
+def native(filter: Mapping[str, Any] | None) -> Any:
+    """Return the store's own filter when that is all there is, as `{"$native": ...}`; None for one of this language."""
+    return filter[_NATIVE] if filter is not None and len(filter) == 1 and _NATIVE in filter else None
+
+
 def matches(condition: Condition, metadata: Mapping[str, Any]) -> bool:
     """Whether a document with this metadata is asked for; what every store's own answer is measured against."""
     match condition:
@@ -200,6 +210,12 @@ def _conjunction(filter: object, depth: int) -> Condition:
 def _combination(operator: str, wanted: object, depth: int) -> Condition:
     if operator == "$not":
         return Not(part=_conjunction(wanted, depth + 1))
+    if operator == _NATIVE:
+        raise BadFilter(
+            "a filter of the store's own cannot be used here",
+            f"{_NATIVE} can stand alone in the filter of a search, in a store that has filters of its own",
+            _HINT,
+        )
     if operator not in ("$and", "$or"):
         raise BadFilter(f"{_shown(operator)} does not combine filters; a metadata key cannot begin with $", hint=_HINT)
     if not _is_list(wanted) or not wanted:

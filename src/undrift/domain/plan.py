@@ -33,6 +33,14 @@ class AwaitClients:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AwaitScans:
+    """Wait until no scan of a field can miss what was written to it before this step."""
+
+    field: VectorField
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AwaitWorkers:
     """Wait until no worker's write to the follower can be in flight any more."""
 
@@ -84,9 +92,10 @@ class StopJournal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DropField:
-    """Delete a collection with everything in it."""
+    """Delete a collection with everything in it, or its vectors where the records have others and stay."""
 
     field: VectorField
+    records_stay: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +109,7 @@ Step = (
     CreateField
     | JournalWrites
     | AwaitClients
+    | AwaitScans
     | AwaitWorkers
     | HoldWrites
     | Drain
@@ -112,12 +122,20 @@ Step = (
 Plan = tuple[Step, ...]
 
 
-def plan_start(route: Route, migration: Migration) -> Plan:
-    """Return the steps from a registered migration to the first read of its back-fill."""
+def plan_start(route: Route, migration: Migration, *, scans_lag_s: float = 0.0) -> Plan:
+    """Return the steps from a registered migration to the first read of its back-fill.
+
+    Args:
+        route: what the alias means now.
+        migration: the migration.
+        scans_lag_s: how long a scan of the source may miss what another process inserted; what was inserted past the
+            journal must be seen by the back-fill, so that long is waited once nobody writes past it any more.
+    """
+    scans = (AwaitScans(field=migration.source, seconds=scans_lag_s),) if scans_lag_s else ()
     if migration.phase is Phase.REGISTERED:
-        return (CreateField(field=migration.target), JournalWrites(), AwaitClients(epoch=route.epoch + 1))
+        return (CreateField(field=migration.target), JournalWrites(), AwaitClients(epoch=route.epoch + 1), *scans)
     if migration.phase is Phase.JOURNALING:
-        return (AwaitClients(epoch=route.epoch),)
+        return (AwaitClients(epoch=route.epoch), *scans)
     return ()
 
 
@@ -155,7 +173,7 @@ def plan_completion(route: Route, migration: Migration) -> Plan:
         *steps,
         AwaitClients(epoch=epoch),
         AwaitWorkers(),
-        DropField(field=migration.source),
+        DropField(field=migration.source, records_stay=migration.is_in_place),
         Finish(phase=Phase.DONE),
     )
 
@@ -168,7 +186,7 @@ def plan_cancel(route: Route, migration: Migration, *, drop: bool) -> Plan:
     epoch = route.epoch if route.mode is Mode.PASSIVE and not steps else route.epoch + 1
     steps += [AwaitClients(epoch=epoch), AwaitWorkers()]
     if drop:
-        steps.append(DropField(field=migration.target))
+        steps.append(DropField(field=migration.target, records_stay=migration.is_in_place))
     return (*steps, Finish(phase=Phase.ABORTED))
 
 
@@ -176,29 +194,36 @@ def plan_cancel(route: Route, migration: Migration, *, drop: bool) -> Plan:
 MAX_DIRTY_AT_CUTOVER = 100
 
 
+#: What steps do that are always the same.
+_SAYINGS = {
+    JournalWrites: "journal every write",
+    AwaitWorkers: "wait until no worker writes any more",
+    SettleForeign: "carry over the documents whose truth is still in the other field",
+}
+
+
 def describe(step: Step) -> str:
     """Say in a few words what a step will do."""
     match step:
+        case JournalWrites() | AwaitWorkers() | SettleForeign():
+            return _SAYINGS[type(step)]
         case CreateField(field=field):
             return f"create {field.key} for vectors of {field.space}"
-        case JournalWrites():
-            return "journal every write"
         case AwaitClients(epoch=epoch):
             return f"wait until every client has acknowledged epoch {epoch}"
-        case AwaitWorkers():
-            return "wait until no worker writes any more"
+        case AwaitScans(field=field, seconds=seconds):
+            return f"wait {seconds:g} s: scans of {field.key} lag"
         case HoldWrites(seconds=seconds):
             return f"make writers wait for at most {seconds:g} s, and carry the last dirty documents over"
         case Drain(at_most=at_most):
             return f"carry dirty documents over until at most {at_most} are left"
         case Flip(to=to, phase=phase):
             return f"make {to} serve ({phase.value})"
-        case SettleForeign():
-            return "carry over the documents whose truth is still in the other field"
         case StopJournal(phase=phase):
             return f"stop journaling writes ({phase.value})"
-        case DropField(field=field):
-            return f"drop {field.key} with everything in it"
+        case DropField(field=field, records_stay=records_stay):
+            what = "which are beside others in the same records" if records_stay else "with everything in it"
+            return f"drop the vectors of {field.key}, {what}" if records_stay else f"drop {field.key} {what}"
         case Finish(phase=phase):
             return f"record that the migration is {phase.value}"
         case _:

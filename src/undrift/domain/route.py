@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import NewType
 
+from undrift.domain.shape import is_beside
 from undrift.domain.space import SpaceId
 
 AliasName = NewType("AliasName", str)
@@ -29,7 +30,8 @@ class VectorField:
 
     Attributes:
         store: name of the store in the configuration.
-        collection: the collection's physical name in that store.
+        collection: the collection's address in that store: its physical name and, where it is not all that a record
+            has or not undrift's own, its shape (`domain.shape`), as in `docs?vector=large`.
         space: the only space whose vectors may be written to it or compared with its vectors.
     """
 
@@ -41,6 +43,10 @@ class VectorField:
     def key(self) -> FieldKey:
         """The field's name in the journal."""
         return FieldKey(f"{self.store}/{self.collection}")
+
+    def is_beside(self, other: VectorField) -> bool:
+        """Whether both are vectors of the same records, which share their text and metadata."""
+        return self.store == other.store and is_beside(self.collection, other.collection)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -76,6 +76,14 @@ def own_name(collection: str) -> str:
     return name
 
 
+def without_tags(collection: str) -> str:
+    """Return the address without where its tags are kept, which is no part of where its records are."""
+    if "tags=" not in collection:
+        return collection
+    name, shape = split_address(collection)
+    return join_address(name, replace(shape, tags=TagPlace.PAYLOAD))
+
+
 def split_address(collection: str) -> tuple[str, Shape]:
     """Return the name a collection has in its store, and its shape.
 
@@ -100,6 +108,20 @@ def split_address(collection: str) -> tuple[str, Shape]:
         choices = " or ".join(place.value for place in TagPlace)
         raise BadConfig(f"tags of collection {name} can be in {choices}", str(error)) from error
     return name, Shape(**{_WORDS[word]: value for word, value in given.items()}, tags=tags)
+
+
+def is_beside(collection: str, other: str) -> bool:
+    """Whether two addresses are of two vectors of the same records."""
+    if collection == other:
+        return False
+    (name, shape), (other_name, other_shape) = split_address(collection), split_address(other)
+    return name == other_name and replace(shape, vector="") == replace(other_shape, vector="")
+
+
+def with_vector(collection: str, vector: str) -> str:
+    """Return the address of another vector of the same records."""
+    name, shape = split_address(collection)
+    return join_address(name, replace(shape, vector=vector))
 
 
 def join_address(name: str, shape: Shape) -> str:

@@ -65,13 +65,18 @@ def difference(pair: Pair, follower: VectorField) -> str:
     return "" if left.metadata == right.metadata else "stale_metadata"
 
 
-def may_replace(pair: Pair, kind: str, follower: VectorField) -> bool:
+def may_replace(pair: Pair, kind: str, serving: VectorField, follower: VectorField) -> bool:
     """Whether making the follower equal loses nothing that a stranger wrote to it.
 
     Asked after a cutover, when the follower is the field that served before. A record there is replaced when it is
     ours, with its tag and its metadata as they were written together, or says nothing else than the serving one.
+
+    In the same records nothing is replaced. But a stranger who has changed the text may have put a vector of it into
+    the old field only: while the serving vector is not of the text, it must not be taken for the truth.
     """
     left, right = pair
+    if follower.is_beside(serving):
+        return left is not None and (right is None or is_ours(left, serving))
     if right is None:
         return True
     if left is None:
@@ -163,6 +168,21 @@ class Throttle:
         seconds = self.clock.monotonic() - self._began
         rate = mine / seconds if seconds > 0 and mine else None
         self.tell(Progress(total=max(self.total, done), done=done, rate_per_s=rate))
+
+
+def await_scans(throttle: Throttle, lag_s: float, waited_s: float) -> None:
+    """Wait until a scan can miss nothing that was written before a moment.
+
+    Args:
+        throttle: tells that it goes on.
+        lag_s: how long a scan may miss what another process wrote.
+        waited_s: how long ago that moment was.
+    """
+    clock = throttle.clock
+    until = clock.monotonic() + min(lag_s, lag_s - waited_s)
+    while (left_s := until - clock.monotonic()) > 0:
+        throttle.passed(throttle.done)
+        clock.sleep(min(1.0, left_s))
 
 
 def total_of(workshop: Workshop, route: Route, follower: VectorField) -> int:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from undrift.domain.record import content_hash
+from undrift.domain.record import Entry, content_hash, encode_metadata
 from undrift.domain.route import VectorField
 from undrift.domain.space import Space
 from undrift.domain.wording import plural
-from undrift.errors import UsageError
+from undrift.errors import BadArgument, UsageError
 from undrift.flow.embed import EmbeddingDoor
-from undrift.ports.store import Part, VectorStore
+from undrift.migrate.compare import is_ours
+from undrift.ports.store import Layout, Part, StoreCapabilities, VectorStore
 
 #: Documents read at a time.
 _PAGE = 1000
@@ -25,7 +26,7 @@ class Facts:
 
     Attributes:
         documents: records in the serving field.
-        unique_texts: texts that differ; only these are embedded.
+        unique_texts: texts that differ and have to be embedded; each is once.
         tokens: tokens of the unique texts.
         tokens_exact: whether the model's own tokenizer counted them.
         storage_bytes: what the target will need.
@@ -44,10 +45,28 @@ class Facts:
         return self.tokens * per_million / 1e6
 
 
-def survey(store: VectorStore, field: VectorField, door: EmbeddingDoor) -> Facts:
-    """Read every document of a field once and reckon up what embedding it in another space takes."""
+def survey(
+    store: VectorStore,
+    field: VectorField,
+    door: EmbeddingDoor,
+    *,
+    target: VectorField | None = None,
+    into: StoreCapabilities | None = None,
+    copies: bool = False,
+) -> Facts:
+    """Read every document of a field once and reckon up what it takes to have it in another field.
+
+    Args:
+        store: the store of the field.
+        field: the field that will be read.
+        door: the model of the other field.
+        target: where the vectors would be put; in a collection of their own by default.
+        into: what the store of the other field can do, if it is another one.
+        copies: whether vectors are copied; then only texts are embedded that the tag of their record is not of.
+    """
     seen: set[str] = set()
     documents = tokens = size = blank = untagged = 0
+    misfits, can = Misfits(), into or store.capabilities
     exact = True
     after = ""
     while True:
@@ -59,8 +78,10 @@ def survey(store: VectorStore, field: VectorField, door: EmbeddingDoor) -> Facts
             size += len(text.encode())
             blank += not text.strip()
             untagged += entry.tag is None
+            misfits.look(entry, can)
             digest = content_hash(text)
-            if text.strip() and digest not in seen:
+            is_copied = copies and is_ours(entry, field)
+            if text.strip() and digest not in seen and not is_copied:
                 seen.add(digest)
                 fresh.append(text)
         if fresh:
@@ -69,15 +90,55 @@ def survey(store: VectorStore, field: VectorField, door: EmbeddingDoor) -> Facts
         if len(page) < _PAGE:
             break
         after = page[-1].id
-    storage = documents * (door.space.dimensions * 4 + _RECORD_OVERHEAD) + size
+    storage = documents * door.space.dimensions * 4
+    if target is None or not target.is_beside(field):
+        # The texts are there once more.
+        storage += documents * _RECORD_OVERHEAD + size
     return Facts(
         documents=documents,
         unique_texts=len(seen),
         tokens=tokens,
         tokens_exact=exact,
         storage_bytes=storage,
-        warnings=_warnings(documents, blank, untagged),
+        warnings=(
+            *_warnings(documents, blank, untagged, store.capabilities.scans_lag_s),
+            *misfits.warnings(can),
+        ),
     )
+
+
+@dataclass(slots=True)
+class Misfits:
+    """Counts the documents that a store will not take, by what it declares."""
+
+    ids: int = 0
+    texts: int = 0
+    metadata: int = 0
+
+    def look(self, entry: Entry, can: StoreCapabilities) -> None:
+        """Count a document for each of its parts that is too large."""
+        self.ids += _exceeds(entry.id, can.max_id_bytes)
+        self.texts += _exceeds(entry.text or "", can.max_text_bytes)
+        if can.max_metadata_bytes is not None:
+            self.metadata += _exceeds(encode_metadata(entry.id, entry.metadata), can.max_metadata_bytes)
+
+    def warnings(self, can: StoreCapabilities) -> tuple[str, ...]:
+        """Say what will be set aside, and why."""
+        told = (
+            (self.ids, "an id", can.max_id_bytes),
+            (self.texts, "a text", can.max_text_bytes),
+            (self.metadata, "metadata", can.max_metadata_bytes),
+        )
+        return tuple(
+            f"{plural(count, 'document')} with {what} of more than {limit} bytes, which store {can.name} does not "
+            "keep: to be set aside"
+            for count, what, limit in told
+            if count
+        )
+
+
+def _exceeds(text: str, limit: int | None) -> bool:
+    return limit is not None and len(text.encode()) > limit
 
 
 def require_fit(store: VectorStore, space: Space, *, model: str) -> None:
@@ -101,7 +162,28 @@ def require_fit(store: VectorStore, space: Space, *, model: str) -> None:
         )
 
 
-def _warnings(documents: int, blank: int, untagged: int) -> tuple[str, ...]:
+def require_layout(store: VectorStore, layout: Layout) -> None:
+    """Pass when the target of a migration can be where it is to be.
+
+    Raises:
+        BadArgument: the store does not have that layout.
+    """
+    can = store.capabilities
+    if layout not in can.layouts:
+        names = " or ".join(layout_word(one) for one in Layout if one in can.layouts)
+        raise BadArgument(
+            f"store {can.name} cannot have the target of a migration in the layout {layout_word(layout)}",
+            f"it has: {names}",
+            f"--layout {names.partition(' ')[0]}",
+        )
+
+
+def layout_word(layout: Layout) -> str:
+    """Return what a layout is called in commands and answers."""
+    return layout.value.replace("_", "-")
+
+
+def _warnings(documents: int, blank: int, untagged: int, scans_lag_s: float) -> tuple[str, ...]:
     said = []
     if not documents:
         said.append("the collection is empty")
@@ -109,6 +191,11 @@ def _warnings(documents: int, blank: int, untagged: int) -> tuple[str, ...]:
         said.append(f"{plural(blank, 'document')} without a text, to be set aside")
     if untagged:
         said.append(f"{plural(untagged, 'record')} without a tag: nothing is known about the model they were made with")
+    if scans_lag_s:
+        said.append(
+            f"scans of this store may miss for {scans_lag_s:g} s what another process wrote: the back-fill begins so "
+            "much later"
+        )
     return tuple(said)
 
 

@@ -11,6 +11,7 @@ from undrift.domain.gate import require
 from undrift.domain.migration import Migration, Phase
 from undrift.domain.plan import (
     AwaitClients,
+    AwaitScans,
     AwaitWorkers,
     CreateField,
     Drain,
@@ -56,12 +57,13 @@ def apply(workshop: Workshop, step: Step, transition: Transition | None, *, who:
     match step:
         case CreateField(field=field):
             _create(workshop, field)
-        case JournalWrites():
-            _change_mode(workshop, Mode.JOURNAL, transition, who)
-        case StopJournal():
-            _change_mode(workshop, Mode.PASSIVE, transition, who)
+        case JournalWrites() | StopJournal():
+            mode = Mode.JOURNAL if isinstance(step, JournalWrites) else Mode.PASSIVE
+            _change_mode(workshop, mode, transition, who)
         case AwaitClients(epoch=epoch):
             _await_clients(workshop, epoch, on_wait)
+        case AwaitScans(field=field, seconds=seconds):
+            _await_scans(workshop, field, seconds, on_wait)
         case AwaitWorkers():
             _await_workers(workshop, on_wait)
         case Drain(at_most=at_most):
@@ -81,7 +83,9 @@ def apply(workshop: Workshop, step: Step, transition: Transition | None, *, who:
 
 
 def _create(workshop: Workshop, field: VectorField) -> None:
-    space = workshop.door_of(field.space).space
+    # A copy needs no model: it may even be out of reach.
+    copies = workshop.migration().copies
+    space = workshop.space_of(field.space) if copies else workshop.door_of(field.space).space
     store = workshop.store_of(field)
     if store.describe(field) is None:
         # Another worker may be about to make it as well: what counts is what is there afterwards.
@@ -122,6 +126,21 @@ def _await_clients(workshop: Workshop, epoch: int, on_wait: OnWait) -> None:
             f"on {slowest.host}: at most {left_s:.0f} s more, or until that process ends"
         )
         workshop.clock.sleep(_POLL_S)
+
+
+def _await_scans(workshop: Workshop, field: VectorField, seconds: float, on_wait: OnWait) -> None:
+    """Let the lists of ids grow old that were made while somebody could still write past the journal.
+
+    Counted from now, so that whoever goes on after a crash waits again.
+    """
+    until = workshop.clock.monotonic() + seconds
+    while (left_s := until - workshop.clock.monotonic()) > 0:
+        workshop.beat()
+        on_wait(
+            f"scans of {field.collection}, which may miss for {seconds:g} s what another process wrote: "
+            f"it goes on by itself in {left_s:.0f} s"
+        )
+        workshop.clock.sleep(min(_POLL_S, left_s))
 
 
 def _await_workers(workshop: Workshop, on_wait: OnWait) -> None:

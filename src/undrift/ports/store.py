@@ -38,6 +38,12 @@ class StoreCapabilities:
         requests_die_with_process: whether nothing of a killed process can land any more: the store runs inside it.
         scans_lag_s: a scan may miss what another process inserted less than so long before it, as where the adapter has
             to keep a list of ids because the store has no order; 0 where a scan sees every acknowledged write.
+        max_id_bytes: the longest id it keeps, in UTF-8; None where it keeps every id that undrift takes.
+        max_text_bytes: the longest text it keeps, in UTF-8; None where it is longer than 64 MiB.
+        max_metadata_bytes: the largest metadata it keeps, as JSON in UTF-8; None where they are larger than 64 MiB. A
+            write of more than one of these limits is refused with `StoreRejected`.
+        keeps_length: whether a vector compared by the cosine keeps its length; where it does not, one of length 1 comes
+            back bit for bit, and any other with length 1 and its direction.
     """
 
     name: str
@@ -48,6 +54,10 @@ class StoreCapabilities:
     shares_file_with_ledger: bool = False
     requests_die_with_process: bool = False
     scans_lag_s: float = 0.0
+    max_id_bytes: int | None = None
+    max_text_bytes: int | None = None
+    max_metadata_bytes: int | None = None
+    keeps_length: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,17 +93,26 @@ class VectorStore(Protocol):
     def create(self, field: VectorField, *, dimensions: int, metric: Metric) -> None:
         """Make an empty collection.
 
+        Where the store declares `Layout.IN_PLACE` and there is such a collection, but without the vector that the
+        address names, that is added to it: every record of it has room for one more vector then, and none has one yet.
+
         Raises:
-            FieldInUse: a collection of that name is there, whoever made it; it is left as it is.
+            FieldInUse: a collection of that name, with such a vector, is there, whoever made it; it is left as it is.
         """
         ...
 
     def drop(self, field: VectorField) -> None:
-        """Delete a collection with everything in it; one that is not there is no error."""
+        """Delete a collection with everything in it; one that is not there is no error.
+
+        Where the records have vectors of another field as well, only those of this one go, with their tags.
+        """
         ...
 
     def describe(self, field: VectorField) -> FieldDescription | None:
-        """Return what the store knows about a field, or None when it has no such collection."""
+        """Return what the store knows about a field, or None when it has no such collection, or no such vector in it.
+
+        The count is that of the records that have a vector of this field.
+        """
         ...
 
     def upsert(self, field: VectorField, records: Sequence[Record]) -> None:
@@ -169,6 +188,32 @@ class SupportsInsertAbsent(Protocol):
 
     def insert_absent(self, field: VectorField, records: Sequence[Record]) -> None:
         """Insert those records whose ids are not there yet; leave the others as they are."""
+        ...
+
+
+@runtime_checkable
+class SupportsInPlace(Protocol):
+    """A store that can keep several vectors of a document in one record; it declares `Layout.IN_PLACE`.
+
+    `docs` and `docs?vector=large` are two fields in the same records, which share text and metadata. Each vector has a
+    tag of its own. A field has those records that have its vector: every other method sees only these.
+
+    - `upsert` through one field replaces text and metadata and leaves the other vectors and their tags, so that these
+      say of which text they are, until they are carried over. A record that it makes has no other vector.
+    - `delete` removes the record, and with it every vector, whether it has one of this field or not.
+    - `merge_metadata` through one field leaves the tags of the others.
+    """
+
+    def attach(self, field: VectorField, records: Sequence[Record]) -> None:
+        """Put each vector with its tag beside the record of that id, if that still has the very text of `record.text`.
+
+        A record that is not there is not made; one that has another text by now is left as it is, which is no error.
+        Text, metadata and the vectors and tags of other fields stay. Else as `upsert`.
+        """
+        ...
+
+    def detach(self, field: VectorField, ids: Sequence[DocumentId]) -> None:
+        """Take vector and tag of the field out of these records, which stay with everything else; unknown ids pass."""
         ...
 
 

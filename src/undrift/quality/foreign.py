@@ -41,10 +41,13 @@ _INNER = 0.95
 _FEATURES = 7
 #: What brings the three features to a like size.
 _SCALES = np.array([1.0, 3.0, 3.0])
-#: Share of the turned vectors beyond the limit; where the clouds lie apart, the limit is between them and all are.
-_POWER = 0.99
-#: Decimal digits of the share of the collection's own vectors beyond the limit below which nothing is said.
-_LEAST_DIGITS = 2.5
+#: Shares of the turned vectors beyond the limit; a smaller one is taken while the limit is too near the own ones.
+_POWERS = (0.995, 0.99, 0.98, 0.97)
+#: Decimal digits of the share of the collection's own vectors beyond the limit that are wanted, and fewer than which
+#: are too few to say anything. They are estimated with caution: at 2, measured on nine collections, none was beyond.
+_DIGITS, _LEAST_DIGITS = 3.0, 2.0
+#: Share that has to be within the limit: a collection of which more is foreign has nothing that is usual.
+_MAJORITY = 0.6
 #: Steps of the regression, and its penalty, which keeps clouds that lie apart from driving it to infinity.
 _NEWTON, _RIDGE = 25, 1e-4
 #: Spread of a normal distribution in units of its median absolute deviation.
@@ -74,7 +77,7 @@ class _Frame:
             # One neighbour more is taken and the nearest left out: a text that stands twice says nothing.
             near = np.partition(near, near.shape[1] - _NEIGHBOURS - 1, axis=1)[:, -_NEIGHBOURS - 1 :]
             near = (near.sum(axis=1) - near.max(axis=1)) / _NEIGHBOURS
-            found.append(np.column_stack([np.log(spread), near, block @ self.axis]))
+            found.append(np.column_stack([np.log(np.maximum(spread, 1e-12)), near, block @ self.axis]))
         plain = np.concatenate(found) * _SCALES
         return np.column_stack([np.ones(len(plain)), plain, np.square(plain)])
 
@@ -140,6 +143,7 @@ def learn(vectors: Vectors, *, trusted: Vectors | None = None, seed: int = 0) ->
     if trusted is not None and len(trusted) >= LEAST:
         keep = _core(_frame_of(_units(trusted)[0]).features(units))
     weights, limit, power, digits = np.zeros(_FEATURES), 0.0, 0.0, 0.0
+    within = np.empty(0)
     last = _CORE_ROUNDS + _ROUNDS - 1
     for turn in range(last + 1):
         kept = order[keep[order]]
@@ -157,9 +161,16 @@ def learn(vectors: Vectors, *, trusted: Vectors | None = None, seed: int = 0) ->
         if turn < _CORE_ROUNDS:
             keep = _core(features)
             continue
-        weights, limit, power, digits = _limit_between(features[keep], np.concatenate(turned))
-        scores = features @ weights
-        usual = scores <= min(limit, float(np.quantile(scores[scores <= limit], _INNER)))
+        alternative = np.concatenate(turned)
+        weights = _between(features[keep], alternative)
+        scores, theirs = features @ weights, alternative @ weights
+        for share in _POWERS:
+            limit = float(np.quantile(theirs, 1 - share))
+            power, within = float((theirs > limit).mean()), scores[scores <= limit]
+            digits = _digits(within, limit) if len(within) >= _MAJORITY * len(scores) else 0.0
+            if digits >= _DIGITS:
+                break
+        usual = scores <= min(limit, float(np.quantile(within, _INNER)))
         if digits < _LEAST_DIGITS or turn == last or usual.sum() < LEAST:
             break
         keep = usual
@@ -172,14 +183,21 @@ def _core(features: Numbers) -> NDArray[np.bool_]:
     return core
 
 
-def _limit_between(own: Numbers, turned: Numbers) -> tuple[Numbers, float, float, float]:
-    """Return the surface that parts two clouds best, the limit on it, and what it promises on both sides."""
-    weights = _logistic(np.concatenate([own, turned]), np.repeat([0.0, 1.0], [len(own), len(turned)]))
-    ours, theirs = own @ weights, turned @ weights
-    usual, high = np.quantile(ours, [0.9, 0.99])
-    limit = float(max(np.quantile(theirs, 1 - _POWER), min(theirs.min(), (ours.max() + theirs.min()) / 2)))
-    # What lies beyond nine tenths is taken to thin out evenly, by a factor of ten for each such step.
-    return weights, limit, float((theirs > limit).mean()), float(2 + (limit - high) / max(high - usual, 1e-9))
+def _between(own: Numbers, turned: Numbers) -> Numbers:
+    """Return the weights of the surface that parts two clouds best."""
+    return _logistic(np.concatenate([own, turned]), np.repeat([0.0, 1.0], [len(own), len(turned)]))
+
+
+def _digits(scores: Numbers, limit: float) -> float:
+    """Return how rare a score beyond the limit is, in decimal digits, as far as the tail below it tells.
+
+    It is taken to thin out evenly from there on; that of a normal distribution thins out faster.
+    """
+    if not len(scores):
+        return 0.0
+    high, higher = np.quantile(scores, [0.85, 0.95])
+    step = float(higher - high) / np.log10(3)
+    return float(-np.log10(0.05) + (limit - higher) / max(step, 1e-9))
 
 
 def _logistic(features: Numbers, wanted: Numbers) -> Numbers:
@@ -227,7 +245,7 @@ def _turned(units: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.
         other = part[:, rng.permutation(d)] * rng.choice(np.array([-1.0, 1.0], dtype=np.float32), d)
         # Exchanged axes alone would keep what lies along one axis there.
         for _ in range(_REFLECTIONS):
-            mirror = rng.standard_normal(d).astype(np.float32)
+            mirror = rng.standard_normal((1, d)).astype(np.float32)[0]
             mirror /= np.linalg.norm(mirror)
             other = other - 2 * np.outer(other @ mirror, mirror)
         parts.append(other)

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, TypeVar, cast
 
 from undrift.ports.embedder import Embedder
 from undrift.ports.ledger import Ledger
-from undrift.ports.store import SupportsInsertAbsent, VectorStore
+from undrift.ports.store import SupportsInPlace, SupportsInsertAbsent, VectorStore
 
 _T = TypeVar("_T")
 
@@ -49,6 +49,7 @@ class Faults:
         calls: the names of the calls so far, in order.
         dead: whether the process was killed; every further call raises `Killed`.
         on_call: told the name of every call before it is made.
+        on_answer: told the name of every call that was made, and its answer.
     """
 
     def __init__(self) -> None:
@@ -56,6 +57,7 @@ class Faults:
         self.calls: list[str] = []
         self.dead = False
         self.on_call: Callable[[str], None] = lambda _: None
+        self.on_answer: Callable[[str, object], None] = lambda *_: None
         self._strikes: list[_Strike] = []
         self._death: tuple[int, When] | None = None
 
@@ -94,7 +96,8 @@ class Faults:
 
     def store(self, store: VectorStore) -> VectorStore:
         """Stand around a store."""
-        kind = FaultyInsertingStore if isinstance(store, SupportsInsertAbsent) else FaultyStore
+        kinds = {(True, True): FaultyAbleStore, (True, False): FaultyInsertingStore, (False, True): FaultyInPlaceStore}
+        kind = kinds.get((isinstance(store, SupportsInsertAbsent), isinstance(store, SupportsInPlace)), FaultyStore)
         return cast(VectorStore, kind(store, self))
 
     def ledger(self, ledger: Ledger) -> Ledger:
@@ -115,6 +118,7 @@ class Faults:
         strike = self._due(name)
         self._stop_here(number, name, strike, When.BEFORE)
         answer = call()
+        self.on_answer(name, answer)
         self._stop_here(number, name, strike, When.AFTER)
         return answer
 
@@ -175,6 +179,14 @@ class FaultyStore(_Surrounded, name="store", ports=(VectorStore,)):
 
 class FaultyInsertingStore(_Surrounded, name="store", ports=(VectorStore, SupportsInsertAbsent)):
     """The same for a store that supports `insert_absent`."""
+
+
+class FaultyInPlaceStore(_Surrounded, name="store", ports=(VectorStore, SupportsInPlace)):
+    """The same for a store that supports `attach` and `detach`."""
+
+
+class FaultyAbleStore(_Surrounded, name="store", ports=(VectorStore, SupportsInsertAbsent, SupportsInPlace)):
+    """The same for a store that supports all of these."""
 
 
 class FaultyLedger(_Surrounded, name="ledger", ports=(Ledger,)):

@@ -13,6 +13,7 @@ from typing import Any
 from undrift.domain.migration import BEFORE_CUTOVER, Migration, Phase
 from undrift.domain.record import Document, DocumentId, stamp
 from undrift.flow.alias import Alias
+from undrift.ports.store import Layout
 from undrift.testing.rig import ALIAS, Process, Rig
 
 #: Longer than clients take to learn of a route, shorter than any lease.
@@ -87,6 +88,8 @@ class LifecycleCase:
         freeze_s: writers wait during a cutover for at most so long.
         rollback_now: roll back without waiting for what is dirty.
         mirror: as in the configuration.
+        to: the model to migrate to; None where only the store changes.
+        to_store: the store to migrate to; None where only the model changes.
     """
 
     name: str
@@ -100,13 +103,22 @@ class LifecycleCase:
     freeze_s: float | None = None
     rollback_now: bool = False
     mirror: str = "journal"
+    to: str | None = "new"
+    to_store: str | None = None
 
 
 class Lifecycle:
     """Runs a case through every stage."""
 
-    def __init__(self, case: LifecycleCase, rig: Rig) -> None:
-        """Put the documents into the collection."""
+    def __init__(self, case: LifecycleCase, rig: Rig, layout: Layout = Layout.COLLECTION) -> None:
+        """Put the documents into the collection.
+
+        Args:
+            case: what is in the collection, and what is done with it.
+            rig: the collection and everything around it.
+            layout: where the target's vectors are put.
+        """
+        self._layout = layout
         self._case = case
         self._rig = rig
         self._app = rig.process("app")
@@ -130,7 +142,8 @@ class Lifecycle:
 
     def start(self) -> None:
         """Begin a migration, and let the application work in the middle of the back-fill."""
-        self._operator.plane.register(ALIAS, "new")
+        self._operator.plane.register(ALIAS, self._case.to, to_store=self._case.to_store, layout=self._layout)
+        assert self._migration().is_in_place is (self._layout is Layout.IN_PLACE)
         self._worker.work(self._half_way)
         self._act(self._case.after_start)
         self._compare_serving("start")
@@ -180,7 +193,7 @@ class Lifecycle:
         self._operator.plane.complete(ALIAS)
         assert self._migration().phase is Phase.DONE
         assert self._rig.route().follower is None
-        assert self._rig.store().describe(source) is None
+        assert self._rig.store(source).describe(source) is None
         self._moment()
         self._compare_serving("completion")
         self._act(self._case.after_completion)
@@ -243,13 +256,13 @@ class Lifecycle:
         for document in documents:
             vectors = self._rig.vector(place.space, document.text)[None, :]
             sequences: Mapping[DocumentId, int] = {}
-            self._rig.store().upsert(place, stamp([document], vectors, space=model.space, sequences=sequences))
+            self._rig.store(place).upsert(place, stamp([document], vectors, space=model.space, sequences=sequences))
             self._stage.truth[document.id] = document
 
 
-def run_lifecycle(case: LifecycleCase, rig: Rig) -> None:
+def run_lifecycle(case: LifecycleCase, rig: Rig, layout: Layout = Layout.COLLECTION) -> None:
     """Run a case through every stage on a rig; see the module."""
     try:
-        Lifecycle(case, rig).run()
+        Lifecycle(case, rig, layout).run()
     finally:
         rig.close()

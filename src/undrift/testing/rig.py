@@ -9,11 +9,11 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-import apsw
 import numpy as np
 
 from undrift.adapters.embedders.hashing import HashingEmbedder
 from undrift.adapters.ledgers.sqlite import SqliteLedger
+from undrift.adapters.sqlite import Database
 from undrift.adapters.stores.memory import MemoryStore
 from undrift.config import Config, ModelSettings, parse
 from undrift.control import ControlPlane
@@ -104,12 +104,18 @@ class _RigPlugins(Plugins):
         self._rig_models: dict[str, Embedder] = {}
 
     def ledger(self) -> Ledger:
-        database = self._database(self.ledger_path())
+        database = self._rig.database or self._database(self.ledger_path())
         return self._faults.ledger(SqliteLedger(database, self._clock, boot_id="rig"))
 
     def store(self, name: str) -> VectorStore:
         if name not in self._rig_stores:
-            store = self._rig.memory if self._rig.layout is Layout.MEMORY else super().store(name)
+            # What is in memory is one store for all the processes of the rig.
+            in_memory = self._rig.layout is Layout.MEMORY and not self._rig.store_url
+            shared = {
+                "main": self._rig.memory if in_memory else None,
+                "other": self._rig.second_memory if self._rig.second.startswith("memory:") else None,
+            }
+            store = shared.get(name) or super().store(name)
             self._rig_stores[name] = self._faults.store(store)
         return self._rig_stores[name]
 
@@ -162,8 +168,12 @@ class Rig:
         layout: where the vectors and the ledger are.
         models: the models by name; the collection begins with `old`, and `new` is where it goes.
         mirror: as in the configuration.
+        reconcile: as in the configuration.
         timing: seconds by name, as in the configuration.
+        second: address of another store, which the configuration calls `other`; empty for none.
         collection: the address of its first collection.
+        store_url: the address of another store, which takes the place of that of the layout.
+        database: where the ledger is; None for a file of its own in the folder.
     """
 
     folder: Path
@@ -175,12 +185,17 @@ class Rig:
         }
     )
     mirror: str = "journal"
+    reconcile: str = "suspected"
     timing: Mapping[str, float] = field(default_factory=dict)
+    second: str = ""
     collection: str = ALIAS
+    store_url: str = ""
     clock: BeatingClock = field(default_factory=BeatingClock)
     memory: MemoryStore = field(default_factory=MemoryStore)
+    second_memory: MemoryStore = field(default_factory=MemoryStore)
     roll: Roll = field(default_factory=Roll)
     processes: list[Process] = field(default_factory=list)
+    database: Database | None = None
 
     def __post_init__(self) -> None:
         """Open the side door."""
@@ -243,12 +258,9 @@ class Rig:
 
     def dirty_from_elsewhere(self, serving: VectorField) -> set[str]:
         """Return the ids of documents whose truth is in the other field, as they are in the ledger's file."""
-        connection = apsw.Connection(str(self._inside().plane.plugins.ledger_path()))
-        try:
-            rows = connection.execute("SELECT key FROM dirty WHERE state = 1 AND source != ?", (serving.key,))
-            return {str(key) for (key,) in rows}
-        finally:
-            connection.close()
+        database = self.database or Database(self._inside().plane.plugins.ledger_path())
+        rows = database.read("SELECT key FROM dirty WHERE state = 1 AND source != ?", (serving.key,))
+        return {str(key) for (key,) in rows}
 
     def store(self, place: VectorField | None = None) -> VectorStore:
         """Return the store of a field, or of the first one, past every fault."""
@@ -338,9 +350,20 @@ class Rig:
         }
         values = {
             "ledger": "sqlite:///all.db" if self.layout is Layout.ONE_FILE else "sqlite:///ledger.db",
-            "stores": {"main": {"url": files[self.layout]}},
+            "stores": {
+                "main": {"url": self.store_url or files[self.layout]},
+                **({"other": {"url": self.second}} if self.second else {}),
+            },
             "models": {name: {"provider": "rig"} for name in self.models},
-            "aliases": {ALIAS: {"store": "main", "collection": self.collection, "model": "old", "mirror": self.mirror}},
+            "aliases": {
+                ALIAS: {
+                    "store": "main",
+                    "collection": self.collection,
+                    "model": "old",
+                    "mirror": self.mirror,
+                    "reconcile": self.reconcile,
+                }
+            },
             "timing": dict(self.timing),
         }
         return parse(values, self.folder / "undrift.toml")

@@ -11,6 +11,7 @@ from undrift.domain.migration import Phase
 from undrift.domain.plan import (
     MAX_DIRTY_AT_CUTOVER,
     AwaitClients,
+    AwaitScans,
     AwaitWorkers,
     CreateField,
     Drain,
@@ -46,6 +47,14 @@ def test_a_start_makes_the_field_before_it_journals_and_waits_before_anything_is
     )
     assert plan_start(JOURNAL, migration(Phase.JOURNALING)) == (AwaitClients(epoch=5),)
     assert plan_start(JOURNAL, migration(Phase.BACKFILL)) == ()
+
+
+def test_where_scans_lag_they_are_awaited_after_the_last_client_and_again_after_a_crash() -> None:
+    awaited = AwaitScans(field=A, seconds=10.0)
+    assert plan_start(PASSIVE, migration(Phase.REGISTERED), scans_lag_s=10.0)[-2:] == (AwaitClients(epoch=5), awaited)
+    assert plan_start(JOURNAL, migration(Phase.JOURNALING), scans_lag_s=10.0) == (AwaitClients(epoch=5), awaited)
+    assert plan_start(JOURNAL, migration(Phase.BACKFILL), scans_lag_s=10.0) == ()
+    assert describe(awaited) == f"wait 10 s: scans of {A.key} lag"
 
 
 def test_a_cutover_drains_flips_and_settles_what_it_left() -> None:
@@ -102,7 +111,7 @@ def test_a_cancelled_migration_keeps_its_target_unless_it_is_to_be_dropped(drop:
 
 def test_every_step_can_be_said_in_words() -> None:
     plans: list[Plan] = [
-        plan_start(PASSIVE, migration(Phase.REGISTERED)),
+        plan_start(PASSIVE, migration(Phase.REGISTERED), scans_lag_s=10.0),
         plan_cutover(JOURNAL, migration(Phase.READY), freeze_s=2.0, accept_quarantine=False),
         plan_rollback(FLIPPED, migration(Phase.REVERSING), drain=True),
         plan_completion(FLIPPED, migration(Phase.REVERSING)),

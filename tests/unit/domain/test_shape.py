@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from undrift.domain.shape import OWN, Shape, TagPlace, join_address, split_address
+from undrift.domain.shape import OWN, Shape, TagPlace, is_beside, join_address, split_address, with_vector
 from undrift.errors import BadConfig
 
 _WORDS = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), max_size=8)
@@ -45,3 +45,25 @@ def test_what_is_no_shape_is_refused(address: str, named: str) -> None:
         split_address(address)
 
     assert named in f"{caught.value.message} {caught.value.detail}"
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "beside"),
+    [
+        ("docs", "docs?vector=large", True),
+        ("docs?vector=small", "docs?vector=large", True),
+        ("docs?as=langchain", "docs?as=langchain&vector=large", True),
+        ("docs", "docs", False),
+        ("docs", "other?vector=large", False),
+        ("docs", "docs?as=langchain", False),
+        ("docs?text=a", "docs?text=b&vector=large", False),
+    ],
+)
+def test_two_vectors_of_the_same_records_are_told_by_their_addresses(one: str, other: str, *, beside: bool) -> None:
+    assert is_beside(one, other) is beside
+    assert is_beside(other, one) is beside
+
+
+def test_another_vector_of_the_same_records_has_an_address() -> None:
+    assert with_vector("docs", "large") == "docs?vector=large"
+    assert with_vector("docs?as=langchain&vector=small", "large") == "docs?as=langchain&vector=large"

@@ -13,6 +13,7 @@ from undrift.domain.record import DocumentId
 from undrift.domain.route import VectorField
 from undrift.migrate.workshop import Workshop
 from undrift.ports.ledger import Ledger
+from undrift.ports.store import Layout
 from undrift.testing.rig import ALIAS, Rig, documents
 
 DOCUMENTS = documents(*(f"text of number {number}" for number in range(12)))
@@ -22,7 +23,8 @@ TIMING = {"lease_s": 10.0, "deadline_s": 20.0, "work_lease_s": 30.0, "fence_hori
 class Scene:
     """A worker under test, and an operator and an application elsewhere."""
 
-    def __init__(self, folder: Path, **more: Any) -> None:
+    def __init__(self, folder: Path, *, where: Layout = Layout.COLLECTION, **more: Any) -> None:
+        self.where = where
         self.rig = Rig(folder=folder, timing=TIMING, **more)
         self.app = self.rig.process("app")
         self.app.alias.upsert(DOCUMENTS)
@@ -31,7 +33,7 @@ class Scene:
 
     def begin(self, phase: Phase = Phase.BACKFILL) -> Scene:
         """Bring the migration to a phase; for the back-fill, to its first piece."""
-        self.operator.plane.register(ALIAS, "new")
+        self.operator.plane.register(ALIAS, "new", layout=self.where)
         if phase in (Phase.REVERSING, Phase.ROLLED_BACK):
             self.worker.work_to(Phase.READY)
             self.operator.plane.cutover(ALIAS)

@@ -131,7 +131,27 @@ def test_what_two_records_say_without_and_with_their_texts(
 def test_after_a_cutover_only_what_is_ours_may_be_replaced(
     left: Entry | None, right: Entry | None, allowed: bool
 ) -> None:
-    assert may_replace((left, right), difference((left, right), THERE), THERE) is allowed
+    assert may_replace((left, right), difference((left, right), THERE), HERE, THERE) is allowed
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "allowed"),
+    [
+        (A, None, True),
+        (entry(HERE, tagged=""), None, True),
+        (None, B, False),
+        (A, entry(THERE, tagged="older"), True),
+        (A, entry(THERE, tagged=""), True),
+        (entry(HERE, tagged="older"), entry(THERE, tagged="older"), False),
+        (entry(HERE, tagged="older"), B, False),
+    ],
+)
+def test_in_the_same_records_a_serving_vector_of_another_text_is_not_the_truth(
+    left: Entry | None, right: Entry | None, allowed: bool
+) -> None:
+    beside = replace(THERE, collection=f"{HERE.collection}?vector=new")
+
+    assert may_replace((left, right), difference((left, right), THERE), HERE, beside) is allowed
 
 
 def test_a_forecast_is_by_the_pace_since_the_interruption() -> None:

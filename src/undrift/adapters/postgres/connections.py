@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from undrift.adapters.postgres.patience import PATIENCE_S, connection_kind
 from undrift.errors import UndriftError
 
 #: Most connections that one process has to one database.
@@ -74,6 +75,7 @@ class Connections:
         with self._permits:
             lent = self._rested() or _Lent(connection=self._connect(user))
             connection = lent.connection
+            connection.patience_s = PATIENCE_S
             try:
                 if user not in lent.users:
                     user.prepare(connection)
@@ -122,7 +124,7 @@ class Connections:
         import psycopg
 
         try:
-            return psycopg.connect(
+            return connection_kind().connect(
                 self._conninfo, autocommit=True, prepare_threshold=None, cursor_factory=psycopg.ClientCursor
             )
         except psycopg.Error as error:

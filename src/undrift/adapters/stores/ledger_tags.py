@@ -24,7 +24,7 @@ from undrift.domain.record import (
 from undrift.domain.route import FieldKey, VectorField
 from undrift.domain.shape import NO_TEXT, join_address, split_address
 from undrift.domain.space import Metric
-from undrift.ports.store import FieldDescription, Filter, Part, StoreCapabilities, VectorStore
+from undrift.ports.store import FieldDescription, Filter, Layout, Part, StoreCapabilities, VectorStore
 from undrift.ports.tags import TagLedger
 
 
@@ -53,8 +53,9 @@ class LedgerTaggedStore:
 
     @property
     def capabilities(self) -> StoreCapabilities:
-        """What the store can do."""
-        return self._inner.capabilities
+        """What the store can do, but for a second vector in the same records: its tags would have to go with it."""
+        inner = self._inner.capabilities
+        return replace(inner, layouts=inner.layouts - {Layout.IN_PLACE})
 
     @property
     def database(self) -> object:

@@ -26,7 +26,7 @@ from undrift.domain.record import (
     tag_from_stored,
 )
 from undrift.domain.route import VectorField
-from undrift.domain.shape import own_name
+from undrift.domain.shape import is_beside, without_tags
 from undrift.domain.space import Metric
 from undrift.domain.vectors import checked_query, stacked
 from undrift.errors import BadArgument, CollectionMissing, FieldInUse, StoreRejected
@@ -36,7 +36,7 @@ _CAPABILITIES = StoreCapabilities(
     name="memory",
     metrics=frozenset(Metric),
     max_dimensions=65_536,
-    layouts=frozenset({Layout.COLLECTION}),
+    layouts=frozenset(Layout),
     settles_within_s=0.0,
     requests_die_with_process=True,
 )
@@ -104,27 +104,27 @@ class MemoryStore:
         return _CAPABILITIES
 
     def create(self, field: VectorField, *, dimensions: int, metric: Metric) -> None:
-        """Make an empty collection."""
+        """Make an empty collection, or room for one more vector in the records of one."""
         if not 1 <= dimensions <= _CAPABILITIES.max_dimensions:
             raise BadArgument(
                 f"collection {field.collection} cannot have {dimensions} dimensions",
                 f"store memory takes 1 to {_CAPABILITIES.max_dimensions}",
             )
         with self._lock:
-            name = own_name(field.collection)
+            name = without_tags(field.collection)
             if name in self.collections:
                 raise FieldInUse(f"collection {name} is in store memory already")
             self.collections[name] = StoredCollection(dimensions=dimensions, metric=metric)
 
     def drop(self, field: VectorField) -> None:
-        """Delete a collection with everything in it."""
+        """Delete a collection with everything in it, or its vectors where the records have others."""
         with self._lock:
-            self.collections.pop(own_name(field.collection), None)
+            self.collections.pop(without_tags(field.collection), None)
 
     def describe(self, field: VectorField) -> FieldDescription | None:
         """Return what the store knows about a field."""
         with self._lock:
-            found = self.collections.get(own_name(field.collection))
+            found = self.collections.get(without_tags(field.collection))
             if found is None:
                 return None
             return FieldDescription(dimensions=found.dimensions, metric=found.metric, count=len(found.rows))
@@ -135,14 +135,34 @@ class MemoryStore:
             collection = self._collection(field)
             for id, row in _stored(records, collection).items():
                 collection.put(id, row)
+                for other in self._beside(field):
+                    if id in other.rows:
+                        other.rows[id] = replace(other.rows[id], text=row.text, metadata=row.metadata)
 
     def insert_absent(self, field: VectorField, records: Sequence[Record]) -> None:
         """Insert those records whose ids are not there yet."""
         with self._lock:
             collection = self._collection(field)
             for id, row in _stored(records, collection).items():
-                if id not in collection.rows:
+                if id not in collection.rows and not any(id in other.rows for other in self._beside(field)):
                     collection.put(id, row)
+
+    def attach(self, field: VectorField, records: Sequence[Record]) -> None:
+        """Put each vector beside the record that still has the text it was made of."""
+        with self._lock:
+            collection = self._collection(field)
+            fields = [collection, *self._beside(field)]
+            for id, row in _stored(records, collection).items():
+                there = next((one.rows[id] for one in fields if id in one.rows), None)
+                if there is not None and there.text == row.text:
+                    collection.put(id, replace(row, metadata=there.metadata))
+
+    def detach(self, field: VectorField, ids: Sequence[DocumentId]) -> None:
+        """Take the vectors of these records out of the field."""
+        with self._lock:
+            collection = self._collection(field)
+            for id in set(ids) & collection.rows.keys():
+                collection.remove(id)
 
     def tag(self, field: VectorField, entries: Sequence[Entry]) -> set[DocumentId]:
         """Give records the tags of the entries, as long as they have their texts."""
@@ -160,11 +180,11 @@ class MemoryStore:
         """Delete records by id, those only that match the filter if there is one."""
         condition = _condition(filter)
         with self._lock:
-            collection = self._collection(field)
-            for id in set(ids):
-                row = collection.rows.get(id)
-                if row is not None and _matches(row, condition):
-                    collection.remove(id)
+            for collection in (self._collection(field), *self._beside(field)):
+                for id in set(ids):
+                    row = collection.rows.get(id)
+                    if row is not None and _matches(row, condition):
+                        collection.remove(id)
 
     def merge_metadata(self, field: VectorField, changes: Mapping[DocumentId, Metadata], *, sequence: int) -> None:
         """Put the given keys into the metadata of existing records, and set the tag's sequence."""
@@ -178,6 +198,9 @@ class MemoryStore:
                 merged = encode_metadata(id, {**json.loads(row.metadata), **json.loads(change)})
                 tag = tag_from_stored(row.tag.space, row.tag.content, sequence)
                 collection.rows[id] = replace(row, metadata=merged, tag=tag)
+                for other in self._beside(field):
+                    if id in other.rows:
+                        other.rows[id] = replace(other.rows[id], metadata=merged)
 
     def fetch(self, field: VectorField, ids: Sequence[DocumentId]) -> dict[DocumentId, Record]:
         """Return the records with their vectors."""
@@ -255,8 +278,12 @@ class MemoryStore:
     def close(self) -> None:
         """Let go of nothing: the records live as long as the store."""
 
+    def _beside(self, field: VectorField) -> list[StoredCollection]:
+        """Return the other fields in the same records: each has the text and metadata of its own again."""
+        return [found for name, found in self.collections.items() if is_beside(name, without_tags(field.collection))]
+
     def _collection(self, field: VectorField) -> StoredCollection:
-        found = self.collections.get(own_name(field.collection))
+        found = self.collections.get(without_tags(field.collection))
         if found is None:
             raise CollectionMissing(f"store memory has no collection {field.collection}")
         return found

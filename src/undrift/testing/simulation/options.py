@@ -61,6 +61,7 @@ class Options:
         torn: whether the records of one call land one by one.
         outlives: whether a request lands though its process has died.
         stale: whether searches and counts are answered by a replica that lags.
+        scans_lag_s: a scan misses what another process inserted less than so long before it.
         known_dead: whether others are told that a process has died.
         kill: death of the process, before or after a call.
         stop: SIGSTOP for up to three leases, before or after a call.
@@ -98,6 +99,7 @@ class Options:
     torn: bool = False
     outlives: bool = False
     stale: bool = False
+    scans_lag_s: float = 0.0
     known_dead: bool = True
     kill: float = 0.0
     stop: float = 0.0
@@ -169,5 +171,6 @@ def draw(seed: int) -> Options:
         model_down=sometimes(0.2, 0.2, 0.8),
         latency_s=chance.choice([0.002, 0.005, 0.015]),
         slow_model=chance.choice([1.0, 1.0, 4.0, 16.0]),
+        scans_lag_s=chance.choice([0.2, 0.5]) if chance.random() < 0.15 else 0.0,
         timing=dict(SLOW if slow else TIMING),
     )

@@ -8,7 +8,7 @@ import numpy as np
 
 from undrift.adapters.stores.memory import StoredRecord
 from undrift.domain.gate import Verdict
-from undrift.domain.migration import SYNCING, Phase
+from undrift.domain.migration import SYNCING, Migration, Phase
 from undrift.domain.record import Record, Vector, content_hash
 from undrift.domain.route import Mode, VectorField
 from undrift.testing.simulation.history import Outcome, Write
@@ -145,14 +145,14 @@ class Promises:
             one, other = here.get(key), there.get(key)
             if one is other or (one and other and (one.text, one.metadata) == (other.text, other.metadata)):
                 continue
-            if not self._explained(key, state.migration.id):
+            if not self._explained(key, state.migration):
                 left, right = (_said(row) for row in (one, other))
                 world.broken(
                     promise, f"{key} is {left} in {serving.key} and {right} in {follower.key}, and nothing says so"
                 )
                 return
 
-    def _explained(self, key: str, migration: str) -> bool:
+    def _explained(self, key: str, migration: Migration) -> bool:
         """Whether it is known that the fields differ in a document: it is dirty, or its piece is not published yet."""
         world = self._world
         rows = world.database.read("SELECT state FROM dirty WHERE alias = ? AND key = ?", (ALIAS, key))
@@ -164,10 +164,11 @@ class Promises:
         ):
             return True
         pieces = world.database.read(
-            "SELECT min(state) FROM chunk WHERE migration = ? AND lo < ? AND ? <= hi", (migration, key, key)
+            "SELECT min(state) FROM chunk WHERE migration = ? AND lo < ? AND ? <= hi", (migration.id, key, key)
         )
-        laid_out = pieces[0][0]
-        return not rows and laid_out != 3
+        ((published,),) = pieces
+        # What no piece has is not laid out yet, or was overlooked.
+        return not rows and (not migration.planned if published is None else published != 3)
 
 
 def _said(row: StoredRecord | None) -> str:

@@ -117,12 +117,12 @@ class SimulatedStore:
         return self._call(
             "scan",
             field,
-            lambda: self._world.store.scan(field, after=after, until=until, limit=limit, parts=parts, filter=filter),
+            lambda: self._scan(field, after=after, until=until, limit=limit, parts=parts, filter=filter),
         )
 
     def ids(self, field: VectorField, *, after: str = "", limit: int) -> list[DocumentId]:
         """Read the next ids."""
-        return self._call("ids", field, lambda: self._world.store.ids(field, after=after, limit=limit))
+        return self._call("ids", field, lambda: [entry.id for entry in self._scan(field, after=after, limit=limit)])
 
     def count(self, field: VectorField, filter: Filter | None = None) -> int:
         """Count, where the store allows it on a replica that lags."""
@@ -136,6 +136,20 @@ class SimulatedStore:
     def close(self) -> None:
         """Let go of nothing."""
 
+    def _scan(self, field: VectorField, *, limit: int, **asked: Any) -> list[Entry]:
+        """Read the next records, without those that this process may not see yet."""
+        store, now = self._world.store, self._world.scheduler.now
+        found: list[Entry] = []
+        while True:
+            page = store.scan(field, limit=limit, **asked)
+            for entry in page:
+                at, who = store.inserted.get((field.collection, entry.id), (0.0, self._life.name))
+                if who == self._life.name or now - at >= self._world.options.scans_lag_s:
+                    found.append(entry)
+            if len(page) < limit or len(found) >= limit:
+                return found[:limit]
+            asked["after"] = page[-1].id
+
     def _replica(self, field: VectorField) -> VectorStore:
         store = self._world.store
         return store.replica if self._world.options.stale and field.collection in store.replica.collections else store
@@ -145,7 +159,11 @@ class SimulatedStore:
 
         def put(batch: Sequence[Record]) -> None:
             self._promises.at_write(field, batch)
+            there = self._world.store.collections.get(field.collection)
+            fresh = [record.id for record in batch if there is not None and record.id not in there.rows]
             act(field, batch)
+            now = self._world.scheduler.now
+            self._world.store.inserted.update({(field.collection, id): (now, self._life.name) for id in fresh})
 
         parts = [(str(record.id), partial(put, [record])) for record in records]
         self._send(name, field, parts)

@@ -90,6 +90,8 @@ class SharedStore(MemoryStore):
         super().__init__()
         self._able = capabilities
         self.replica = MemoryStore()
+        #: When a record was inserted, and by whom.
+        self.inserted: dict[tuple[str, DocumentId], tuple[float, str]] = {}
 
     @property
     def capabilities(self) -> StoreCapabilities:
@@ -228,6 +230,7 @@ def make_world(options: Options, hands: Hands, *, ledger: LedgerKind = SqliteLed
     capabilities = replace(
         MemoryStore().capabilities,
         requests_die_with_process=not options.outlives,
+        scans_lag_s=options.scans_lag_s,
         settles_within_s=options.timing["fence_horizon_s"],
     )
     database = OneConnection()

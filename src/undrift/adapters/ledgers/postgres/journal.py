@@ -1,7 +1,8 @@
-"""The bracket around a write: open, close, reap. What each does is in functions.sql, one message to the server."""
+"""The bracket around a write: open, close, reap; each is a function of functions.sql, called in one statement."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 
 from undrift.adapters.ledgers.postgres.session import Session, array_of, route_from, unknown
@@ -17,32 +18,31 @@ class JournalTables(Session):
 
     def open(self, alias: AliasName, keys: Sequence[DocumentId], *, client: ClientId, deadline_s: float) -> OpenResult:
         """Mark documents dirty before the store is asked to change them."""
-        # Durable: a mark that a power loss takes back, while the store keeps the write, would be a lost update.
-        (((outcome, operation, sequence, epoch, mode, serving, follower, waiting),),) = self._run(
-            (
-                "SELECT * FROM undrift.open_journaled(%s, %s::text[], %s, %s)",
-                (alias, array_of(keys), client, float(deadline_s)),
-            ),
+        outcome, operation, sequence, route, waiting = self._call(
+            "SELECT outcome, operation, sequence, json_build_array(serving, follower, mode, epoch), "
+            "array_to_json(waiting) FROM undrift.open{alone}($1, $2::text[], $3, $4::float8)",
+            (alias, array_of(keys), client, repr(float(deadline_s))),
             durable=True,
         )
-        route = route_from(alias, serving, follower, mode, epoch)
+        there = route_from(alias, *json.loads(route or "null"))
         match outcome:
             case "opened":
-                return Opened(operation=OperationId(operation), route=route, sequence=sequence)
+                return Opened(operation=OperationId(int(operation or 0)), route=there, sequence=int(sequence or 0))
             case "passive":
-                return Passive(route=route)
+                return Passive(route=there)
             case "held":
-                return Held(route=route)
+                return Held(route=there)
             case _:
-                return Foreign(route=route, keys=tuple(DocumentId(key) for key in waiting))
+                return Foreign(route=there, keys=tuple(map(DocumentId, json.loads(waiting or "[]"))))
 
     def close(self, alias: AliasName, operation: OperationId, keys: Sequence[DocumentId]) -> bool:
         """End an operation, or mark its documents again when somebody else already ended it."""
-        # Not durable: a close that a power loss takes back leaves an open operation, which is reaped.
-        (((closed,),),) = self._run(
-            ("SELECT undrift.close_journaled(%s, %s, %s::text[])", (alias, operation, array_of(keys)))
+        (closed,) = self._call(
+            "SELECT undrift.close{alone}($1, $2::bigint, $3::text[])",
+            (alias, str(operation), array_of(keys)),
+            durable=False,
         )
-        return bool(closed)
+        return closed == "t"
 
     def reap(self, alias: AliasName, settle_s: float) -> int:
         """Close operations that can have no request in flight any more."""

@@ -46,8 +46,9 @@ STEPS = (
         sql='CREATE TABLE undrift.bookmark (migration text COLLATE "C" NOT NULL, name text COLLATE "C" NOT NULL, '
         "content text NOT NULL, PRIMARY KEY (migration, name)) WITH (fillfactor = 50)",
     ),
+    Step(version=(1, 2), scripts=("alone.sql",)),
     Step(
-        version=(1, 2),
+        version=(1, 3),
         sql='CREATE TABLE undrift.tag (field text COLLATE "C" NOT NULL, key text COLLATE "C" NOT NULL, '
         'content text COLLATE "C" NOT NULL, space text COLLATE "C" NOT NULL, sequence bigint NOT NULL, '
         "written double precision NOT NULL, PRIMARY KEY (field, key, content))",

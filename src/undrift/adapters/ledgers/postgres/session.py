@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from undrift.adapters.ledgers.postgres.schema import prepare
-from undrift.adapters.ledgers.postgres.translation import translate
+from undrift.adapters.ledgers.postgres.translation import WRONG_ISOLATION, translate
 from undrift.adapters.postgres import AGAIN, Database, Owner, address_from, refused, undone
 from undrift.domain.route import AliasName, Mode, Route, VectorField
 from undrift.domain.space import SpaceId
@@ -117,6 +117,40 @@ class Session:
 
         return self._attempts(work)
 
+    def _call(self, sql: str, values: Sequence[str], *, durable: bool) -> tuple[str | None, ...]:
+        """Call a function that is in this transaction if there is one, and a transaction of its own if not.
+
+        Every write of an application waits for two of these: one statement, without what the driver's cursor does for
+        every kind of value.
+
+        Args:
+            sql: a statement that answers one row, with `$1` for the first value and `{alone}` behind the function's
+                name.
+            values: as the server reads them in text.
+            durable: whether a transaction that has to be begun beforehand waits for the disk.
+
+        Returns:
+            The row as text.
+        """
+        import psycopg
+
+        def work(connection: Any) -> tuple[str | None, ...]:
+            inside = sql.format(alone="_journaled")
+            if self.database.joined:
+                return one_row(connection, inside, values)
+            try:
+                return one_row(connection, sql.format(alone="_alone"), values)
+            except psycopg.Error as error:
+                if error.sqlstate != WRONG_ISOLATION:
+                    raise
+            # Transactions of this database begin at another level unless one says so, which takes a message more.
+            connection.execute(f"{BEGIN}; SELECT {_PATIENT}, {_ATTENDED}, {_DURABLE if durable else _LAZY}")
+            row = one_row(connection, inside, values)
+            connection.execute("COMMIT")
+            return row
+
+        return self._attempts(work)
+
     def _transact(self, work: Callable[[Any], _T], *, durable: bool) -> _T:
         """Run a function as one transaction; it may be called again, so it changes nothing else."""
 
@@ -164,6 +198,21 @@ def array_of(keys: Sequence[str]) -> str:
         return "{}"
     inside = '","'.join([key.replace("\\", "\\\\").replace('"', '\\"') for key in keys])
     return f'{{"{inside}"}}'
+
+
+def one_row(connection: Any, sql: str, values: Sequence[str]) -> tuple[str | None, ...]:
+    """Return the one row that a statement answers, each value as text."""
+    from psycopg.errors import error_from_result
+    from psycopg.generators import execute
+    from psycopg.pq import ExecStatus
+
+    libpq, encoding = connection.pgconn, connection.info.encoding
+    libpq.send_query_params(sql.encode(encoding), [value.encode(encoding) for value in values])
+    (result,) = connection.wait(execute(libpq))
+    if result.status != ExecStatus.TUPLES_OK:
+        raise error_from_result(result, encoding=encoding)
+    fields = (result.get_value(0, column) for column in range(result.nfields))
+    return tuple(None if field is None else field.decode(encoding) for field in fields)
 
 
 def lock(alias: AliasName, place: int, *, exclusive: bool) -> Statement:

@@ -7,7 +7,9 @@ from typing import Any
 from undrift.adapters.postgres import Address, refused
 from undrift.errors import ControlUnavailable, LedgerUnusable, UndriftError, UnknownAlias
 
-_UNKNOWN_ALIAS, _WRONG_ISOLATION = "UD001", "UD002"
+_UNKNOWN_ALIAS = "UD001"
+#: Raised by the functions in a transaction that could not see what it waited for.
+WRONG_ISOLATION = "UD002"
 
 
 def translate(error: Any, address: Address) -> UndriftError:
@@ -33,6 +35,6 @@ def translate(error: Any, address: Address) -> UndriftError:
         return ControlUnavailable(
             f"{address.name} is busy: another process held a lock too long", text, "undrift doctor"
         )
-    if state == _WRONG_ISOLATION or state[:2] in {"42", "22", "23", "XX"}:
+    if state == WRONG_ISOLATION or state[:2] in {"42", "22", "23", "XX"}:
         return LedgerUnusable(f"{address.name} is damaged or not what undrift made", text, "undrift doctor")
     return ControlUnavailable(f"{address.name} did not answer", text or type(error).__name__, address.hint)

@@ -1,0 +1,1 @@
+"""Where facts about embedding models come from."""

@@ -1,0 +1,86 @@
+"""Facts as a table of comma-separated values: the one that is shipped, and one that a user writes."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+from datetime import date
+from importlib.resources import files
+from pathlib import Path
+
+from undrift.domain.catalogue import Attribute, Confidence, Fact, ModelKey, Precision, checked_fact
+from undrift.errors import BadConfig
+
+#: The first line of such a table.
+COLUMNS = ("channel", "model", "region", "attribute", "value", "precision", "source", "seen", "confidence")
+
+
+def shipped() -> list[Fact]:
+    """Return the facts that come with this version of undrift."""
+    table = files("undrift.adapters.feeds").joinpath("catalogue.csv")
+    return read_facts(table.read_text(encoding="utf-8").splitlines(), "the shipped catalogue")
+
+
+def from_file(path: Path) -> list[Fact]:
+    """Return the facts of a user's file.
+
+    Raises:
+        BadConfig: it cannot be read, or one of its lines is no fact.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadConfig(f"the catalogue {path} cannot be read", str(error)) from error
+    return read_facts(lines, str(path))
+
+
+def read_facts(lines: Iterable[str], name: str) -> list[Fact]:
+    """Return the facts of a table.
+
+    Args:
+        lines: the table, its first line the names of the columns.
+        name: what an error calls the table.
+
+    Raises:
+        BadConfig: one of the lines is no fact; the message names it.
+    """
+    rows = csv.reader(lines, strict=True)
+    facts: list[Fact] = []
+    try:
+        head = tuple(next(rows, ()))
+        if head != COLUMNS:
+            raise BadConfig(
+                f"the first line of {name} is not the names of the columns",
+                f"found {','.join(head)!r}",
+                f"begin with {','.join(COLUMNS)}",
+            )
+        for number, row in enumerate(rows, start=2):
+            if row:
+                facts.append(_fact(row, f"line {number} of {name}"))
+    except csv.Error as error:
+        raise BadConfig(f"{name} is no table of comma-separated values", str(error)) from error
+    return facts
+
+
+def _fact(row: list[str], where: str) -> Fact:
+    if len(row) != len(COLUMNS):
+        raise BadConfig(f"{where} has {len(row)} values, not {len(COLUMNS)}", hint=",".join(COLUMNS))
+    channel, model, region, attribute, value, precision, source, seen, confidence = (one.strip() for one in row)
+    if not channel or not model:
+        raise BadConfig(f"{where} names no channel or no model")
+    try:
+        fact = Fact(
+            key=ModelKey(channel=channel, model=model, region=region),
+            attribute=Attribute(attribute),
+            value=value,
+            precision=Precision(precision) if precision else None,
+            source=source,
+            seen=date.fromisoformat(seen),
+            confidence=Confidence(confidence),
+        )
+    except ValueError as error:
+        raise BadConfig(f"{where} is no fact", str(error), "undrift catalogue show MODEL") from error
+    try:
+        return checked_fact(fact)
+    except BadConfig as error:
+        raise BadConfig(f"{where}: {error.message}", error.detail) from error

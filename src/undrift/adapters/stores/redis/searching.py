@@ -1,0 +1,115 @@
+"""The nearest records: the engine names candidates, and what they are compared by is computed from their vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, assert_never
+
+import numpy as np
+
+from undrift.adapters.stores.redis.collections import Found
+from undrift.adapters.stores.redis.rows import shortened
+from undrift.adapters.stores.redis.session import TIMEOUT_S, Session
+from undrift.domain.filter import And, Compare, Comparison, Condition, Exists, Not, OneOf, Or
+from undrift.domain.record import Vector
+from undrift.domain.relaxation import Leaf
+from undrift.domain.space import Metric
+from undrift.domain.terms import is_exact, word_of, word_of_key
+from undrift.errors import StoreUnavailable
+
+#: Values of one list that still make a query of reasonable length.
+_MOST_VALUES = 500
+NOTHING = ""
+EVERYTHING = "*"
+
+
+def can(leaf: Leaf) -> bool:
+    """Whether tags answer a comparison: they can be equal, and have no order."""
+    match leaf:
+        case Compare(comparison=comparison):
+            return comparison is Comparison.EQ and is_exact(leaf)
+        case OneOf(values=values):
+            return len(values) <= _MOST_VALUES and is_exact(leaf)
+        case Exists():
+            return True
+        case _:
+            assert_never(leaf)
+
+
+def query_of(condition: Condition) -> str:
+    """Return a condition as a query over the tags; `NOTHING` for one that is never true.
+
+    Args:
+        condition: of leaves that tags answer.
+    """
+    match condition:
+        case Compare(key=key, value=value):
+            return f"@words:{{{shortened(word_of(key, value))}}}"
+        case OneOf(key=key, values=values):
+            tags = sorted({shortened(word_of(key, value)) for value in values})
+            return f"@words:{{{'|'.join(tags)}}}" if tags else NOTHING
+        case Exists(key=key):
+            return f"@words:{{{shortened(word_of_key(key))}}}"
+        case Not(part=part):
+            inside = query_of(part)
+            return EVERYTHING if inside == NOTHING else NOTHING if inside == EVERYTHING else f"(-{_in(inside)})"
+        case And(parts=parts):
+            inner = [query_of(part) for part in parts]
+            kept = [query for query in inner if query != EVERYTHING]
+            return NOTHING if NOTHING in inner else " ".join(map(_in, kept)) or EVERYTHING
+        case Or(parts=parts):
+            inner = [query_of(part) for part in parts]
+            kept = [query for query in inner if query != NOTHING]
+            return EVERYTHING if EVERYTHING in inner else "|".join(map(_in, kept)) or NOTHING
+        case _:
+            assert_never(condition)
+
+
+def candidates(session: Session, found: Found, vector: Vector, query: str, *, k: int, ef_search: int) -> list[str]:
+    """Return the ids of the k nearest records that a query lets through, as the index finds them.
+
+    Raises:
+        CollectionMissing: there is no such index.
+        StoreUnavailable: the search was cut short.
+    """
+    runtime = " EF_RUNTIME $ef" if found.method == "hnsw" else ""
+    params = ["k", k, "vector", vector.astype("<f4").tobytes(), *(["ef", max(k, ef_search)] if runtime else [])]
+    said = session.run(
+        *("FT.SEARCH", found.index, f"{_in(query)}=>[KNN $k @vector $vector{runtime} AS distance]"),
+        *("NOCONTENT", "SORTBY", "distance", "ASC", "LIMIT", 0, k),
+        *("TIMEOUT", TIMEOUT_S * 1000, "PARAMS", len(params), *params, "DIALECT", 2),
+    )
+    results = _said(said, "results")
+    warnings = _said(said, "warning")
+    if warnings:
+        text = ", ".join(one.decode() if isinstance(one, bytes) else str(one) for one in warnings)
+        raise StoreUnavailable(f"{session.place.name} answered with a part of what it has", text, "try again later")
+    prefix = len(found.prefix.encode())
+    return [_said(one, "id")[prefix:].decode() for one in results]
+
+
+def scores(vectors: Sequence[Vector], query: Vector, metric: Metric) -> list[float]:
+    """Return how near vectors are to a query's, in float64 and rounded: equal vectors get equal scores."""
+    if not vectors:
+        return []
+    rows, wanted = np.stack(vectors).astype(np.float64), query.astype(np.float64)
+    match metric:
+        case Metric.COSINE:
+            lengths = np.sqrt((rows * rows).sum(axis=1)) * np.sqrt((wanted * wanted).sum())
+            found = (rows * wanted).sum(axis=1) / lengths
+        case Metric.DOT:
+            found = (rows * wanted).sum(axis=1)
+        case Metric.L2:
+            found = -np.sqrt(((rows - wanted) ** 2).sum(axis=1))
+        case _:
+            assert_never(metric)
+    return [float(score) for score in found.astype(np.float32)]
+
+
+def _in(query: str) -> str:
+    return query if query == EVERYTHING else f"({query})"
+
+
+def _said(said: Any, name: str) -> Any:
+    """Return a part of an answer, whose keys are bytes or text."""
+    return said.get(name.encode()) if name.encode() in said else said.get(name, [])

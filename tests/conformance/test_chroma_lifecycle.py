@@ -1,0 +1,131 @@
+"""A collection in Chroma moves to another model and back while others write, and writers and the server are killed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("chromadb")
+
+import undrift
+from tests.conformance.chroma_server import ChromaServer, running_chroma
+from tests.conformance.live_writers import Writer, wrong_texts
+from undrift import Document
+from undrift.domain.migration import Phase
+
+pytestmark = pytest.mark.servers
+
+_CONFIG = """
+[stores.main]
+url = "{url}"
+listing_s = 0
+[models.old]
+provider = "hashing"
+dimensions = 16
+[models.new]
+provider = "hashing"
+dimensions = 24
+[aliases.kb]
+store = "main"
+model = "old"
+"""
+#: What those that are killed leave behind is waited for no longer than this.
+_SHORT = """
+[timing]
+deadline_s = 3
+fence_horizon_s = 3
+lease_s = 6
+work_lease_s = 6
+"""
+
+
+@pytest.fixture
+def mortal(tmp_path: Path) -> Iterator[ChromaServer]:
+    """A server that a test may kill."""
+    folder = tmp_path / "server"
+    folder.mkdir()
+    with running_chroma(folder) as running:
+        yield running
+
+
+def configured(folder: Path, url: str, timing: str = "") -> Path:
+    path = folder / "undrift.toml"
+    path.write_text(_CONFIG.format(url=url) + timing, encoding="utf-8")
+    return path
+
+
+@pytest.mark.slow
+def test_no_acknowledged_write_is_lost_whoever_is_killed(mortal: ChromaServer, tmp_path: Path) -> None:
+    plane = undrift.open(configured(tmp_path, mortal.url, _SHORT))
+    kb = plane.alias("kb")
+    kb.upsert([Document(id=f"d{number:03}", text=f"document number {number}") for number in range(60)])
+    writers = [Writer(tmp_path, f"w{number}") for number in range(2)]
+
+    def kill_a_writer() -> None:
+        writers[-2].kill()
+        writers.append(Writer(tmp_path, f"w{len(writers)}"))
+
+    def kill_the_server() -> None:
+        mortal.kill()
+        mortal.start()
+
+    plane.register("kb", "new")
+    plane.work("kb", lambda migration: migration.phase is Phase.BACKFILL)
+    kill_the_server()
+    plane.work("kb", lambda migration: migration.phase is Phase.READY)
+    kill_a_writer()
+    assert plane.cutover("kb")["phase"] == "reversing"
+    kill_the_server()
+    assert plane.rollback("kb", now=True)["phase"] == "rolled_back"
+    for writer in writers:
+        if writer.process.poll() is None:
+            writer.stop()
+
+    alias = kb.route().alias
+    plane.work("kb", lambda _: plane.ledger.lag(alias).dirty == 0 and plane.ledger.lag(alias).open == 0)
+    assert plane.verify("kb")["verdict"] == "pass"
+    texts = {document.id: document.text for document in kb.get([id for writer in writers for id in writer.possible])}
+    assert wrong_texts(writers, texts) == {}
+    assert sum(writer.count for writer in writers) > 10
+    assert kb.count() == 60 + len(texts)
+    plane.close()
+
+
+@pytest.mark.slow
+def test_the_command_line_takes_a_folder_through_its_whole_life(tmp_path: Path) -> None:
+    """Every command is a process of its own, which has the folder for as long as it runs."""
+    configured(tmp_path, "chroma:vectors")
+
+    def run(*words: str, stdin: str = "") -> Any:
+        done = subprocess.run(
+            [sys.executable, "-m", "undrift", *words, "--json"],
+            cwd=tmp_path,
+            input=stdin,
+            text=True,
+            capture_output=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return json.loads(done.stdout)
+
+    lines = [
+        json.dumps({"id": f"d{number:03}", "text": f"text number {number}", "metadata": {"nested": [number, None]}})
+        for number in range(20)
+    ]
+    run("put", "kb", "-", stdin="\n".join(lines))
+    assert run("start", "kb", "--to", "new")["phase"] == "ready"
+    assert run("cutover", "kb", "--yes")["phase"] == "reversing"
+    run("put", "kb", "-", stdin='{"id": "later", "text": "written after the cutover"}\n')
+    assert run("rollback", "kb", "--now", "--yes")["phase"] == "rolled_back"
+    found = run("get", "kb", "later", "d007", "never")
+    assert [(one["id"], one["metadata"]) for one in found["documents"]] == [
+        ("later", {}),
+        ("d007", {"nested": [7, None]}),
+    ]
+    assert found["missing"] == ["never"]

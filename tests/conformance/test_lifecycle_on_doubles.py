@@ -1,0 +1,93 @@
+"""A collection moves to another model, back and on again in stores that run as doubles, through the library."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import pytest
+
+import undrift
+from tests.conformance.doubles import elastic, http, redis
+from undrift import Document
+from undrift.domain.migration import Phase
+
+_CONFIG = """
+ledger = "sqlite:///undrift.db"
+[stores.main]
+url = "{url}"
+[models.old]
+provider = "hashing"
+dimensions = 32
+[models.new]
+provider = "hashing"
+dimensions = 48
+[aliases.kb]
+store = "main"
+model = "old"
+[timing]
+deadline_s = 1
+fence_horizon_s = 1
+lease_s = 3
+work_lease_s = 3
+"""
+
+
+@contextmanager
+def an_elasticsearch() -> Iterator[str]:
+    pytest.importorskip("elasticsearch")
+    with http.serving(elastic.Elastic(vendor="elasticsearch", version="9.2.1").answer) as server:
+        yield f"elasticsearch://127.0.0.1:{server.port}"
+
+
+@contextmanager
+def an_opensearch() -> Iterator[str]:
+    pytest.importorskip("opensearchpy")
+    with http.serving(elastic.Elastic(vendor="opensearch", version="3.1.0").answer) as server:
+        yield f"opensearch://127.0.0.1:{server.port}"
+
+
+@contextmanager
+def a_redis() -> Iterator[str]:
+    pytest.importorskip("redis")
+    with redis.serving(redis.Redis()) as port:
+        yield f"redis://127.0.0.1:{port}"
+
+
+@pytest.mark.parametrize("serving", [an_elasticsearch, an_opensearch, a_redis])
+def test_a_collection_goes_to_another_model_and_back_and_on_again(
+    tmp_path: Path, serving: Callable[[], AbstractContextManager[str]]
+) -> None:
+    with serving() as url:
+        file = tmp_path / "undrift.toml"
+        file.write_text(_CONFIG.format(url=url), encoding="utf-8")
+        plane = undrift.open(file)
+        kb = plane.alias("kb")
+        kb.upsert(
+            [Document(id=f"d{number:03}", text=f"number {number}", metadata={"n": number}) for number in range(90)]
+        )
+        plane.register("kb", "new")
+        plane.work("kb", lambda migration: migration.phase is Phase.BACKFILL)
+        kb.upsert([Document(id="d000", text="changed during the back-fill")])
+        kb.update_metadata("d001", {"n": -1, "new": True})
+        kb.delete(filter={"n": {"$gte": 85}})
+        plane.work("kb", lambda migration: migration.phase is Phase.READY)
+
+        assert plane.cutover("kb")["phase"] == "reversing"
+        kb.upsert([Document(id="later", text="written after the cutover")])
+        kb.delete(["d002"])
+        assert plane.rollback("kb", now=True)["phase"] == "rolled_back"
+        alias = kb.route().alias
+        plane.work("kb", lambda _: plane.ledger.lag(alias).dirty == 0 and plane.ledger.lag(alias).open == 0)
+
+        assert plane.verify("kb")["verdict"] == "pass"
+        found = {document.id: document for document in kb.get(["d000", "d001", "d002", "d089", "later"])}
+        assert found["d000"].text == "changed during the back-fill"
+        assert dict(found["d001"].metadata) == {"n": -1, "new": True}
+        assert sorted(found) == ["d000", "d001", "later"]
+        assert plane.cutover("kb")["phase"] == "reversing"
+        assert kb.search("written after the cutover", k=1)[0].id == "later"
+        assert plane.complete("kb")["phase"] == "done"
+        assert kb.count() == 85
+        plane.close()
