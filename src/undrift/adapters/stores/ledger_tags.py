@@ -39,17 +39,19 @@ class LedgerTaggedStore:
     It has no `insert_absent`: the tags of records that were not inserted would stay.
     """
 
-    def __init__(self, inner: VectorStore, ledger: TagLedger, *, horizon_s: float) -> None:
+    def __init__(self, inner: VectorStore, ledger: TagLedger, *, horizon_s: float, has_texts: bool = False) -> None:
         """Stand before a store.
 
         Args:
             inner: the store; it is given records without tags.
             ledger: where the tags are.
             horizon_s: no write that was begun longer ago can still change a record.
+            has_texts: whether `inner` gives the texts of records also where the store itself has none.
         """
         self._inner = inner
         self._ledger = ledger
         self._horizon_s = horizon_s
+        self._has_texts = has_texts
 
     @property
     def capabilities(self) -> StoreCapabilities:
@@ -155,7 +157,7 @@ class LedgerTaggedStore:
         self._inner.close()
 
     def _tags(self, field: VectorField, ids: Sequence[DocumentId]) -> _Tags:
-        has_text = split_address(field.collection)[1].text != NO_TEXT
+        has_text = self._has_texts or split_address(field.collection)[1].text != NO_TEXT
         return _Tags(self._ledger.tags_of(tag_field(field), ids) if ids else {}, has_text=has_text)
 
 
