@@ -448,3 +448,10 @@ def test_a_text_that_its_source_does_not_have_is_set_aside_and_not_deleted(scene
     aside = plane.ledger.quarantined(AliasName("kb"))
     assert [(one.key, one.reason) for one in aside] == [("d019", "source_missing")]
     assert scene.store.collections["docs"].rows[DocumentId("d019")].text == TEXTS[19]
+
+
+def test_a_plan_says_that_re_embedding_is_impossible_when_there_is_no_text_at_all(scene: Scene) -> None:
+    scene.fill(lambda _: scene.models["ada"].of("x"), texts=[" "] * 10)
+    scene.adopt(accept_unproven="nobody has the texts any more")
+
+    assert any("re-embedding is impossible" in warning for warning in scene.plane().plan("kb", "new")["warnings"])
