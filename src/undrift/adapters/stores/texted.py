@@ -11,6 +11,7 @@ from undrift.domain.route import VectorField
 from undrift.ports.source import DocumentSource
 from undrift.ports.store import (
     Filter,
+    Layout,
     Part,
     StoreCapabilities,
     SupportsInsertAbsent,
@@ -34,13 +35,16 @@ class TextedStore:
 
     def __getattr__(self, name: str) -> Any:
         """Hand on whatever has nothing to do with texts; of abilities that a store may have, those that it has."""
+        if name in ("attach", "detach"):
+            raise AttributeError(name)
         found = getattr(self._inner, name)
         return {"tag": self._tag, "insert_absent": self._insert_absent}.get(name, found)
 
     @property
     def capabilities(self) -> StoreCapabilities:
-        """What the store can do."""
-        return self._inner.capabilities
+        """What the store can do, except to keep two vectors in one record."""
+        can = self._inner.capabilities
+        return replace(can, layouts=can.layouts - {Layout.IN_PLACE})
 
     def upsert(self, field: VectorField, records: Sequence[Record]) -> None:
         """Insert the records, with their texts where they are read from, if that is in the record."""
