@@ -204,16 +204,31 @@ class Plugins:
         Raises:
             BadConfig: it is none of the forms there are.
         """
-        from undrift.adapters.sources.payload import PayloadSource
-
         kind, _, rest = text.partition(":")
-        if kind == "payload" and rest:
-            return PayloadSource("" if rest == "text" else rest)
-        raise BadConfig(
-            f"texts cannot come from {text!r}",
-            "write payload:text, or payload:KEY for a key of the metadata",
-            "look at `text` of the alias",
-        )
+        match kind:
+            case "payload" if rest:
+                from undrift.adapters.sources.payload import PayloadSource
+
+                return PayloadSource("" if rest == "text" else rest)
+            case "jsonl" if rest:
+                from undrift.adapters.sources.jsonl import JsonlSource
+
+                return JsonlSource(self._config.resolve(rest))
+            case "sql":
+                from undrift.adapters.sources.sql import SqlSource
+
+                address, _, query = rest.strip().partition(" ")
+                return SqlSource(address, query, self._config.resolve)
+            case "python" if ":" in rest:
+                from undrift.adapters.sources.function import FunctionSource
+
+                return FunctionSource(self._user_function(rest), rest)
+            case _:
+                raise BadConfig(
+                    f"texts cannot come from {text!r}",
+                    "write payload:text, payload:KEY, jsonl:PATH, sql:ADDRESS QUERY, or python:MODULE:FUNCTION",
+                    "look at `text` of the alias",
+                )
 
     def objection(self, throttle: ThrottleSettings) -> str:
         """Ask what a user's own system has against the work; empty if nothing."""

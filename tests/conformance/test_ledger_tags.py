@@ -17,7 +17,14 @@ from undrift.domain.record import NO_TAG, DocumentId, Record, content_hash, is_t
 from undrift.domain.route import VectorField
 from undrift.domain.space import Metric
 from undrift.errors import ControlUnavailable
-from undrift.ports.store import Part, SupportsInsertAbsent
+from undrift.ports.store import (
+    Layout,
+    Part,
+    StoreCapabilities,
+    SupportsInPlace,
+    SupportsInsertAbsent,
+    SupportsNames,
+)
 from undrift.testing.clock import VirtualClock
 from undrift.testing.faults import Faults, Killed, When
 from undrift.testing.stores.changes import ChangeTests
@@ -231,5 +238,21 @@ def test_where_texts_are_elsewhere_the_tag_that_was_put_last_counts(ledger: Sqli
     assert found[A].tag == tag_from_stored(SPACE.id, "c2", 2)
 
 
-def test_it_has_no_insert_absent(scene: Scene) -> None:
-    assert not isinstance(scene.ours, SupportsInsertAbsent)
+def test_it_has_of_the_stores_abilities_only_those_that_leave_tags_alone(scene: Scene) -> None:
+    class Able(MemoryStore):
+        @property
+        def capabilities(self) -> StoreCapabilities:
+            return replace(super().capabilities, layouts=frozenset(Layout))
+
+        def point(self, name: str, field: VectorField) -> None:
+            self.pointed = (name, field)
+
+    inner = Able()
+    ours = LedgerTaggedStore(inner, scene.ledger, horizon_s=HORIZON_S)
+
+    assert not isinstance(ours, SupportsInsertAbsent | SupportsInPlace)
+    assert ours.capabilities.layouts == {Layout.COLLECTION}
+    assert isinstance(ours, SupportsNames)
+    assert not isinstance(scene.ours, SupportsNames)
+    ours.point("kb", FIELD)
+    assert inner.pointed == ("kb", FIELD)

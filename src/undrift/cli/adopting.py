@@ -46,7 +46,7 @@ def _with_budgets(command: Callable[..., Any]) -> Callable[..., Any]:
     type=click.Choice(["payload", "ledger"]),
     help="Where its tags go; ledger leaves every record as it is. As the address says by default.",
 )
-@click.option("--text", metavar="SOURCE", help="Where the texts are, if not beside the vectors: payload:KEY.")
+@click.option("--text", metavar="SOURCE", help="Where the texts are, if not beside the vectors; see `text`.")
 @_SAMPLE
 @click.option(
     "--accept",

@@ -157,8 +157,9 @@ class AliasSettings(_Strict):
     model: str = Field(description="name of the model it begins with; afterwards the ledger knows better")
     text: str = Field(
         default="payload:text",
-        pattern=r"^payload:.+$",
-        description="where texts come from: `payload:text`, or `payload:KEY` for a key of the metadata",
+        pattern=r"^(payload:.+|jsonl:.+|sql:.+|python:.+:.+)$",
+        description="where an adopted collection's texts come from: `payload:text`, `payload:KEY` for a key of the "
+        "metadata, `jsonl:PATH`, `sql:ADDRESS QUERY` with `:ids` in the query, or `python:MODULE:FUNCTION`",
     )
     mirror: Literal["journal", "inline"] = Field(
         default="journal", description="`inline`: a write also waits until the other field has it"

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from undrift.adapters.sources.payload import PayloadSource
 from undrift.control.examining import Examination, Examining
 from undrift.domain.adoption import NOTE, SAMPLE, Doubt, Finding, Objection, as_json, objections
 from undrift.domain.checkpoint import Progress
@@ -83,19 +84,20 @@ class Adopting(Examining):
         """
         accepted = _accepted(accept, accept_unproven)
         alias, text = AliasName(name), text or "payload:text"
-        source = self.plugins.source(text)
+        self.plugins.source(text)
+        # The store of a field shows the texts of its source as if they stood in the records.
+        source = PayloadSource()
         field = self._field(store, collection, model, tags)
         state = self.ledger.alias(alias)
         if state is not None and (state.route.serving != field or not self.ledger.tuning(alias).get(NOTE)):
             raise AlreadyExists(f"there is an alias {name} already", hint=f"undrift alias audit {name}")
         self._refuse_shared(field, alias)
-        self._require_tagging(field)
-        values = {"store": store, "collection": field.collection, "model": model}
-        values |= {} if text == "payload:text" else {"text": text}
+        values = {"store": store, "collection": field.collection, "model": model, "text": text}
         values |= {} if mirror == "journal" else {"mirror": mirror}
         before = self.config
         try:
             self._configure(name, values)
+            self._require_tagging(field)
             if state is None:
                 examined, doubts = self._prove(
                     field, model, source, sample, tokens=budget_tokens, usd=budget_usd, unlimited=unlimited
@@ -134,9 +136,10 @@ class Adopting(Examining):
         """Add the alias to the configuration, unless it says the same already."""
         there = self.config.settings.aliases.get(name)
         if there is None:
-            self._reconfigure(self.config.with_table("aliases", name, values))
+            told = {key: value for key, value in values.items() if (key, value) != ("text", "payload:text")}
+            self._reconfigure(self.config.with_table("aliases", name, told))
             return
-        said = {key: getattr(there, key) for key in ("store", "collection", "model")}
+        said = {key: getattr(there, key) for key in ("store", "collection", "model", "text")}
         if said != {key: values[key] for key in said}:
             raise AlreadyExists(
                 f"[aliases.{name}] in {self.config.path} is about something else",

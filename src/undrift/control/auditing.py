@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from undrift.adapters.sources.payload import PayloadSource
 from undrift.control.adopting import Adopting
 from undrift.control.examining import SHOWN, Examination
 from undrift.domain.adoption import SAMPLE
@@ -71,7 +72,7 @@ class Auditing(Adopting):
         place = state.route.serving
         known = self.ledger.space(place.space)
         model = self._model_of(known) if known is not None else state.model
-        source = self.source_of(AliasName(name))
+        source = PayloadSource()
         budget = {"tokens": budget_tokens, "usd": budget_usd}
         seen: list[str] = []
         examination = None

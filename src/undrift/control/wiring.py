@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import Self, cast
 
 from undrift.adapters.clock import SystemClock
 from undrift.adapters.processes import LinuxProcesses
+from undrift.adapters.sources.payload import PayloadSource
 from undrift.adapters.stores.ledger_tags import LedgerTaggedStore
+from undrift.adapters.stores.texted import TextedStore
 from undrift.config import Config, HookSettings, ModelSettings, ThrottleSettings
 from undrift.domain.route import AliasName, VectorField
 from undrift.domain.shape import has_tags_in_ledger
@@ -23,7 +25,6 @@ from undrift.flow.traffic import Traffic
 from undrift.migrate.workshop import Workshop
 from undrift.plugins import Plugins
 from undrift.ports.runtime import Clock, Processes
-from undrift.ports.source import DocumentSource
 from undrift.ports.store import VectorStore
 
 
@@ -62,7 +63,7 @@ class Wiring:
         self._cache = self.plugins.cache()
         self._traffic: dict[AliasName, Traffic] = {}
         self._doors: dict[str, EmbeddingDoor] = {}
-        self._tagged: dict[str, VectorStore] = {}
+        self._wrapped: dict[tuple[str, str, bool], VectorStore] = {}
         self._proofs: dict[tuple[SpaceId, float], tuple[EmbeddingDoor, probe.ModelProof]] = {}
         self._lock = threading.RLock()
 
@@ -81,22 +82,39 @@ class Wiring:
         self.router.close()
         for door in self._doors.values():
             door.close()
-        self._doors, self._proofs, self._tagged = {}, {}, {}
+        self._doors, self._proofs, self._wrapped = {}, {}, {}
         self.plugins.close()
         self._cache.close()
         self.ledger.close_ledger()
 
     def store_of(self, field: VectorField) -> VectorStore:
-        """Return the store behind a field; one whose tags are in the ledger reads and writes them there."""
-        store = self.plugins.store(field.store)
-        if not has_tags_in_ledger(field.collection):
-            return store
+        """Return the store behind a field, with its tags and texts where the address and the configuration say."""
+        text = self._text_of(field)
+        in_ledger = has_tags_in_ledger(field.collection)
+        if not text and not in_ledger:
+            return self.plugins.store(field.store)
+        key = (field.store, text, in_ledger)
         with self._lock:
-            if field.store not in self._tagged:
-                # A write may wait for its lease, for its deadline, and then for what the store still does with it.
-                horizon_s = self.timing.lease_s + self.timing.deadline_s + store.capabilities.settles_within_s
-                self._tagged[field.store] = LedgerTaggedStore(store, self.ledger, horizon_s=horizon_s)
-            return self._tagged[field.store]
+            if key not in self._wrapped:
+                store = self.plugins.store(field.store)
+                if text:
+                    store = cast(VectorStore, TextedStore(store, self.plugins.source(text)))
+                if in_ledger:
+                    # A write may wait for its lease, for its deadline, and then for what the store still does with it.
+                    horizon_s = self.timing.lease_s + self.timing.deadline_s + store.capabilities.settles_within_s
+                    store = LedgerTaggedStore(store, self.ledger, horizon_s=horizon_s, has_texts=bool(text))
+                self._wrapped[key] = store
+            return self._wrapped[key]
+
+    def _text_of(self, field: VectorField) -> str:
+        """Return where the texts of a field are, if not beside its vectors: only an adopted collection is so."""
+        for name, alias in self.config.settings.aliases.items():
+            if alias.text != "payload:text" and (alias.store, alias.collection or name) == (
+                field.store,
+                field.collection,
+            ):
+                return alias.text
+        return ""
 
     def model_settings(self, name: str) -> ModelSettings:
         """Return a model of the configuration.
@@ -154,7 +172,7 @@ class Wiring:
             ledger=self.ledger,
             store_of=self.store_of,
             door_of=self.door_of_worker,
-            source=self.source_of(alias),
+            source=PayloadSource(),
             clock=self.clock,
             timing=self.timing,
             horizon_of=self.settle_s,
@@ -178,11 +196,6 @@ class Wiring:
                 self._traffic[alias] = made
                 self.router.also(alias, made.tell)
             return self._traffic[alias]
-
-    def source_of(self, alias: AliasName) -> DocumentSource:
-        """Return where the texts of an alias come from; beside the vectors if nobody says otherwise."""
-        configured = self.config.settings.aliases.get(alias)
-        return self.plugins.source(configured.text if configured is not None else "payload:text")
 
     def limits_of(self, alias: AliasName) -> Limits:
         """Return how hard workers may work on an alias, as it is configured."""

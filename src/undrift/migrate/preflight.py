@@ -187,6 +187,10 @@ def _warnings(documents: int, blank: int, untagged: int, scans_lag_s: float) -> 
     said = []
     if not documents:
         said.append("the collection is empty")
+    if documents and blank == documents:
+        said.append(
+            "re-embedding is impossible: no record has a text; say where the texts are with `text` of the alias"
+        )
     if blank:
         said.append(f"{plural(blank, 'document')} without a text, to be set aside")
     if untagged:

@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import Enum
 from typing import Protocol
 
 from undrift.domain.record import DocumentId, Entry
+
+
+class Answer(Enum):
+    """What a function that is asked for texts may answer for an id instead of one."""
+
+    #: There is no such text.
+    MISSING = "missing"
+    #: It cannot be said now; ask again later.
+    RETRY = "retry"
 
 
 class DocumentSource(Protocol):

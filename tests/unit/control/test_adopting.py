@@ -391,3 +391,67 @@ def test_a_hash_is_of_the_canonical_text(scene: Scene) -> None:
 
     assert scene.tags()["d003"].content == content_hash(TEXTS[3])
     assert json.loads(json.dumps(scene.tags()["d003"].content)) == hashlib.sha256(TEXTS[3].encode()).hexdigest()[:32]
+
+
+@pytest.mark.parametrize("tags", ["payload", "ledger"])
+@pytest.mark.parametrize("where", ["file", "key"])
+def test_texts_that_are_elsewhere_are_read_from_there_and_go_along(scene: Scene, tags: str, where: str) -> None:
+    made = {f"d{number:03}": text for number, text in enumerate(TEXTS)}
+    lines = "".join(json.dumps({"id": id, "text": text}) + "\n" for id, text in made.items())
+    (scene.folder / "texts.jsonl").write_text(lines, encoding="utf-8")
+    scene.store.create(scene.place, dimensions=24, metric=Metric.COSINE)
+    vectors = dict(zip([f"shown {n}" for n in range(len(TEXTS))], TEXTS, strict=True))
+    scene.put(
+        {id: f"shown {number}" for number, id in enumerate(made)},
+        lambda shown: scene.models["ada"].of(vectors[shown]),
+        lambda number: {"body": TEXTS[number]} if where == "key" else {},
+    )
+    assert "not what model ada gives" in refusal(scene).detail
+
+    found = scene.adopt(tags=tags, text="jsonl:texts.jsonl" if where == "file" else "payload:body")
+
+    assert (found["verdict"], found["tagged"]) == ("proven", 120)
+    plane = scene.plane()
+    assert plane.audit("kb", sample=30)["verdict"] == "clean"
+    kb = plane.alias("kb")
+    assert kb.get(["d003"])[0].text == TEXTS[3]
+    assert kb.search(TEXTS[3], k=1)[0].text == TEXTS[3]
+    plane.register("kb", "new")
+    plane.work("kb", lambda migration: migration is not None and migration.phase is Phase.READY)
+    plane.cutover("kb")
+    assert kb.get(["d003"])[0].text == TEXTS[3]
+    assert plane.verify("kb")["verdict"] == "pass"
+
+
+def test_a_write_keeps_its_text_where_it_is_read_from(scene: Scene) -> None:
+    scene.fill(metadata=lambda number: {"body": TEXTS[number]})
+    scene.adopt(text="payload:body")
+    kb = scene.plane().alias("kb")
+
+    kb.upsert([Document(id="d003", text="written anew", metadata={"body": "of the caller"})])
+
+    assert kb.get(["d003"])[0].text == "written anew"
+    assert kb.get(["d003"])[0].metadata["body"] == "written anew"
+
+
+def test_a_text_that_its_source_does_not_have_is_set_aside_and_not_deleted(scene: Scene) -> None:
+    scene.fill(texts=TEXTS[:20])
+    lines = "".join(json.dumps({"id": f"d{n:03}", "text": TEXTS[n]}) + "\n" for n in range(19))
+    (scene.folder / "texts.jsonl").write_text(lines, encoding="utf-8")
+    scene.adopt(text="jsonl:texts.jsonl", tags="ledger")
+    plane = scene.plane()
+    plane.alias("kb")
+
+    plane.register("kb", "new")
+    plane.work("kb", lambda migration: migration is not None and migration.phase is Phase.READY)
+
+    aside = plane.ledger.quarantined(AliasName("kb"))
+    assert [(one.key, one.reason) for one in aside] == [("d019", "source_missing")]
+    assert scene.store.collections["docs"].rows[DocumentId("d019")].text == TEXTS[19]
+
+
+def test_a_plan_says_that_re_embedding_is_impossible_when_there_is_no_text_at_all(scene: Scene) -> None:
+    scene.fill(lambda _: scene.models["ada"].of("x"), texts=[" "] * 10)
+    scene.adopt(accept_unproven="nobody has the texts any more")
+
+    assert any("re-embedding is impossible" in warning for warning in scene.plane().plan("kb", "new")["warnings"])

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from undrift.domain.record import DocumentId, Entry
+from undrift.domain.record import DocumentId, Entry, Record
 
 
 class PayloadSource:
@@ -24,3 +25,7 @@ class PayloadSource:
             return {entry.id: entry.text for entry in entries if entry.text is not None}
         values = {entry.id: entry.metadata.get(self._key) for entry in entries}
         return {id: value for id, value in values.items() if isinstance(value, str)}
+
+    def with_text(self, record: Record) -> Record:
+        """Return a record that is to be written, with its text where it is read from."""
+        return replace(record, metadata={**record.metadata, self._key: record.text}) if self._key else record

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from undrift.domain.record import (
     NO_TAG,
@@ -39,23 +40,31 @@ class LedgerTaggedStore:
     It has no `insert_absent`: the tags of records that were not inserted would stay.
     """
 
-    def __init__(self, inner: VectorStore, ledger: TagLedger, *, horizon_s: float) -> None:
+    def __init__(self, inner: VectorStore, ledger: TagLedger, *, horizon_s: float, has_texts: bool = False) -> None:
         """Stand before a store.
 
         Args:
             inner: the store; it is given records without tags.
             ledger: where the tags are.
             horizon_s: no write that was begun longer ago can still change a record.
+            has_texts: whether `inner` gives the texts of records also where the store itself has none.
         """
         self._inner = inner
         self._ledger = ledger
         self._horizon_s = horizon_s
+        self._has_texts = has_texts
 
     @property
     def capabilities(self) -> StoreCapabilities:
         """What the store can do, but for a second vector in the same records: its tags would have to go with it."""
         inner = self._inner.capabilities
         return replace(inner, layouts=inner.layouts - {Layout.IN_PLACE})
+
+    def __getattr__(self, name: str) -> Any:
+        """Hand on the one ability that has nothing to do with records, if the store has it."""
+        if name != "point":
+            raise AttributeError(name)
+        return self._inner.point  # type: ignore[attr-defined]
 
     @property
     def database(self) -> object:
@@ -160,7 +169,7 @@ class LedgerTaggedStore:
         self._inner.close()
 
     def _tags(self, field: VectorField, ids: Sequence[DocumentId]) -> _Tags:
-        has_text = split_address(field.collection)[1].text != NO_TEXT
+        has_text = self._has_texts or split_address(field.collection)[1].text != NO_TEXT
         return _Tags(self._ledger.tags_of(tag_field(field), ids) if ids else {}, has_text=has_text)
 
 
