@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.metadata import version
 
 import pytest
 
@@ -17,6 +18,13 @@ from undrift.testing.stores.bench import MakeField
 
 
 class TestQdrantLocal(StoreConformance):
+    label = "Qdrant, the client's imitation"
+    live = False
+
+    def engine(self, store: VectorStore) -> str:
+        """Return the version of the client."""
+        return f"the imitation in qdrant-client {version('qdrant-client')}"
+
     @pytest.fixture
     def metric(self) -> Metric:
         """Not the cosine: the imitation makes every vector of length 1 anew, and so changes its last bits."""

@@ -184,7 +184,7 @@ def test_a_part_of_a_call_that_is_refused_later_is_no_refusal(
     qdrant: WireServer, store: QdrantStore, field: VectorField
 ) -> None:
     """What was written before stays, so it may not be said that nothing has changed."""
-    long = [record(f"d{number}", vector, text="x" * 1_200_000) for number, vector in enumerate(unit_vectors(3, 8))]
+    long = [record(f"d{number}", vector, text="x" * 5_000_000) for number, vector in enumerate(unit_vectors(3, 8))]
     store.count(field)
     there = f"{field.collection}/points"
     qdrant.fail({"path": there, "after_s": 0}, {"path": there, "status": 400, "text": "Wrong input: too much"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.metadata import version
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from tests.conformance.qdrant_doors import ClientDoor
 from tests.conformance.qdrant_server import WireServer, wire_server
 from undrift.adapters.stores.qdrant import QdrantStore
 from undrift.adapters.stores.qdrant.place_of_server import where
+from undrift.ports.store import VectorStore
 from undrift.testing.stores import StoreConformance
 
 pytestmark = pytest.mark.servers
@@ -46,6 +48,16 @@ def qdrant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WireServer | Li
 
 
 class TestQdrantStore(StoreConformance):
+    label = "Qdrant"
+    live = live("qdrant") is not None
+
+    def engine(self, store: VectorStore) -> str:
+        """Return the server's version, or what does its work here."""
+        if self.live:
+            assert isinstance(store, QdrantStore)
+            return "Qdrant {}.{}".format(*store._engine._require_version())
+        return f"REST to the engine of qdrant-edge-py {version('qdrant-edge-py')}, no Qdrant server"
+
     @pytest.fixture
     def store(self, qdrant: WireServer | LiveServer) -> Iterator[QdrantStore]:
         store = QdrantStore(qdrant.url, **{"index": "none", "listing_s": 0, **qdrant.options})

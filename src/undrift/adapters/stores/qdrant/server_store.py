@@ -14,6 +14,8 @@ from undrift.domain.space import Metric
 from undrift.errors import BadArgument
 from undrift.ports.store import Layout, StoreCapabilities
 
+_MOST_TEXT, _MOST_METADATA = 8 * 2**20, 4 * 2**20
+
 
 class QdrantStore(QdrantVectors):
     """A store on a Qdrant server of version 1.16 or newer, for millions of documents and the processes of many hosts.
@@ -73,6 +75,9 @@ class QdrantStore(QdrantVectors):
             # writes into its log at once, behind which every later request is; for a server under load as long again.
             settles_within_s=6 * timeout_s,
             scans_lag_s=listing_s,
+            # A server takes requests of 32 MiB as it comes; quotation marks and line ends are written in two letters.
+            max_text_bytes=_MOST_TEXT,
+            max_metadata_bytes=_MOST_METADATA,
             keeps_length=False,
         )
         super().__init__(
