@@ -180,10 +180,9 @@ class QdrantVectors:
 
         def work(place: Place) -> list[Entry]:
             asked = self._places.asked(place, condition)
-            listed = self._listed(place, after, until)
             found: list[Entry] = []
             size = _LISTED if condition is not None else min(limit, _READ)
-            for some in _portions(listed, size):
+            for some in self._listed(place, after, until, size):
                 entries = self._entries(place, some, parts, asked)
                 found += [entries[id] for id in some if id in entries]
                 if len(found) >= limit:
@@ -198,7 +197,7 @@ class QdrantVectors:
 
         def work(place: Place) -> list[DocumentId]:
             found: list[DocumentId] = []
-            for some in _portions(self._listed(place, after, None), min(limit, _LISTED)):
+            for some in self._listed(place, after, None, min(limit, _LISTED)):
                 points = self._engine.retrieve(place.name, _points(some), payload=[ID], vector=None)
                 there = {id for id, _ in _own(place, points, some)}
                 found += [id for id in some if id in there]
@@ -315,11 +314,17 @@ class QdrantVectors:
                 found[id] = Entry(id=id, text=text, metadata=metadata, tag=shape.tag_of(point))
         return found
 
-    def _listed(self, place: Place, after: str, until: str | None) -> Sequence[DocumentId]:
+    def _listed(self, place: Place, after: str, until: str | None, size: int) -> Iterator[Sequence[DocumentId]]:
+        """Yield ids in order, so many at a time; some may not be there any more."""
+
         def everything() -> Iterator[DocumentId]:
             return map(place.shape.id_of, self._engine.every(place.name, payload=[ID]))
 
-        return self._listings.after(place.name, everything, after, until)
+        while some := self._listings.after(place.name, everything, after, until, size):
+            yield some
+            if len(some) < size:
+                return
+            after = some[-1]
 
     def _forget(self, field: VectorField, name: str) -> None:
         self._places.forget(field)
