@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ pytest.importorskip("qdrant_edge")
 from tests.conformance.qdrant_doors import EdgeDoor
 from undrift.adapters.stores.qdrant import QdrantEdgeStore
 from undrift.adapters.stores.qdrant.shards import Shards
+from undrift.ports.store import VectorStore
 from undrift.testing.stores import StoreBench, StoreConformance
 from undrift.testing.stores.changes import ChangeTests
 from undrift.testing.stores.filters import FilterTests
@@ -19,6 +21,10 @@ from undrift.testing.stores.searches import SearchTests
 
 
 class EdgeBench(StoreBench):
+    def engine(self, store: VectorStore) -> str:
+        """Return the version of the engine."""
+        return f"qdrant-edge-py {version('qdrant-edge-py')}"
+
     @pytest.fixture
     def folder(self, tmp_path: Path) -> Path:
         return tmp_path / "shards"
@@ -46,6 +52,7 @@ class TestQdrantEdgeStoreWithIndexes(EdgeBench, SearchTests, FilterTests, Change
     """What indexes have a part in: that of the vectors, and those of metadata."""
 
     exact = False
+    label = "Qdrant Edge with indexes"
 
     @pytest.fixture
     def store(self, folder: Path) -> Iterator[QdrantEdgeStore]:

@@ -12,11 +12,13 @@ import pytest
 pytest.importorskip("qdrant_client")
 pytest.importorskip("qdrant_edge")
 
+import undrift
 from tests.conformance.qdrant_doors import NAMES, ClientDoor
 from tests.conformance.qdrant_server import WireServer, wire_server
 from undrift.adapters.stores.qdrant import QdrantStore
 from undrift.adapters.stores.qdrant.points import document_id, point_id
 from undrift.config import parse
+from undrift.domain.migration import Phase
 from undrift.domain.record import DocumentId
 from undrift.domain.route import VectorField
 from undrift.domain.space import Metric
@@ -184,7 +186,7 @@ def test_a_part_of_a_call_that_is_refused_later_is_no_refusal(
     qdrant: WireServer, store: QdrantStore, field: VectorField
 ) -> None:
     """What was written before stays, so it may not be said that nothing has changed."""
-    long = [record(f"d{number}", vector, text="x" * 1_200_000) for number, vector in enumerate(unit_vectors(3, 8))]
+    long = [record(f"d{number}", vector, text="x" * 5_000_000) for number, vector in enumerate(unit_vectors(3, 8))]
     store.count(field)
     there = f"{field.collection}/points"
     qdrant.fail({"path": there, "after_s": 0}, {"path": there, "status": 400, "text": "Wrong input: too much"})
@@ -234,6 +236,55 @@ def test_a_collection_under_an_alias_is_found_and_not_made_again(
     assert store.count(field) == 1
     with pytest.raises((FieldInUse, StoreRejected)):
         store.create(alias, dimensions=8, metric=Metric.COSINE)
+
+
+def test_an_alias_in_qdrant_follows_a_cutover(qdrant: WireServer, tmp_path: Path) -> None:
+    """Another program reads what is served, under a name that stays."""
+    values = f"""
+ledger = "sqlite:///undrift.db"
+[stores.main]
+url = "{qdrant.url}"
+follow_alias = "{{alias}}-served"
+listing_s = 0
+[models.old]
+provider = "hashing"
+dimensions = 32
+[models.new]
+provider = "hashing"
+dimensions = 48
+[aliases.followed]
+store = "main"
+model = "old"
+"""
+    (tmp_path / "undrift.toml").write_text(values, encoding="utf-8")
+    plane, client = undrift.open(tmp_path / "undrift.toml"), qdrant.client()
+
+    def size() -> int:
+        return int(client.get_collection("followed-served").config.params.vectors.size)
+
+    plane.alias("followed").upsert([undrift.Document(id="a", text="some text")])
+    assert size() == 32
+    plane.register("followed", "new")
+    plane.work("followed", lambda migration: migration.phase is Phase.READY)
+    assert size() == 32
+    plane.cutover("followed")
+    assert size() == 48
+    plane.rollback("followed", now=True)
+    assert size() == 32
+    client.close()
+    plane.close()
+
+
+def test_an_alias_cannot_take_the_name_of_a_collection(qdrant: WireServer, field: VectorField) -> None:
+    store = QdrantStore(qdrant.url, follow_alias="{alias}")
+    with pytest.raises(StoreRejected, match="a collection has that name"):
+        store.point(field.collection, field)
+    store.point("other-name", field)
+    store.point("other-name", field)
+    assert store.count(VectorField(store="kit", collection="other-name", space=field.space)) == 0
+    store.close()
+    with pytest.raises(BadArgument, match="alias"):
+        QdrantStore(qdrant.url, follow_alias="served")
 
 
 def test_a_search_takes_a_filter_of_qdrants_own(store: QdrantStore, field: VectorField) -> None:

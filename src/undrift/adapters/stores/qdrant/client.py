@@ -14,7 +14,7 @@ from undrift.adapters.stores.qdrant.place_of_server import IN_MEMORY, Where
 from undrift.adapters.stores.qdrant.points import Filter, Point, PointId, VectorInfo
 from undrift.adapters.stores.qdrant.translation import translate
 from undrift.domain.space import Metric
-from undrift.errors import BadFilter, CollectionMissing, MissingExtra, StoreRejected, StoreUnavailable
+from undrift.errors import BadFilter, CollectionMissing, FieldInUse, MissingExtra, StoreRejected, StoreUnavailable
 
 _T = TypeVar("_T")
 _DISTANCES = {Metric.COSINE: "Cosine", Metric.DOT: "Dot", Metric.L2: "Euclid"}
@@ -202,6 +202,31 @@ class ClientEngine:
         )
         return [_point(one, None) for one in found.points]
 
+    def point(self, alias: str, collection: str) -> None:
+        """Let an alias be a collection, whatever it was before.
+
+        Raises:
+            StoreRejected: a collection has that name.
+        """
+        from qdrant_client import models
+
+        there = {one.alias_name: one.collection_name for one in self._ask(alias, _aliases).aliases}
+        if there.get(alias) == collection:
+            return
+        gone = (
+            [models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name=alias))] if alias in there else []
+        )
+        made = models.CreateAlias(collection_name=collection, alias_name=alias)
+        steps = [*gone, models.CreateAliasOperation(create_alias=made)]
+        try:
+            self._ask(collection, lambda client: client.update_collection_aliases(steps))
+        except FieldInUse as error:
+            raise StoreRejected(
+                f"{alias} cannot be an alias in {self.name}: a collection has that name",
+                str(error),
+                'choose another name: follow_alias = "{alias}-served"',
+            ) from error
+
     def close(self) -> None:
         """Close the connections; a later call opens them again. What is only in memory stays."""
         if self._place.folder == IN_MEMORY:
@@ -314,6 +339,10 @@ class _OneByOne:
                 return method(*args, **options)
 
         return call
+
+
+def _aliases(client: Any) -> Any:
+    return client.get_aliases()
 
 
 def _indexed(client: Any, *, collection: str, **options: Any) -> Any:

@@ -21,7 +21,6 @@ def survives(value: float) -> bool:
         return value in _INTEGERS
     digits, _, exponent = repr(abs(value)).partition("e")
     whole, _, fraction = digits.partition(".")
-    fraction = fraction.rstrip("0")
     return int(whole + fraction) <= 2**53 and abs(int(exponent or 0) - len(fraction)) <= _POWERS
 
 

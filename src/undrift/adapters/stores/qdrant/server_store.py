@@ -10,9 +10,13 @@ from undrift.adapters.stores.qdrant.client import ClientEngine
 from undrift.adapters.stores.qdrant.edge_store import index_from
 from undrift.adapters.stores.qdrant.place_of_server import where
 from undrift.adapters.stores.qdrant.store import QdrantVectors
+from undrift.domain.route import VectorField
+from undrift.domain.shape import split_address
 from undrift.domain.space import Metric
 from undrift.errors import BadArgument
 from undrift.ports.store import Layout, StoreCapabilities
+
+_MOST_TEXT, _MOST_METADATA = 8 * 2**20, 4 * 2**20
 
 
 class QdrantStore(QdrantVectors):
@@ -36,6 +40,7 @@ class QdrantStore(QdrantVectors):
         hnsw_ef: int = 128,
         payload_indexes: Mapping[str, str] | None = None,
         listing_s: float = 10.0,
+        follow_alias: str = "",
     ) -> None:
         """Use a server; it is connected to by the first call.
 
@@ -53,6 +58,8 @@ class QdrantStore(QdrantVectors):
             payload_indexes: type by key of the metadata (`keyword`, `integer`, `float`, `bool`, `uuid`, `datetime`,
                 `text`): indexes that are made with a collection, so that filters on these keys are fast.
             listing_s: how old a list of a collection's ids may be: Qdrant has no order of ids, so a scan keeps a list.
+            follow_alias: the name of an alias in Qdrant that always is the collection an alias of undrift's serves, for
+                programs that do not know undrift; `{alias}` in it stands for the name of the latter. None by default.
 
         Raises:
             BadConfig: the address is not one, or has a key in it.
@@ -63,7 +70,15 @@ class QdrantStore(QdrantVectors):
         for name, value, least, most in (("timeout_s", timeout_s, 1, 600), ("listing_s", listing_s, 0, 3600)):
             if not least <= value <= most:
                 raise BadArgument(f"{name} is {value}; it can be {least} to {most} seconds")
-        engine = ClientEngine(where(place), api_key=api_key, grpc_port=grpc_port if grpc else None, timeout_s=timeout_s)
+        if follow_alias and "{alias}" not in follow_alias:
+            raise BadArgument(
+                f"follow_alias is {follow_alias!r}, without {{alias}}: every alias needs a name of its own",
+                hint='follow_alias = "{alias}-served"',
+            )
+        self._follow_alias = follow_alias
+        self._client = engine = ClientEngine(
+            where(place), api_key=api_key, grpc_port=grpc_port if grpc else None, timeout_s=timeout_s
+        )
         capabilities = StoreCapabilities(
             name="qdrant",
             metrics=frozenset(Metric),
@@ -73,6 +88,9 @@ class QdrantStore(QdrantVectors):
             # writes into its log at once, behind which every later request is; for a server under load as long again.
             settles_within_s=6 * timeout_s,
             scans_lag_s=listing_s,
+            # A server takes requests of 32 MiB as it comes; quotation marks and line ends are written in two letters.
+            max_text_bytes=_MOST_TEXT,
+            max_metadata_bytes=_MOST_METADATA,
             keeps_length=False,
         )
         super().__init__(
@@ -82,3 +100,13 @@ class QdrantStore(QdrantVectors):
             payload_indexes=payload_indexes or {},
             listings=Listings(time.monotonic, listing_s),
         )
+
+    def point(self, name: str, field: VectorField) -> None:
+        """Let Qdrant's alias for a name be a field's collection, in one step; nothing where that is not configured.
+
+        Raises:
+            StoreRejected: a collection has that name.
+        """
+        if self._follow_alias:
+            collection, _ = split_address(field.collection)
+            self._client.point(self._follow_alias.replace("{alias}", name), collection)

@@ -13,7 +13,7 @@ from undrift.adapters.stores.qdrant.payload import ID
 from undrift.adapters.stores.qdrant.places import Asked, Place, Places, parsed, shape_of
 from undrift.adapters.stores.qdrant.points import Point, PointId, point_id
 from undrift.domain.filter import native
-from undrift.domain.record import DocumentId, Entry, Hit, Metadata, Record, Vector
+from undrift.domain.record import DocumentId, Entry, Hit, Metadata, Record, Vector, encode_metadata
 from undrift.domain.route import VectorField
 from undrift.domain.space import Metric
 from undrift.domain.vectors import stacked
@@ -23,8 +23,8 @@ from undrift.ports.store import FieldDescription, Filter, Part, StoreCapabilitie
 _T = TypeVar("_T")
 #: Points in one request.
 _READ, _LISTED, _DELETED, _PUT = 500, 1000, 1000, 100
-#: Numbers and letters in one request that writes; a server takes 32 MiB, and a number is up to 20 letters of JSON.
-_WRITTEN = 400_000
+#: Bytes in one request that writes, about, and of a number in it; a server takes 32 MiB.
+_WRITTEN, _NUMBER = 8 * 2**20, 20
 _MOST_DIMENSIONS = 65_536
 
 
@@ -180,10 +180,9 @@ class QdrantVectors:
 
         def work(place: Place) -> list[Entry]:
             asked = self._places.asked(place, condition)
-            listed = self._listed(place, after, until)
             found: list[Entry] = []
             size = _LISTED if condition is not None else min(limit, _READ)
-            for some in _portions(listed, size):
+            for some in self._listed(place, after, until, size):
                 entries = self._entries(place, some, parts, asked)
                 found += [entries[id] for id in some if id in entries]
                 if len(found) >= limit:
@@ -198,7 +197,7 @@ class QdrantVectors:
 
         def work(place: Place) -> list[DocumentId]:
             found: list[DocumentId] = []
-            for some in _portions(self._listed(place, after, None), min(limit, _LISTED)):
+            for some in self._listed(place, after, None, min(limit, _LISTED)):
                 points = self._engine.retrieve(place.name, _points(some), payload=[ID], vector=None)
                 there = {id for id, _ in _own(place, points, some)}
                 found += [id for id in some if id in there]
@@ -253,8 +252,8 @@ class QdrantVectors:
         ids = [point_id(record.id) for record in records]
         if len(set(ids)) != len(ids):
             raise StoreRejected("one call has two records of the same id", "nothing of it was written")
+        sizes = self._sizes(place, records)
         payloads = [place.shape.packed(record, keeps_floats=self._engine.keeps_floats) for record in records]
-        sizes = [place.dimensions + len(record.text) // 4 + 100 for record in records]
         begun = False
         for start, end in _spans(sizes):
             part = Upsert(
@@ -272,6 +271,24 @@ class QdrantVectors:
                 raise StoreUnavailable("a part of a write was refused", str(error)) from error
             begun = True
             self._listings.written(place.name, [record.id for record in records[start:end]])
+
+    def _sizes(self, place: Place, records: Sequence[Record]) -> list[int]:
+        """Return the bytes of each record in a request, about; refuses what is too large before anything is sent."""
+        can, sizes = self._capabilities, []
+        for record in records:
+            text = len(record.text.encode())
+            metadata = len(encode_metadata(record.id, record.metadata).encode())
+            for what, size, most in (
+                ("text", text, can.max_text_bytes),
+                ("metadata", metadata, can.max_metadata_bytes),
+            ):
+                if most is not None and size > most:
+                    raise StoreRejected(
+                        f"the {what} of document {record.id!r} has {size:,} bytes, and a request takes {most:,}",
+                        "nothing of this call was written",
+                    )
+            sizes.append(text + metadata + _NUMBER * place.dimensions)
+        return sizes
 
     def _delete(self, place: Place, ids: Sequence[DocumentId], asked: Asked) -> None:
         for some in _portions(list(dict.fromkeys(ids)), _DELETED):
@@ -297,11 +314,17 @@ class QdrantVectors:
                 found[id] = Entry(id=id, text=text, metadata=metadata, tag=shape.tag_of(point))
         return found
 
-    def _listed(self, place: Place, after: str, until: str | None) -> Sequence[DocumentId]:
+    def _listed(self, place: Place, after: str, until: str | None, size: int) -> Iterator[Sequence[DocumentId]]:
+        """Yield ids in order, so many at a time; some may not be there any more."""
+
         def everything() -> Iterator[DocumentId]:
             return map(place.shape.id_of, self._engine.every(place.name, payload=[ID]))
 
-        return self._listings.after(place.name, everything, after, until)
+        while some := self._listings.after(place.name, everything, after, until, size):
+            yield some
+            if len(some) < size:
+                return
+            after = some[-1]
 
     def _forget(self, field: VectorField, name: str) -> None:
         self._places.forget(field)
