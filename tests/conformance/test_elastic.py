@@ -131,7 +131,7 @@ class Fixtures(StoreBench):
 
     adapter: ClassVar[Any]
     door: ClassVar[Any]
-    options: ClassVar[dict[str, Any]] = {"index": "none"}
+    options: ClassVar[dict[str, Any]] = {"index": "none", "listing_s": 0}
 
     @pytest.fixture
     def store(self, server: Live) -> Iterator[VectorStore]:

@@ -39,13 +39,15 @@ class Writing:
             CollectionMissing: there is no such index.
         """
         statuses: list[int] = []
+        if not found.is_own:
+            self._require(found)
         for body in _requests(lines):
             answer = self._wire.ask(
                 "POST",
                 path(found.target, "_bulk"),
                 collection=found.name,
                 body=body,
-                params={"require_alias": "true", "timeout": SHARD_TIMEOUT},
+                params={**({"require_alias": "true"} if found.is_own else {}), "timeout": SHARD_TIMEOUT},
             )
             items = [next(iter(item.values())) for item in answer.body["items"]]
             bad = [item for item in items if item["status"] >= 300 and not _is_allowed(item, allowed)]
@@ -85,6 +87,12 @@ class Writing:
             f"{self._wire.place.name} is busy: others change {left[0]!r} of collection {found.name} all the time",
             f"tried {_TRIES} times; each document was changed whole or not at all",
         )
+
+    def _require(self, found: Found) -> None:
+        """Pass when an index is there that has no alias of ours: a write would make it."""
+        answer = self._wire.ask("HEAD", path(found.name), collection=found.name, allowed=frozenset({404}))
+        if answer.status == 404:
+            raise CollectionMissing(f"{self._wire.place.name} has no collection {found.name}")
 
     def _failure(self, found: Found, bad: Sequence[Mapping[str, Any]], *, written: int) -> Exception:
         errors = [self._wire.refused(item["status"], item.get("error", {}), found.name) for item in bad]
