@@ -1,6 +1,6 @@
 # Every word a developer needs; `make` alone explains them. Nothing but make and Python 3.11+ (with pip and venv) is expected.
 .DEFAULT_GOAL := help
-.PHONY: help demo test simulate torture lint rules format types imports bench lock clean
+.PHONY: help demo test test-all conformance simulate torture lint rules format types imports bench lock clean
 
 ARGS ?=
 # The tests of one file stay in one process, so that what they share is made once.
@@ -32,13 +32,23 @@ MADE_OF := printf '%s\n' "$(CURDIR)" "$(PYTHON)"
 $(shell [ "$$(cat $(VENV)/.base 2>/dev/null)" = "$$($(MADE_OF))" ] && $(BIN)/python -c '' 2>/dev/null || rm -f $(VENV)/.base)
 
 help: ## show these words
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.demo ## migrate a real collection under live traffic on the embedded store, and show it
 	@$(BIN)/undrift demo $(ARGS)
 
 test: $(VENV)/.dev ## run every test that needs no server (ARGS='tests/unit -k NAME' for some of them)
 	@$(BIN)/python -m pytest $(PYTEST_ARGS) $(ARGS)
+
+# The clients and engines of every store are large, so they have an environment of their own, and `make test` stays lean.
+ALL := .venv-all
+test-all: ## run everything, with the engine of every store that a package brings (ARGS as for test)
+	@$(MAKE) --no-print-directory VENV=$(ALL) $(ALL)/.all
+	@$(ALL)/bin/python -m pytest $(PYTEST_ARGS) $(ARGS)
+
+conformance: ## run the kit for stores on every engine, and write its report (ARGS=--only-show writes none)
+	@$(MAKE) --no-print-directory VENV=$(ALL) $(ALL)/.all
+	@$(ALL)/bin/python -m scripts.conformance $(ARGS)
 
 simulate: ARGS = --seeds 0:100000
 simulate: $(VENV)/.dev ## run seeds of the simulation (ARGS='--seeds 0:1000', ARGS=--mutants, or one seed to see it)
@@ -70,9 +80,10 @@ lock: $(VENV)/.base ## resolve the dependencies again (ARGS=--upgrade for the ne
 	$(COMPILE) requirements/uv.in --output-file requirements/uv.txt
 	$(COMPILE) pyproject.toml --extra demo --group build --output-file requirements/demo.txt
 	$(COMPILE) pyproject.toml --extra demo --extra postgres --extra server --group dev --constraints requirements/demo.txt --output-file requirements/dev.txt
+	$(COMPILE) pyproject.toml --extra demo --extra server --extra stores --group stores --constraints requirements/dev.txt --output-file requirements/all.txt
 
 clean: ## remove the environment and everything the tools leave behind
-	rm -rf $(VENV) dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(ALL) dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 # A stamp is written last, so a set-up that was interrupted is done again.
@@ -105,3 +116,6 @@ $(VENV)/.demo: $(VENV)/.base requirements/demo.txt pyproject.toml
 
 $(VENV)/.dev: $(VENV)/.base requirements/dev.txt pyproject.toml
 	$(call install,dev)
+
+$(VENV)/.all: $(VENV)/.base requirements/all.txt pyproject.toml
+	$(call install,all)

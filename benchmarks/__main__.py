@@ -10,14 +10,25 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from benchmarks import backfill, fairness, fixed_costs, imports, migration_latency, pgvector, search, verify, write
+from benchmarks import (
+    backfill,
+    chroma,
+    fairness,
+    fixed_costs,
+    imports,
+    migration_latency,
+    pgvector,
+    search,
+    verify,
+    write,
+)
 from benchmarks.measuring import Row
 from benchmarks.table import machine, rendered
 from benchmarks.trace import table as trace
 
 BENCHMARKS: dict[str, ModuleType] = {
     module.__name__.rpartition(".")[2]: module
-    for module in (search, write, fixed_costs, backfill, verify, migration_latency, imports, fairness, pgvector)
+    for module in (search, write, fixed_costs, backfill, verify, migration_latency, imports, fairness, pgvector, chroma)
 }
 #: Those that return a table of their own, which has other columns.
 TABLES: dict[str, ModuleType] = {"trace": trace}

@@ -95,6 +95,17 @@ SHAPES: dict[str, tuple[str, ...]] = {
     ),
     "model add, model show": ("name", "provider", "space", "dimensions", "metric", "paid", "serves"),
     "alias create, alias show": _ALIAS,
+    "alias adopt": (
+        *("alias", "field", "space", "tags", "proof.sampled", "proof.compared", "proof.matched", "proof.share"),
+        *("proof.interval", "proof.median_distance", "proof.noise_floor", "proof.unreadable", "proof.tokens"),
+        *("accepted", "tagged", "untagged.foreign", "untagged.without_text", "untagged.changed", "foreign.count"),
+        *("foreign.ids", "verdict", "next_steps"),
+    ),
+    "alias audit": (
+        *("alias", "field", "model", "space", "records", "tagged", "untagged", "stale_tags", "by_space"),
+        *("foreign.count", "foreign.share", "foreign.ids", "foreign.by_vector", "foreign.confirmed", "foreign.cleared"),
+        *("foreign.by_tag", "foreign.detectable", "sample", "not_seen", "verdict", "next_steps"),
+    ),
     "put": ("alias", "written", "epoch"),
     "get": ("alias", "documents[id]", "documents[text]", "documents[metadata]", "missing"),
     "delete": ("alias", "deleted", "missing", "epoch"),

@@ -65,6 +65,12 @@ STORE_KINDS = """
 | `pgvector://USER@HOST:PORT/DATABASE` | tables of a PostgreSQL database; for millions. Extra `pgvector` |
 | `elasticsearch://HOST:PORT`, `opensearch://…` | a cluster; [not verified](../how-to/use-stores-not-verified.md) |
 | `redis://HOST:PORT/DATABASE` | Redis 8; [not verified](../how-to/use-stores-not-verified.md). Extra `redis` |
+| `qdrant://HOST:PORT`, `qdrants://HOST:PORT` | a Qdrant server, without and with TLS; for millions. Extra `qdrant` |
+| `qdrant:PATH` | a folder of Qdrant's own Python client, which imitates a server; for trials. Extra `qdrant` |
+| `qdrant-edge:PATH` | a folder of Qdrant's engine in one process. Extra `qdrant-edge` |
+| `chroma://HOST:PORT` | a Chroma server. Extra `chroma` |
+| `chroma:FOLDER` | a folder of Chroma for one process. Extra `chroma` |
+| `lancedb:FOLDER`, `lancedb:s3://…` | LanceDB, for several processes. Extra `lancedb` |
 | `memory:NAME` | inside this process, gone with it; for tests |
 
 Other packages may bring more ([write an adapter](../how-to/write-an-adapter.md#make-its-name-known)). The other keys
@@ -136,7 +142,8 @@ def reference() -> str:
     """Return the page."""
     parts = [HEAD, _table(_settings(Settings, only=("ledger", "pause_file"))), LEDGER]
     parts += [STORES, _table(_settings(StoreSettings)), STORE_KINDS]
-    for name, target in STORES_BUILT_IN.items():
+    kinds = {target: name for name, target in reversed(STORES_BUILT_IN.items())}
+    for target, name in reversed(kinds.items()):
         options = [row for row in _arguments(load_function(target)) if row[1] != "required"]
         if options:
             parts.append(f"### {name}\n\n{_table(iter(options))}\n")

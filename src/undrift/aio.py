@@ -36,6 +36,10 @@ class AsyncAlias:
         """Remove documents by id, or those that match a filter now."""
         return await _in_thread(self.sync.delete, ids, filter=filter)
 
+    async def replace(self, documents: Sequence[Document], *, filter: Filter) -> Receipt:
+        """Make documents the only ones that match a filter."""
+        return await _in_thread(self.sync.replace, documents, filter=filter)
+
     async def update_metadata(self, id: str, changes: Metadata) -> Receipt:
         """Put keys into a document's metadata; costs no embedding."""
         return await _in_thread(self.sync.update_metadata, id, changes)

@@ -21,12 +21,16 @@ from undrift.ports.embedder import Embedder
 from undrift.ports.hook import Hook
 from undrift.ports.ledger import Ledger
 from undrift.ports.runtime import Clock
+from undrift.ports.source import DocumentSource
 from undrift.ports.store import VectorStore
 
 #: Scheme of a store's address → module and class. Others come from the entry point group `undrift.stores`.
 STORES = {
     "sqlite-vec": "undrift.adapters.stores.sqlite_vec:SqliteVecStore",
     "pgvector": "undrift.adapters.stores.pgvector:PgVectorStore",
+    "qdrant": "undrift.adapters.stores.qdrant:QdrantStore",
+    "qdrants": "undrift.adapters.stores.qdrant:QdrantStore",
+    "qdrant-edge": "undrift.adapters.stores.qdrant:QdrantEdgeStore",
     "lancedb": "undrift.adapters.stores.lancedb:LanceDbStore",
     "chroma": "undrift.adapters.stores.chroma:ChromaStore",
     "elasticsearch": "undrift.adapters.stores.elastic:ElasticsearchStore",
@@ -193,6 +197,23 @@ class Plugins:
                 raise BadConfig(f"model {name} cannot be set up", str(error), f"look at [models.{name}]") from error
         return self._embedders[name]
 
+    def source(self, text: str) -> DocumentSource:
+        """Return where the texts of an alias come from, as the configuration says it.
+
+        Raises:
+            BadConfig: it is none of the forms there are.
+        """
+        from undrift.adapters.sources.payload import PayloadSource
+
+        kind, _, rest = text.partition(":")
+        if kind == "payload" and rest:
+            return PayloadSource("" if rest == "text" else rest)
+        raise BadConfig(
+            f"texts cannot come from {text!r}",
+            "write payload:text, or payload:KEY for a key of the metadata",
+            "look at `text` of the alias",
+        )
+
     def objection(self, throttle: ThrottleSettings) -> str:
         """Ask what a user's own system has against the work; empty if nothing."""
         said = []
@@ -254,6 +275,11 @@ class Plugins:
             from undrift.adapters.postgres import Owner
 
             return self._server(url, Owner.STORE)
+        if scheme == "qdrant-edge":
+            return self._config.resolve(rest.removeprefix("//"))
+        if scheme in {"qdrant", "qdrants"}:
+            is_server = rest.startswith(("//", ":"))
+            return url if is_server else f"{scheme}:{self._config.resolve(rest)}"
         if scheme == "lancedb" and "://" not in rest:
             return str(self._config.resolve(rest))
         if scheme == "chroma" and rest and not rest.startswith("//"):

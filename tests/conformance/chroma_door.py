@@ -25,23 +25,21 @@ class ChromaSideDoor:
         if not found["ids"]:
             return None
         stored = found["metadatas"][0]
-        generation = stored["undrift_generation"]
-        metadata = json.loads(stored["undrift_metadata"])
+        whole = json.loads(stored["undrift_record"])
+        generation = whole["generation"]
+        metadata = whole["metadata"]
         changed = f"undrift_changed:{generation}:"
         metadata |= {key[len(changed) :]: json.loads(value) for key, value in stored.items() if key.startswith(changed)}
         vector = np.asarray(found["embeddings"][0], np.float32)
-        if "undrift_vector" in stored:
-            vector = np.frombuffer(base64.b64decode(stored["undrift_vector"]), np.float32)
+        if "vector" in whole:
+            vector = np.frombuffer(base64.b64decode(whole["vector"]), np.float32)
+        space, content, sequence = whole["tag"]
         return Record(
             id=id,
             text=found["documents"][0],
             metadata=metadata,
             vector=vector,
-            tag=tag_from_stored(
-                stored["undrift_space"],
-                stored["undrift_content"],
-                stored.get(f"undrift_changed_sequence:{generation}", stored["undrift_sequence"]),
-            ),
+            tag=tag_from_stored(space, content, stored.get(f"undrift_changed_sequence:{generation}", sequence)),
         )
 
     def write(self, field: VectorField, record: Record) -> None:
@@ -49,21 +47,18 @@ class ChromaSideDoor:
         sent = record.vector
         if self._collection(field).metadata["undrift_metric"] == "cosine":
             sent = (sent / np.linalg.norm(sent.astype(np.float64))).astype(np.float32)
+        whole = {
+            "generation": "of the side door",
+            "metadata": dict(record.metadata),
+            "tag": [record.tag.space, record.tag.content, record.tag.sequence],
+            "vector": base64.b64encode(record.vector.tobytes()).decode(),
+            "vector_hash": blake2b(sent.tobytes(), digest_size=8).hexdigest(),
+        }
         self._collection(field).add(
             ids=[record.id],
             embeddings=[sent],
             documents=[record.text],
-            metadatas=[
-                {
-                    "undrift_generation": "of the side door",
-                    "undrift_metadata": json.dumps(dict(record.metadata)),
-                    "undrift_space": record.tag.space,
-                    "undrift_content": record.tag.content,
-                    "undrift_sequence": record.tag.sequence,
-                    "undrift_vector": base64.b64encode(record.vector.tobytes()).decode(),
-                    "undrift_vector_hash": blake2b(sent.tobytes(), digest_size=8).hexdigest(),
-                }
-            ],
+            metadatas=[{"undrift_record": json.dumps(whole)}],
         )
 
     def delete(self, field: VectorField, id: DocumentId) -> None:

@@ -34,11 +34,14 @@ dimensions = 24
 [aliases.kb]
 store = "main"
 model = "old"
+"""
+#: What those that are killed leave behind is waited for no longer than this.
+_SHORT = """
 [timing]
 deadline_s = 3
 fence_horizon_s = 3
-lease_s = 5
-work_lease_s = 5
+lease_s = 6
+work_lease_s = 6
 """
 
 
@@ -51,14 +54,15 @@ def mortal(tmp_path: Path) -> Iterator[ChromaServer]:
         yield running
 
 
-def configured(folder: Path, url: str) -> Path:
+def configured(folder: Path, url: str, timing: str = "") -> Path:
     path = folder / "undrift.toml"
-    path.write_text(_CONFIG.format(url=url), encoding="utf-8")
+    path.write_text(_CONFIG.format(url=url) + timing, encoding="utf-8")
     return path
 
 
+@pytest.mark.slow
 def test_no_acknowledged_write_is_lost_whoever_is_killed(mortal: ChromaServer, tmp_path: Path) -> None:
-    plane = undrift.open(configured(tmp_path, mortal.url))
+    plane = undrift.open(configured(tmp_path, mortal.url, _SHORT))
     kb = plane.alias("kb")
     kb.upsert([Document(id=f"d{number:03}", text=f"document number {number}") for number in range(60)])
     writers = [Writer(tmp_path, f"w{number}") for number in range(2)]
@@ -93,6 +97,7 @@ def test_no_acknowledged_write_is_lost_whoever_is_killed(mortal: ChromaServer, t
     plane.close()
 
 
+@pytest.mark.slow
 def test_the_command_line_takes_a_folder_through_its_whole_life(tmp_path: Path) -> None:
     """Every command is a process of its own, which has the folder for as long as it runs."""
     configured(tmp_path, "chroma:vectors")
@@ -111,7 +116,7 @@ def test_the_command_line_takes_a_folder_through_its_whole_life(tmp_path: Path) 
 
     lines = [
         json.dumps({"id": f"d{number:03}", "text": f"text number {number}", "metadata": {"nested": [number, None]}})
-        for number in range(60)
+        for number in range(20)
     ]
     run("put", "kb", "-", stdin="\n".join(lines))
     assert run("start", "kb", "--to", "new")["phase"] == "ready"

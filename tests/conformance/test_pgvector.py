@@ -11,9 +11,11 @@ pytest.importorskip("psycopg")
 from tests.conformance.pgvector_door import DATABASE, PgVectorSideDoor, store_url
 from tests.conformance.postgres_server import PostgresServer
 from undrift.adapters.stores.pgvector import PgVectorStore
+from undrift.ports.store import VectorStore
 from undrift.testing.stores import StoreBench, StoreConformance
 from undrift.testing.stores.changes import ChangeTests
 from undrift.testing.stores.filters import FilterTests
+from undrift.testing.stores.in_place import InPlaceTests
 from undrift.testing.stores.searches import SearchTests
 
 pytestmark = pytest.mark.servers
@@ -27,6 +29,15 @@ def database(server: PostgresServer) -> Iterator[str]:
 
 
 class PgVectorBench(StoreBench):
+    @pytest.fixture(autouse=True)
+    def _server(self, server: PostgresServer) -> None:
+        self.server = server
+
+    def engine(self, store: VectorStore) -> str:
+        ((version,),) = self.server.sql("SHOW server_version", DATABASE)
+        ((extension,),) = self.server.sql("SELECT extversion FROM pg_extension WHERE extname = 'vector'", DATABASE)
+        return f"PostgreSQL {str(version).partition(' ')[0]}, pgvector {extension}"
+
     @pytest.fixture
     def other(self, database: str) -> Iterator[PgVectorStore]:
         store = PgVectorStore(database)
@@ -48,7 +59,7 @@ class TestPgVectorStore(PgVectorBench, StoreConformance):
         store.close()
 
 
-class TestPgVectorStoreWithIndex(PgVectorBench, SearchTests, FilterTests, ChangeTests):
+class TestPgVectorStoreWithIndex(PgVectorBench, SearchTests, FilterTests, ChangeTests, InPlaceTests):
     """What an index has a part in."""
 
     exact = False

@@ -27,7 +27,7 @@ from undrift.domain.record import DocumentId
 from undrift.domain.route import AliasName, VectorField
 from undrift.domain.space import Metric, SpaceId
 from undrift.errors import BadConfig
-from undrift.ports.store import Part
+from undrift.ports.store import Layout, Part
 
 pytestmark = pytest.mark.servers
 
@@ -275,3 +275,27 @@ def test_without_a_ledger_in_the_database_there_is_nothing_to_tell(place: Postgr
     assert "leave `capture` out" in refused.value.hint
     assert sql(place, "SELECT count(*) FROM pg_tables WHERE tablename = 'alone'") == [(0,)]
     store.close()
+
+
+def test_one_table_with_two_vectors_is_captured_whichever_of_them_serves(place: PostgresServer, tmp_path: Path) -> None:
+    """What workers put beside a text is no write of somebody else's."""
+    path = tmp_path / "undrift.toml"
+    url = store_url(place, DATABASE)
+    path.write_text(
+        _CONFIG.format(ledger=place.url(DATABASE), store=url) + '[aliases.kb]\nstore = "main"\nmodel = "old"\n',
+        encoding="utf-8",
+    )
+    with undrift.open(path) as plane:
+        plane.alias("kb").upsert([Document(id=f"d{number}", text=f"text {number}") for number in range(4)])
+        plane.register("kb", "new", layout=Layout.IN_PLACE)
+        plane.work("kb", lambda migration: migration is not None and migration.phase is Phase.READY)
+        assert plane.ledger.lag(KB).dirty == 0
+        place.sql(f"UPDATE {SCHEMA}.kb SET metadata = '{{\"by\": \"them\"}}' WHERE id = 'd1'", DATABASE)
+        assert plane.ledger.lag(KB).dirty == 1
+        plane.work("kb", lambda _: not plane.ledger.lag(KB).dirty)
+        plane.cutover("kb")
+        place.sql(f"DELETE FROM {SCHEMA}.kb WHERE id = 'd2'", DATABASE)
+        place.sql(f"UPDATE {SCHEMA}.kb SET text = 'another' WHERE id = 'd3'", DATABASE)
+        assert plane.ledger.lag(KB).dirty == 2
+        installed = place.sql("SELECT count(*) FROM pg_trigger WHERE tgname = 'undrift_capture'", DATABASE)
+        assert installed == [(1,)]

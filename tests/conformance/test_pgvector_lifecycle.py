@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,10 @@ pytest.importorskip("psycopg")
 import undrift
 from tests.conformance.pgvector_door import SCHEMA, store_url
 from tests.conformance.postgres_server import PostgresServer
+from tests.conformance.writers import Writer, wrong_texts
 from undrift import Document
 from undrift.domain.migration import Phase
+from undrift.ports.store import Layout
 
 pytestmark = pytest.mark.servers
 
@@ -41,90 +42,6 @@ fence_horizon_s = 2
 lease_s = 4
 work_lease_s = 4
 """
-#: Says what it is about to write, writes it, and says that it is acknowledged.
-_WRITER = """
-import sys, threading, time
-import undrift
-from undrift import Document
-from undrift.errors import UndriftError
-name = sys.argv[1]
-plane = undrift.open("undrift.toml")
-kb = plane.alias("kb")
-stop = []
-threading.Thread(target=lambda: stop.append(sys.stdin.readline()), daemon=True).start()
-turn = 0
-while not stop:
-    turn += 1
-    id = f"{name}-{turn % 9}"
-    print("try", id, turn, flush=True)
-    try:
-        if turn % 5 == 0:
-            kb.delete([id])
-        else:
-            kb.upsert([Document(id=id, text=f"text {turn} of {name}")])
-    except UndriftError as error:
-        if not error.retryable:
-            raise
-        continue
-    print("did", id, turn, flush=True)
-    time.sleep(0.05)
-plane.close()
-print("end", flush=True)
-"""
-
-
-class Writer:
-    """A process that writes, and what it said."""
-
-    def __init__(self, folder: Path, name: str) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", _WRITER, name], cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        self.name = name
-        self.possible: dict[str, list[int]] = {}
-        self.count = 0
-        self._begun = threading.Event()
-        self._reader = threading.Thread(target=self._read)
-        self._reader.start()
-        assert self._begun.wait(60)
-
-    def kill(self) -> None:
-        """End it wherever it is."""
-        self.process.kill()
-        self._close()
-
-    def stop(self) -> None:
-        """Let it end by itself."""
-        assert self.process.stdin is not None
-        self.process.stdin.write("stop\n")
-        self.process.stdin.flush()
-        self._close()
-        assert self.process.returncode == 0
-
-    def allowed(self, id: str) -> set[str | None]:
-        """Return the texts that a document may have: that of the last acknowledged write, or of a later one."""
-        return {None if turn % 5 == 0 else f"text {turn} of {self.name}" for turn in self.possible[id]}
-
-    def _read(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            if line == "end\n" or not line.endswith("\n"):
-                continue
-            word, id, turn = line.split()
-            if word == "did":
-                self.possible[id] = [int(turn)]
-                self.count += 1
-            else:
-                self.possible.setdefault(id, [0]).append(int(turn))
-            if self.count > 3:
-                self._begun.set()
-
-    def _close(self) -> None:
-        self.process.wait(60)
-        self._reader.join()
-        for pipe in (self.process.stdin, self.process.stdout):
-            assert pipe is not None
-            pipe.close()
 
 
 @pytest.fixture
@@ -139,6 +56,7 @@ def databases(server: PostgresServer) -> Iterator[PostgresServer]:
 def configured(folder: Path, server: PostgresServer, layout: str) -> Path:
     ledger = {
         "one database": server.url("life_a"),
+        "one database, in place": server.url("life_a"),
         "two databases": server.url("life_b"),
         "ledger in a file": "sqlite:///undrift.db",
     }[layout]
@@ -147,7 +65,10 @@ def configured(folder: Path, server: PostgresServer, layout: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize("layout", ["one database", "two databases", "ledger in a file"])
+@pytest.mark.parametrize(
+    "layout",
+    ["one database", "two databases", "ledger in a file", "one database, in place"],
+)
 def test_no_acknowledged_write_is_lost_whoever_is_killed(
     databases: PostgresServer, tmp_path: Path, layout: str
 ) -> None:
@@ -160,7 +81,7 @@ def test_no_acknowledged_write_is_lost_whoever_is_killed(
         writers[-2].kill()
         writers.append(Writer(tmp_path, f"w{len(writers)}"))
 
-    plane.register("kb", "new")
+    plane.register("kb", "new", layout=Layout.IN_PLACE if "in place" in layout else None)
     plane.work("kb", lambda migration: migration.phase is Phase.BACKFILL)
     kill_one()
     plane.work("kb", lambda migration: migration.phase is Phase.READY)
@@ -168,21 +89,14 @@ def test_no_acknowledged_write_is_lost_whoever_is_killed(
     kill_one()
     assert plane.rollback("kb", now=True)["phase"] == "rolled_back"
     for writer in writers:
-        if writer.process.poll() is None:
-            writer.stop()
+        writer.stop()
 
     alias = kb.route().alias
     plane.work("kb", lambda _: plane.ledger.lag(alias).dirty == 0 and plane.ledger.lag(alias).open == 0)
     assert plane.verify("kb")["verdict"] == "pass"
     ids = [id for writer in writers for id in writer.possible]
     texts = {document.id: document.text for document in kb.get(ids)}
-    wrong = {
-        id: (texts.get(id), writer.allowed(id))
-        for writer in writers
-        for id in writer.possible
-        if texts.get(id) not in writer.allowed(id) and not (texts.get(id) is None and 0 in writer.possible[id])
-    }
-    assert wrong == {}
+    assert wrong_texts(writers, texts) == {}
     assert sum(writer.count for writer in writers) > 20
     plane.close()
 

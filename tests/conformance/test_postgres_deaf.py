@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import logging
+import select
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
 pytest.importorskip("psycopg")
+
+from psycopg import Cursor
 
 from tests.conformance.postgres_server import PostgresServer
 from tests.torture.proxy import Proxy
@@ -68,28 +72,48 @@ def write(store: PgVectorStore) -> None:
 
 
 @pytest.mark.parametrize("ask", [read, write])
-def test_a_store_that_stays_deaf_is_given_up_and_found_again_without_a_word_on_stderr(
+def test_a_store_that_stays_deaf_is_given_up_and_found_again(
     ask: Callable[[PgVectorStore], None],
     way: Proxy,
     address: str,
     monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
 ) -> None:
     store = PgVectorStore(Database(address_from(address.replace("postgresql", "pgvector", 1), Owner.STORE)))
     store.create(PLACE, dimensions=16, metric=Metric.COSINE)
     for name in ("_READ_S", "_WRITE_S"):
         monkeypatch.setattr(session, name, 1)
     monkeypatch.setattr(session, "_GRACE_S", -0.7)
-    # As in a program that configures no logging: what has no handler goes to stderr.
-    monkeypatch.setattr(logging.getLogger("psycopg"), "propagate", False)
     way.half_open()
 
     with pytest.raises(StoreUnavailable, match=r"has not answered for 0\.3 s"):
         ask(store)
 
-    assert capfd.readouterr().err == ""
     monkeypatch.undo()
     way.heal()
     ask(store)
     assert store.count(PLACE) == 0
+    store.close()
+
+
+def test_a_server_that_dies_in_the_middle_of_a_write_leaves_no_word_on_stderr(
+    way: Proxy, address: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """As in a program that configures no logging, where Python writes what has no handler to stderr."""
+    store = PgVectorStore(Database(address_from(address.replace("postgresql", "pgvector", 1), Owner.STORE)))
+    store.create(PLACE, dimensions=16, metric=Metric.COSINE)
+    monkeypatch.setattr(logging.getLogger("psycopg"), "propagate", False)
+    execute = Cursor.execute
+
+    def dying(cursor: Any, sql: str, *values: Any, **how: Any) -> Any:
+        if sql == "COMMIT":
+            way.cut()
+            select.select([cursor.connection.fileno()], [], [], 30)
+        return execute(cursor, sql, *values, **how)
+
+    monkeypatch.setattr(Cursor, "execute", dying)
+
+    with pytest.raises(StoreUnavailable):
+        write(store)
+
+    assert capfd.readouterr().err == ""
     store.close()

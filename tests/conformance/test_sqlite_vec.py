@@ -15,6 +15,7 @@ from undrift.adapters.sqlite import Database
 from undrift.adapters.stores.sqlite_vec import SqliteVecStore
 from undrift.domain.record import DocumentId, Record, tag_from_stored
 from undrift.domain.route import VectorField
+from undrift.ports.store import VectorStore
 from undrift.testing.stores import StoreConformance
 
 
@@ -87,6 +88,13 @@ class SqliteSideDoor:
 
 
 class TestSqliteVecStore(StoreConformance):
+    def engine(self, store: VectorStore) -> str:
+        connection = apsw.Connection(":memory:")
+        connection.enable_load_extension(True)
+        connection.load_extension(sqlite_vec.loadable_path())
+        ((found,),) = connection.execute("SELECT vec_version()")
+        return f"SQLite {apsw.sqlite_lib_version()}, sqlite-vec {str(found).removeprefix('v')}"
+
     @pytest.fixture
     def path(self, tmp_path: Path) -> Path:
         return tmp_path / "vectors.db"

@@ -68,10 +68,18 @@ def _ready(folder: Path, ledger: str | None = None, store: str | None = None) ->
         plane.work("kb", lambda migration: migration is not None and migration.phase is Phase.READY)
 
 
+def _with_another_store(folder: Path, ledger: str | None = None, store: str | None = None) -> None:
+    _collection(folder, ledger, store)
+    path = folder / "undrift.toml"
+    text = path.read_text(encoding="utf-8") + '\n[stores.archive]\nurl = "sqlite-vec:./archive.db"\n'
+    path.write_text(text, encoding="utf-8")
+
+
 #: What a page may say behind `starts from:`.
 STARTING_POINTS: dict[str, Callable[..., None]] = {
     "": _nothing,
     "a collection of six documents": _collection,
+    "a collection of six documents, and another store": _with_another_store,
     "a migration that is ready": _ready,
 }
 #: A page whose starting point ends so has its ledger in a database of its own, and is skipped where there is no server.

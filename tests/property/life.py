@@ -234,7 +234,8 @@ class LifeOfACollection(RuleBasedStateMachine):
         self.values[key].begins(-self.number, self.always(document))
         self.values[key].over(-self.number)
         self.strangers.pop(key, None)
-        if serving and text is not None and is_alone:
+        # Before a cutover the field that serves is the authority; after it, what is in the other one is set aside.
+        if text is not None and is_alone and (serving or self.phase() is Phase.REVERSING):
             self.strangers[key] = text
 
     # Workers and time

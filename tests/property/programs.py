@@ -31,8 +31,8 @@ def perform(program: Sequence[Step]) -> None:
     life.teardown()
 
 
-def begins(point: Phase | None, *keys: str, lags: bool = False) -> Step:
-    return lambda life: life.begin(there=set(keys), point=point, lags=lags)
+def begins(point: Phase | None, *keys: str, lags: bool = False, strangers: bool = False) -> Step:
+    return lambda life: life.begin(there=set(keys), point=point, lags=lags, strangers=strangers)
 
 
 def upsert(app: int, key: str, trouble: Stands | Late | Loses | None = None) -> Step:
@@ -217,4 +217,17 @@ PROGRAMS: Mapping[str, Sequence[Step]] = {
         works(1),
         worker_goes_on(0),
     ),
+}
+
+
+def bypasses(key: str, *, serving: bool) -> Step:
+    return lambda life: life.bypass_write(key, serving)
+
+
+#: What strangers do to either field, before a cutover and after it.
+STRANGE: Mapping[str, Sequence[Step]] = {
+    "to the source": (begins(Phase.READY, "k0", strangers=True), bypasses("k0", serving=True)),
+    "to the target": (begins(Phase.READY, "k0", strangers=True), bypasses("k0", serving=False)),
+    "to what serves now": (begins(Phase.REVERSING, "k0", strangers=True), bypasses("k0", serving=True)),
+    "to what served before": (begins(Phase.REVERSING, "k0", strangers=True), bypasses("k0", serving=False)),
 }

@@ -9,9 +9,10 @@ import pytest
 from tests.conformance.test_ledger_without_a_rule import MISSING
 from tests.conftest import ROOT
 from tests.model.test_rules import SHORTEST
-from tests.property.programs import PROGRAMS, perform
+from tests.property.programs import PROGRAMS, STRANGE, perform
 from tests.simulation.layers import heading, line
 from tests.simulation.mutants import MUTANTS, NO_REVERSE_JOURNAL, Mutant
+from undrift.migrate import reconcile
 from undrift.testing import rig
 
 by_name = pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name.replace(" ", "_"))
@@ -30,6 +31,25 @@ def test_without_a_rule_a_short_program_breaks_a_promise(mutant: Mutant) -> None
 @by_name
 def test_with_every_rule_the_same_program_keeps_every_promise(mutant: Mutant) -> None:
     perform(PROGRAMS[mutant.name])
+
+
+@pytest.mark.parametrize("where", STRANGE)
+def test_what_strangers_write_is_found_and_never_gone_in_silence(where: str) -> None:
+    perform(STRANGE[where])
+
+
+@pytest.mark.parametrize("where", STRANGE)
+def test_a_scan_that_sees_no_strangers_is_noticed(where: str) -> None:
+    with patch.object(reconcile, "difference", lambda *_: ""), pytest.raises(AssertionError):
+        perform(STRANGE[where])
+
+
+def test_a_scan_that_replaces_what_a_stranger_wrote_to_the_old_field_is_noticed() -> None:
+    with (
+        patch.object(reconcile, "may_replace", lambda *_: True),
+        pytest.raises(AssertionError, match="is gone in silence"),
+    ):
+        perform(STRANGE["to what served before"])
 
 
 def test_there_is_a_program_for_each_rule() -> None:

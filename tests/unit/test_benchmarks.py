@@ -8,7 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import backfill, fairness, fixed_costs, imports, migration_latency, pgvector, search, verify, write
+from benchmarks import (
+    backfill,
+    chroma,
+    fairness,
+    fixed_costs,
+    imports,
+    migration_latency,
+    pgvector,
+    search,
+    verify,
+    write,
+)
 from benchmarks.__main__ import BENCHMARKS, main
 from benchmarks.measuring import Judged, Row, Target, in_turns
 from benchmarks.table import machine, rendered
@@ -54,6 +65,11 @@ TINY = [
         pgvector,
         pgvector.Size(documents=100, rounds=1, queries=10, writes=3),
         ["back-fill 100 documents", "beside COPY", "insert 64", "in one transaction", "search 100 documents"],
+    ),
+    (
+        chroma,
+        chroma.Size(documents=100, queries=10, writes=2),
+        ["insert 64", "replace 64", "search 100 documents", "with a filter", "back-fill 100 documents"],
     ),
 ]
 

@@ -30,13 +30,17 @@ _EXCERPT = 72
 @click.command(cls=Verb)
 @click.argument("alias")
 @click.argument("file", metavar="FILE.jsonl", type=click.Path(path_type=Path, allow_dash=True))
+@click.option(
+    "--replacing", metavar="JSON", help="A filter: what matches it and is not in FILE is deleted, as one write."
+)
 @pass_session
-def put(session: Session, alias: str, file: Path) -> None:
+def put(session: Session, alias: str, file: Path, replacing: str | None) -> None:
     """Insert documents from JSON Lines, or replace them.
 
     A line is {"id": "…", "text": "…", "metadata": {…}}; the file may be compressed by gzip, and - is standard input.
     All of it is checked before the first document is written.
     """
+    replaced = parsed_filter(replacing)
     with session.plane() as plane, session.screen.meter() as meter:
         label = f"{alias}: writing documents"
 
@@ -45,10 +49,11 @@ def put(session: Session, alias: str, file: Path) -> None:
 
         if str(file) == _STDIN:
             with _spooled() as spool, _called(str(spool), _STDIN_NAME):
-                value = plane.put(alias, spool, progress)
+                value = plane.put(alias, spool, progress, replacing=replaced)
         else:
-            value = plane.put(alias, file, progress)
-    session.answer(value, f"put {plural(value['written'], 'document')} into {alias} (epoch {value['epoch']})")
+            value = plane.put(alias, file, progress, replacing=replaced)
+    deleted = f" and deleted {value['deleted']}" if replaced is not None else ""
+    session.answer(value, f"put {plural(value['written'], 'document')} into {alias}{deleted} (epoch {value['epoch']})")
 
 
 @contextmanager

@@ -14,6 +14,7 @@ import click
 
 from undrift import __version__
 from undrift.cli import (
+    adopting,
     catalogue,
     comparing,
     demo,
@@ -92,6 +93,8 @@ def root() -> None:
     """Change the embedding model behind a live vector search, without downtime and with a way back."""
 
 
+models.alias.add_command(adopting.adopt)
+models.alias.add_command(adopting.audit)
 for _, _verbs in SECTIONS:
     for _verb in _verbs:
         root.add_command(_verb)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -21,30 +22,52 @@ if TYPE_CHECKING:
 _FINISHING = "finishing the piece in hand; once more to stop at once"
 
 
+Command = Callable[..., None]
+
+
+def _aimed(command: Command) -> Command:
+    """Let a command be told where a migration leads."""
+    for option in (
+        click.option(
+            "--layout",
+            type=click.Choice(["collection", "in-place"]),
+            help="Where the new vectors are put: into a collection of their own, or beside the old ones in the same "
+            "records.",
+        ),
+        click.option("--collection", metavar="NAME", help="What the new collection is called."),
+        click.option("--to-store", metavar="STORE", help="The store to migrate to; without --to, vectors are copied."),
+        click.option("--to", "model", metavar="MODEL", help="The model to migrate to."),
+    ):
+        command = option(command)
+    return command
+
+
+def _refuse_no_aim(alias: str, model: str | None, store: str | None) -> None:
+    if model is None and store is None:
+        raise BadArgument(
+            f"where {alias} is to migrate to is not said",
+            "--to names another model, --to-store another store; both may be given",
+            f"undrift plan {alias} --to MODEL",
+        )
+
+
 @click.command(cls=Verb)
 @click.argument("alias")
-@click.option("--to", "model", required=True, metavar="MODEL", help="The model to migrate to.")
-@click.option(
-    "--layout",
-    type=click.Choice(["collection", "in-place"]),
-    help="Where the new vectors are put: into a collection of their own, or beside the old ones in the same records.",
-)
+@_aimed
 @pass_session
-def plan(session: Session, alias: str, model: str, layout: str | None) -> None:
+def plan(
+    session: Session, alias: str, *, model: str | None, to_store: str | None, collection: str | None, layout: str | None
+) -> None:
     """Show what a migration would take and cost; changes nothing."""
+    _refuse_no_aim(alias, model, to_store)
     with session.plane() as plane:
-        value = plane.plan(alias, model, layout=_layout(layout))
+        value = plane.plan(alias, model, to_store=to_store, collection=collection, layout=_layout(layout))
     session.answer(value, reports.plan(value))
 
 
 @click.command(cls=Verb)
 @click.argument("alias")
-@click.option("--to", "model", required=True, metavar="MODEL", help="The model to migrate to.")
-@click.option(
-    "--layout",
-    type=click.Choice(["collection", "in-place"]),
-    help="Where the new vectors are put: into a collection of their own, or beside the old ones in the same records.",
-)
+@_aimed
 @click.option("--budget-usd", type=Amount(), metavar="N", help="Stop before it costs more than so many dollars.")
 @click.option("--budget-tokens", type=click.IntRange(min=1), metavar="N", help="Stop before it takes more tokens.")
 @click.option("--no-budget", is_flag=True, help="A paid model may cost what it costs.")
@@ -53,10 +76,12 @@ def plan(session: Session, alias: str, model: str, layout: str | None) -> None:
 def start(
     session: Session,
     alias: str,
-    model: str,
+    model: str | None,
+    to_store: str | None,
+    collection: str | None,
+    *,
     budget_usd: float | None,
     budget_tokens: int | None,
-    *,
     layout: str | None,
     no_budget: bool,
     detach: bool,
@@ -65,6 +90,7 @@ def start(
 
     The same command goes on with one that was interrupted.
     """
+    _refuse_no_aim(alias, model, to_store)
     if no_budget and (budget_usd is not None or budget_tokens is not None):
         raise BadArgument("--no-budget and a budget are both given", hint="leave one of them out")
     stop = Stop(lambda: session.screen.at_once(_FINISHING))
@@ -73,6 +99,8 @@ def start(
         migration = plane.register(
             alias,
             model,
+            to_store=to_store,
+            collection=collection,
             layout=_layout(layout),
             budget_usd=budget_usd,
             budget_tokens=budget_tokens,
@@ -115,10 +143,10 @@ def _refuse_to_go_on(migration: Migration) -> None:
     hints = {
         Phase.RETIRING: f"undrift complete {alias}",
         Phase.ABORTING: f"undrift cancel {alias}",
-        Phase.ABORTED: f"undrift start {alias} --to {migration.target_model}",
+        Phase.ABORTED: migration.command,
     }
     if migration.phase in hints:
-        state = f"the migration of {alias} to {migration.target_model} is {migration.phase.value}"
+        state = f"the migration of {alias} to {migration.aim} is {migration.phase.value}"
         raise IllegalTransition(f"{state}; it does not go on", hint=hints[migration.phase])
 
 

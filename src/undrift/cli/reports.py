@@ -117,6 +117,7 @@ def plan(value: Mapping[str, Any]) -> str:
         rows.append(("", "beside the old vectors, in the same records", ""))
     facts = [
         ("documents", number(value["documents"])),
+        *([("vectors", "copied as they are")] if value["vectors"] == "copied" else []),
         ("to embed", f"{plural(value['unique_texts'], 'different text')}, {about}{number(value['tokens'])} tokens"),
         ("cost", _price(value["cost_usd"])),
         *([("time", duration(hours * 3600))] if hours is not None else []),
@@ -146,7 +147,8 @@ def verification(alias: str, value: Mapping[str, Any]) -> str:
         (
             "sampled",
             number(value["sampled"]),
-            "embedded again" + ("" if worst is None else f", worst cosine {worst:.5f}"),
+            ("copies compared" if value.get("copied") else "embedded again")
+            + ("" if worst is None else f", worst cosine {worst:.5f}"),
         ),
     ]
     if value.get("explained"):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from undrift.control.wiring import Wiring
 from undrift.domain.client import WORKING_ROLES, ClientInfo
-from undrift.domain.migration import SYNCING, AliasState, RunStatus
+from undrift.domain.migration import SYNCING, AliasState, RunStatus, fields_of
 from undrift.domain.route import AliasName
 from undrift.domain.wording import are, plural
 from undrift.errors import UndriftError, UnknownAlias
@@ -79,7 +79,7 @@ class Checkup(Wiring):
 
     def _behind(self, name: AliasName, state: AliasState) -> Iterator[Finding]:
         """Find clients that do not acknowledge the route; those that are about to are given the time."""
-        settle_s = self.settle_s(state.route.serving)
+        settle_s = max(map(self.settle_s, fields_of(state)))
         behind: list[ClientInfo] = []
         for _ in range(_LOOKS):
             waiting = self.ledger.unacknowledged(name, state.route.epoch, settle_s)
@@ -132,7 +132,7 @@ class Checkup(Wiring):
             hint = "" if ok else operator.ends_by
             yield Finding(check=f"migration of {name}", ok=ok, detail=str(operator), hint=hint)
         elif not any(client.role in WORKING_ROLES for client in live):
-            held = self.ledger.in_flight(name, self.settle_s(state.route.serving))
+            held = self.ledger.in_flight(name, max(map(self.settle_s, fields_of(state))))
             if held:
                 detail = f"{plural(held, 'piece')} or document that a worker held, and no worker is alive"
                 yield Finding(check=f"work of {name}", ok=False, detail=detail, hint=worker)

@@ -14,11 +14,14 @@ from undrift.domain.reconcile import FOREIGN_WRITE
 from undrift.domain.record import DocumentId
 from undrift.domain.route import AliasName
 from undrift.errors import BadArgument, IllegalTransition, StaleRoute
+from undrift.migrate.admission import counted
 from undrift.migrate.gates import is_close
+from undrift.migrate.lookout import LOOK_EVERY_S, Lookout
 from undrift.migrate.reconcile import reconcile, record_of
 from undrift.migrate.runner import Runner
 from undrift.migrate.steps import OnWait
 from undrift.migrate.sync import BATCH, carry_dirty
+from undrift.migrate.throttle import Wait
 from undrift.migrate.verify import SAMPLE, verify
 from undrift.migrate.workshop import Workshop
 
@@ -52,11 +55,12 @@ class Comparing(Migrations):
         """
         workshop = self.workshop(AliasName(name))
         self._settle(workshop, is_close, on_wait)
+        held, tell = self._throttled(workshop, on_progress, on_wait)
         report = verify(
-            workshop,
+            held,
             sample=sample,
             rate=rate,
-            on_progress=self._beating(on_progress),
+            on_progress=tell,
             carry=lambda: carry_dirty(workshop),
         )
         migration = workshop.state().migration
@@ -92,8 +96,9 @@ class Comparing(Migrations):
         """
         workshop = self.workshop(AliasName(name))
         reports = []
+        held, tell = self._throttled(workshop, on_progress, on_wait)
         for _ in range(scans):
-            report = reconcile(workshop, rate=rate, on_progress=self._beating(on_progress))
+            report = reconcile(held, rate=rate, on_progress=tell)
             reports.append(report)
             if report.foreign:
                 self._carry_found(workshop, report.foreign, on_wait)
@@ -163,11 +168,20 @@ class Comparing(Migrations):
             on_wait(f"{found} documents to be carried over")
         self._settle(workshop, is_close, on_wait)
 
-    def _beating(self, on_progress: OnProgress) -> OnProgress:
-        """Keep this process's lease while a long comparison goes on in its only thread."""
+    def _throttled(self, workshop: Workshop, on_progress: OnProgress, on_wait: OnWait) -> tuple[Workshop, OnProgress]:
+        """Let a comparison wait between two pages while what keeps the back-fill waiting is in the way.
+
+        This process's lease is kept meanwhile, in its only thread.
+        """
+        lookout = Lookout(workshop)
 
         def tell(progress: Progress) -> None:
             self.router.beat()
             on_progress(progress)
+            while isinstance(wait := lookout.look(), Wait):
+                on_wait(str(wait))
+                self.router.beat()
+                if not carry_dirty(workshop):
+                    self.clock.sleep(LOOK_EVERY_S / 2)
 
-        return tell
+        return counted(workshop, lookout.called), tell

@@ -11,11 +11,13 @@ from typing import Any
 from undrift.config import Config
 from undrift.control.wiring import Wiring
 from undrift.domain.route import AliasName, VectorField
+from undrift.domain.shape import split_address
 from undrift.errors import AlreadyExists, BadArgument, FieldInUse, UnknownAlias
 from undrift.flow.alias import WRITE_BATCH, Alias
 from undrift.flow.journal import Journal
 from undrift.flow.jsonl import batches, document_line, open_documents
 from undrift.migrate.sync import settle
+from undrift.ports.store import Filter
 
 #: Records read from the store at a time by an export.
 _PAGE = 500
@@ -115,7 +117,13 @@ class Documents(Wiring):
         if inline is not None and inline.mirror == "inline":
             mirror = partial(settle, self.workshop(route.alias), timeout_s=self.timing.write_timeout_s)
         return Alias(
-            alias, router=self.router, journal=journal, store_of=self.store_of, door_of=self.door_of, mirror=mirror
+            alias,
+            router=self.router,
+            journal=journal,
+            store_of=self.store_of,
+            door_of=self.door_of,
+            mirror=mirror,
+            traffic=self.traffic_of(alias),
         )
 
     def aliases(self) -> list[dict[str, Any]]:
@@ -167,10 +175,18 @@ class Documents(Wiring):
             ],
         }
 
-    def put(self, name: str, file: Path, on_progress: Callable[[int], None] = lambda _: None) -> dict[str, Any]:
+    def put(
+        self,
+        name: str,
+        file: Path,
+        on_progress: Callable[[int], None] = lambda _: None,
+        *,
+        replacing: Filter | None = None,
+    ) -> dict[str, Any]:
         """Insert the documents of a JSON Lines file, replacing those with the same id; return how many were written.
 
-        The whole file is checked before the first document is written.
+        The whole file is checked before the first document is written. With a filter, its documents are the only ones
+        afterwards that match it; see `Alias.replace`.
 
         Raises:
             BadInputLine, BadDocument: a line cannot be taken; the message names it, and nothing was written.
@@ -180,6 +196,12 @@ class Documents(Wiring):
             for _ in documents:
                 pass
         written, epoch = 0, alias.route().epoch
+        if replacing is not None:
+            with open_documents(file) as documents:
+                new = list(documents)
+            receipt = alias.replace(new, filter=replacing)
+            deleted = len(receipt.ids) - len(new)
+            return {"alias": name, "written": len(new), "deleted": deleted, "epoch": receipt.epoch}
         with open_documents(file) as documents:
             for batch in batches(documents, WRITE_BATCH):
                 epoch = alias.upsert(batch).epoch
@@ -250,7 +272,8 @@ class Documents(Wiring):
             route = self.ledger.route(other)
             fields = [] if route is None else [route.serving, *([route.follower] if route.follower else [])]
             if other != name and any(
-                place.is_beside(field) or (place.store, place.collection) == (field.store, field.collection)
+                # Whatever their addresses say of its shape, it is the same collection.
+                (place.store, split_address(place.collection)[0]) == (field.store, split_address(field.collection)[0])
                 for place in fields
             ):
                 raise FieldInUse(

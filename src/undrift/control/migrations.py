@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
-from undrift.control.documents import Documents
+from undrift.control.aiming import Aim, Aiming, layout_of
 from undrift.control.operations import Operations
+from undrift.domain.adoption import NOTE
 from undrift.domain.checkpoint import Lag
-from undrift.domain.migration import Migration, MigrationId
-from undrift.domain.route import AliasName, Route, VectorField
-from undrift.domain.space import SpaceId
+from undrift.domain.migration import Migration
+from undrift.domain.route import AliasName
 from undrift.domain.wording import plural
 from undrift.errors import (
-    BadArgument,
     BudgetRequired,
+    IllegalTransition,
     StaleRoute,
 )
 from undrift.migrate.engine import Worker
 from undrift.migrate.hooks import call_if_possible
-from undrift.migrate.naming import target_address
-from undrift.migrate.preflight import as_money, layout_word, require_fit, require_layout, survey
+from undrift.migrate.preflight import as_money, layout_word, survey
 from undrift.migrate.steps import OnWait
 from undrift.migrate.sync import carry_dirty
 from undrift.migrate.verify import SAMPLE
@@ -33,33 +32,57 @@ def silent(_: Any = None) -> None:
     """Tell nobody."""
 
 
-class Migrations(Documents, Operations):
+class Migrations(Aiming, Operations):
     """Plan, start, work."""
 
-    def plan(self, name: str, to: str, *, layout: Layout | None = None) -> dict[str, Any]:
-        """Return what a migration to a model would take; changes nothing.
+    def plan(
+        self,
+        name: str,
+        to: str | None = None,
+        *,
+        to_store: str | None = None,
+        collection: str | None = None,
+        layout: Layout | None = None,
+    ) -> dict[str, Any]:
+        """Return what a migration to a model, to a store, or to both would take; changes nothing.
 
         Args:
             name: the alias.
-            to: the model.
-            layout: where the target's vectors would be; in a collection of their own by default.
+            to: the model to migrate to; the one it has stays, and vectors are copied, when only a store is named.
+            to_store: the store to migrate to; the one it is in by default.
+            collection: the new collection's name; one that says what is in it by default.
+            layout: where the target's vectors are put: in a collection of their own, which is the default, or beside
+                those that serve, in the same records.
 
         Raises:
-            BadArgument: the alias serves that model's space already, or its store does not have the layout.
+            BadArgument: the alias serves just that already, or the store does not have the layout.
         """
-        alias, door, target = self._aim(name, to, layout)
-        state = self.ledger.alias(alias)
+        aim = Aim(to=to, to_store=to_store, collection=collection, layout=layout)
+        migration, door = self._aim(name, aim)
+        state = self.ledger.alias(migration.alias)
         running = state.migration if state else None
-        if running is not None and not running.is_final and running.target_model == to:
-            _require_same_layout(running, layout)
-            target = running.target
-        route = self.router.join(alias)
-        facts = survey(self.store_of(route.serving), route.serving, door, target=target)
+        if running is not None and not running.is_final and aim.is_that_of(running):
+            migration = running
+        to, target = migration.target_model, migration.target
+        route = self.router.join(migration.alias)
+        facts = survey(
+            self.store_of(route.serving),
+            route.serving,
+            door,
+            target=target,
+            into=self.store_of(target).capabilities,
+            copies=migration.copies,
+        )
         price = door.limits.usd_per_million_tokens
         warnings = list(facts.warnings)
-        if door.limits.paid and not price:
+        if door.limits.paid and not price and facts.unique_texts:
             warnings.append(f"model {to} is paid for, and its price is not configured (usd_per_million_tokens)")
-        if door.limits.paid and facts.documents:
+        if migration.copies and facts.unique_texts:
+            warnings.append(
+                f"{plural(facts.unique_texts, 'text')} to be embedded again, because no tag says that the vector is its"
+                + (": this needs a budget" if door.limits.paid else "")
+            )
+        if door.limits.paid and facts.documents and not migration.copies:
             share = min(SAMPLE, facts.documents) / facts.documents
             warnings.append(
                 f"each verification embeds {plural(min(SAMPLE, facts.documents), 'document')} again: "
@@ -69,7 +92,8 @@ class Migrations(Documents, Operations):
             "alias": name,
             "source": {"field": route.serving.key, "space": route.serving.space},
             "target": {"field": target.key, "space": target.space, "model": to},
-            "layout": layout_word(_layout_of(route.serving, target)),
+            "vectors": "copied" if migration.copies else "embedded",
+            "layout": layout_word(layout_of(route.serving, target)),
             "documents": facts.documents,
             "unique_texts": facts.unique_texts,
             "tokens": facts.tokens,
@@ -80,29 +104,32 @@ class Migrations(Documents, Operations):
             "gates": ["complete", "lag", "verified", "quarantine", "acknowledged", "reconciled", "rollback"],
             "warnings": warnings,
             "next_steps": [
-                f"undrift start {name} --to {to}"
-                + (f" --layout {layout_word(layout)}" if layout not in (None, Layout.COLLECTION) else "")
-                + (" --budget-usd N" if door.limits.paid else "")
+                migration.command + aim.options + (" --budget-usd N" if door.limits.paid and facts.unique_texts else "")
             ],
         }
 
     def register(
         self,
         name: str,
-        to: str,
+        to: str | None = None,
         *,
+        to_store: str | None = None,
+        collection: str | None = None,
         layout: Layout | None = None,
         budget_usd: float | None = None,
         budget_tokens: int | None = None,
         unlimited: bool = False,
     ) -> Migration:
-        """Record a migration, so that any worker can begin it; one to the same model that runs already is returned.
+        """Record a migration, so that any worker can begin it; one to the same place that runs already is returned.
+
+        One that copies vectors has to pay only for what strangers wrote, and pays nothing unless a budget is named.
 
         Args:
             name: the alias.
-            to: the model.
-            layout: where the target's vectors are put: in a collection of their own, which is the default, or beside
-                those that serve, in the same records.
+            to: as `plan`; so are the next three.
+            to_store: the store to migrate to.
+            collection: the new collection's name.
+            layout: where the target's vectors are put.
             budget_usd: most dollars it may cost.
             budget_tokens: most tokens it may take.
             unlimited: a paid model may cost what it costs.
@@ -112,39 +139,37 @@ class Migrations(Documents, Operations):
             BadArgument: the store does not have the layout.
             StaleRoute: another migration runs, or the same one in the other layout.
         """
+        aim = Aim(to=to, to_store=to_store, collection=collection, layout=layout)
         state = self.ledger.alias(AliasName(name))
         running = state.migration if state else None
         if running is not None and not running.is_final:
-            if running.target_model == to and not running.is_selftest:
-                _require_same_layout(running, layout)
+            if aim.is_that_of(running):
                 return running
-            what = "a selftest" if running.is_selftest else f"a migration to {running.target_model}"
+            what = "a selftest" if running.is_selftest else f"a migration to {running.aim}"
             raise StaleRoute(
                 f"alias {name} has {what} already, in phase {running.phase.value}",
                 hint=f"undrift selftest {name}, or undrift cancel {name} --drop"
                 if running.is_selftest
                 else f"undrift status {name}",
             )
-        alias, door, target = self._aim(name, to, layout)
-        if door.limits.paid and budget_usd is None and budget_tokens is None and not unlimited:
-            raise BudgetRequired(
-                f"model {to} is paid for; say how much the migration of {name} may cost",
-                hint=f"undrift start {name} --to {to} --budget-usd N, or --budget-tokens N, or --no-budget",
+        if self.ledger.tuning(AliasName(name)).get(NOTE):
+            raise IllegalTransition(
+                f"the records of {name} are still being tagged, since the collection was adopted",
+                hint="let that adoption go on, or give the same command again: undrift alias adopt",
             )
-        self.recorded(to)
-        workshop = self.workshop(alias)
-        self.ledger.reap(alias, workshop.settle_s)
-        migration = Migration(
-            id=MigrationId(uuid.uuid4().hex[:12]),
-            alias=alias,
-            source=self.router.refresh(alias).serving,
-            target=target,
-            target_model=to,
-            budget_tokens=budget_tokens,
-            budget_usd=budget_usd,
-            usd_per_million_tokens=door.limits.usd_per_million_tokens,
-            started=self.clock.now(),
-        )
+        migration, door = self._aim(name, aim)
+        if door.limits.paid and budget_usd is None and budget_tokens is None and not unlimited:
+            if not migration.copies:
+                raise BudgetRequired(
+                    f"model {migration.target_model} is paid for; say how much the migration of {name} may cost",
+                    hint=f"{migration.command} --budget-usd N, or --budget-tokens N, or --no-budget",
+                )
+            budget_tokens = 0
+        if not migration.copies:
+            self.recorded(migration.target_model)
+        workshop = self.workshop(migration.alias)
+        self.ledger.reap(migration.alias, workshop.settle_s)
+        migration = replace(migration, budget_tokens=budget_tokens, budget_usd=budget_usd)
         self.ledger.register_migration(migration, who=self._who())
         call_if_possible(workshop, self._who())
         return migration
@@ -195,44 +220,3 @@ class Migrations(Documents, Operations):
             on_wait(f"{plural(lag.dirty, 'dirty document')} to be carried over: undrift worker {workshop.alias} helps")
             if not carry_dirty(workshop):
                 self.clock.sleep(0.05)
-
-    def _aim(self, name: str, to: str, layout: Layout | None) -> tuple[AliasName, Any, VectorField]:
-        """Return the alias, the door to the new model, and the field that a migration to it would fill."""
-        alias = AliasName(name)
-        self.alias(name)
-        door = self.model_door(to)
-        route = self.router.refresh(alias)
-        if route.serving.space == door.space.id:
-            raise BadArgument(
-                f"alias {name} serves {door.space.id} already, which is what model {to} computes",
-                hint=f"undrift alias show {name}",
-            )
-        store = self.store_of(route.serving)
-        require_fit(store, door.space, model=to)
-        require_layout(store, layout or Layout.COLLECTION)
-        return alias, door, self._free_field(route, name, door.space.id, layout or Layout.COLLECTION)
-
-    def _free_field(self, route: Route, name: str, space: SpaceId, layout: Layout = Layout.COLLECTION) -> VectorField:
-        """Name a field that is not there: what an earlier migration left is not touched."""
-        number = 1
-        while True:
-            address = target_address(route.serving.collection, name, space, layout, epoch=route.epoch, number=number)
-            field = VectorField(store=route.serving.store, collection=address, space=space)
-            if self.store_of(field).describe(field) is None:
-                return field
-            number += 1
-
-
-def _layout_of(source: VectorField, target: VectorField) -> Layout:
-    return Layout.IN_PLACE if target.is_beside(source) else Layout.COLLECTION
-
-
-def _require_same_layout(running: Migration, layout: Layout | None) -> None:
-    """Pass when nobody asks for another layout than that of the migration that runs."""
-    has = _layout_of(running.source, running.target)
-    if layout not in (None, has):
-        raise StaleRoute(
-            f"alias {running.alias} has a migration to {running.target_model} already, in the layout "
-            f"{layout_word(has)}",
-            hint=f"undrift cancel {running.alias} --drop, or leave --layout out",
-        )

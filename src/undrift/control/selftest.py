@@ -101,9 +101,8 @@ class Selftest(Comparing, Traffic):
             raise IllegalTransition(
                 f"the selftest of {name} was ended by somebody else", hint=f"undrift selftest {name}"
             )
-        found = compare_vectors(
-            workshop, rate=rate, on_progress=self._beating(on_progress), carry=lambda: carry_dirty(workshop)
-        )
+        held, tell = self._throttled(workshop, on_progress, on_wait)
+        found = compare_vectors(held, rate=rate, on_progress=tell, carry=lambda: carry_dirty(workshop))
         # Differences that a verification found were healed on the way; they count all the same.
         history = self.ledger.history(name, limit=10_000)
         since = [entry for entry in history if entry.at >= migration.started]
@@ -153,7 +152,7 @@ class Selftest(Comparing, Traffic):
         """
         if not running.is_selftest:
             raise StaleRoute(
-                f"alias {running.alias} has a migration to {running.target_model}, in phase {running.phase.value}; a "
+                f"alias {running.alias} has a migration to {running.aim}, in phase {running.phase.value}; a "
                 "selftest waits until it is over",
                 hint=f"undrift status {running.alias}",
             )

@@ -9,7 +9,7 @@ from undrift.control.wiring import Wiring
 from undrift.domain.checkpoint import Lag, Progress
 from undrift.domain.client import WORKING_ROLES
 from undrift.domain.gate import Gate, Verdict
-from undrift.domain.migration import BEFORE_CUTOVER, AliasState, Migration, Phase, RunStatus
+from undrift.domain.migration import BEFORE_CUTOVER, AliasState, Migration, Phase, RunStatus, fields_of
 from undrift.domain.route import AliasName, Mode
 from undrift.domain.tuning import Limits, shown, tuned
 from undrift.domain.wording import plural
@@ -118,10 +118,11 @@ class Status(Wiring):
             halt = halted(migration)
             return f"an operator: {halt.message}: {halt.hint}"
         if migration.phase is Phase.JOURNALING:
-            waiting = self.ledger.unacknowledged(alias, state.route.epoch, self.settle_s(state.route.serving))
+            settle_s = max(map(self.settle_s, fields_of(state)))
+            waiting = self.ledger.unacknowledged(alias, state.route.epoch, settle_s)
             if waiting:
                 slowest = max(waiting, key=lambda client: client.lease_left_s)
-                left_s = max(0.0, slowest.lease_left_s) + self.settle_s(state.route.serving)
+                left_s = max(0.0, slowest.lease_left_s) + settle_s
                 return (
                     f"{plural(len(waiting), 'client')} to acknowledge, such as {slowest.role} pid {slowest.pid} on "
                     f"{slowest.host}: at most {left_s:.0f} s, or until that process ends"
@@ -133,7 +134,7 @@ class Status(Wiring):
         live = self._live(alias)
         needs_worker = migration.phase in BEFORE_CUTOVER or lag.dirty
         if needs_worker and not any(client.role in WORKING_ROLES for client in live):
-            return f"a worker: undrift worker, or undrift start {alias} --to {migration.target_model}"
+            return f"a worker: undrift worker, or {migration.command}"
         if lag.foreign:
             what = plural(lag.foreign, "document")
             return (

@@ -9,7 +9,6 @@ from typing import Self
 
 from undrift.adapters.clock import SystemClock
 from undrift.adapters.processes import LinuxProcesses
-from undrift.adapters.sources.payload import PayloadSource
 from undrift.adapters.stores.ledger_tags import LedgerTaggedStore
 from undrift.config import Config, HookSettings, ModelSettings, ThrottleSettings
 from undrift.domain.route import AliasName, VectorField
@@ -20,9 +19,11 @@ from undrift.errors import SpaceMismatch, UnknownModel
 from undrift.flow import probe
 from undrift.flow.embed import EmbeddingDoor
 from undrift.flow.router import Router
+from undrift.flow.traffic import Traffic
 from undrift.migrate.workshop import Workshop
 from undrift.plugins import Plugins
 from undrift.ports.runtime import Clock, Processes
+from undrift.ports.source import DocumentSource
 from undrift.ports.store import VectorStore
 
 
@@ -59,6 +60,7 @@ class Wiring:
             self.ledger, self.clock, self.timing, role=role, processes=self.processes, heartbeat=heartbeat
         )
         self._cache = self.plugins.cache()
+        self._traffic: dict[AliasName, Traffic] = {}
         self._doors: dict[str, EmbeddingDoor] = {}
         self._tagged: dict[str, VectorStore] = {}
         self._proofs: dict[tuple[SpaceId, float], tuple[EmbeddingDoor, probe.ModelProof]] = {}
@@ -143,7 +145,7 @@ class Wiring:
 
     def workshop(self, alias: AliasName) -> Workshop:
         """Return the means to work on an alias's migration, as a registered client."""
-        route = self.router.join(alias)
+        self.router.join(alias)
         configured = self.config.settings.aliases.get(alias)
         hooks = configured.hooks if configured is not None else HookSettings()
         return Workshop(
@@ -152,10 +154,10 @@ class Wiring:
             ledger=self.ledger,
             store_of=self.store_of,
             door_of=self.door_of_worker,
-            source=PayloadSource(),
+            source=self.source_of(alias),
             clock=self.clock,
             timing=self.timing,
-            settle_s=self.settle_s(route.serving),
+            horizon_of=self.settle_s,
             processes=self.processes,
             beat=self.router.beat,
             held_back=self.held_back,
@@ -165,6 +167,22 @@ class Wiring:
             hook_timeout_s=hooks.timeout_s,
             always_reconcile=configured is not None and configured.reconcile == "always",
         )
+
+    def traffic_of(self, alias: AliasName) -> Traffic:
+        """Return what is known of this process's searches of an alias; its heart tells the workers."""
+        with self._lock:
+            if alias not in self._traffic:
+                made = Traffic(
+                    alias, ledger=self.ledger, router=self.router, clock=self.clock, limits=self.limits_of(alias)
+                )
+                self._traffic[alias] = made
+                self.router.also(alias, made.tell)
+            return self._traffic[alias]
+
+    def source_of(self, alias: AliasName) -> DocumentSource:
+        """Return where the texts of an alias come from; beside the vectors if nobody says otherwise."""
+        configured = self.config.settings.aliases.get(alias)
+        return self.plugins.source(configured.text if configured is not None else "payload:text")
 
     def limits_of(self, alias: AliasName) -> Limits:
         """Return how hard workers may work on an alias, as it is configured."""

@@ -69,8 +69,8 @@ class VerificationReport:
         requeued: differed while they were being written, and were looked at again.
         explained: missing because they are in quarantine.
         unverifiable: without a tag, so that nothing can be said about them.
-        sampled: documents embedded again.
-        sample_min_cosine: the worst agreement between a new vector and the stored one; None without samples.
+        sampled: documents embedded again, or copied vectors compared with their originals.
+        sample_min_cosine: the worst agreement between such a vector and the stored one; None without samples.
         samples: the kinds and ids of the first differences.
         max_sequence: the journal's number when the comparison began.
         epoch: the route's number it speaks about.
@@ -78,6 +78,7 @@ class VerificationReport:
         bypassed: in both and equal, with a tag in the serving field that is not of its text: somebody else wrote it.
         resumed: how often it went on after an interruption.
         started: when it began; its evidence is as old as that.
+        copied: whether vectors are copied, so that none was embedded again.
     """
 
     compared: int
@@ -96,6 +97,12 @@ class VerificationReport:
     bypassed: int = 0
     resumed: int = 0
     started: datetime | None = None
+    copied: bool = False
+
+    @property
+    def sampled_how(self) -> str:
+        """What was done with the sample, in two words."""
+        return "copies compared" if self.copied else "embedded again"
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -137,6 +144,7 @@ class VerificationReport:
             "bypassed": self.bypassed,
             "sampled": self.sampled,
             "sample_min_cosine": self.sample_min_cosine,
+            "copied": self.copied,
             "samples": list(self.samples),
             "epoch": self.epoch,
             "resumed": self.resumed,

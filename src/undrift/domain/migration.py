@@ -1,4 +1,4 @@
-"""One change of space behind one alias: its phases, the edges between them, and nothing else."""
+"""One change of space or of the store behind one alias: its phases, the edges between them, and nothing else."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ SYNCING = frozenset({Phase.BACKFILL, Phase.CATCHUP, Phase.VERIFY, Phase.READY, P
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Migration:
-    """One change of space behind one alias.
+    """One change of space, or of the store, behind one alias.
 
     Attributes:
         id: its name in the ledger.
@@ -132,8 +132,28 @@ class Migration:
 
     @property
     def is_selftest(self) -> bool:
-        """Whether it leads to the space it comes from: it proves the way and never cuts over."""
-        return self.source.space == self.target.space
+        """Whether it leads to the space and the store it comes from: it proves the way and never cuts over."""
+        return self.source.space == self.target.space and self.source.store == self.target.store
+
+    @property
+    def copies(self) -> bool:
+        """Whether it leads to another store and leaves the space as it is: vectors are copied, and nothing is paid."""
+        return self.source.space == self.target.space and self.source.store != self.target.store
+
+    @property
+    def command(self) -> str:
+        """The command that begins it, and that goes on with it."""
+        model = "" if self.copies else f" --to {self.target_model}"
+        store = "" if self.source.store == self.target.store else f" --to-store {self.target.store}"
+        return f"undrift start {self.alias}{model}{store}"
+
+    @property
+    def aim(self) -> str:
+        """Where it leads, for a sentence: a model, a store, or both."""
+        if self.copies:
+            return f"store {self.target.store}"
+        other = "" if self.source.store == self.target.store else f" in store {self.target.store}"
+        return f"{self.target_model}{other}"
 
     @property
     def is_in_place(self) -> bool:
@@ -173,6 +193,15 @@ class AliasState:
     model: str
     mirror: str
     needs_reconcile: str
+
+
+def fields_of(state: AliasState) -> list[VectorField]:
+    """Return the fields that anything may be under way to: of the route, and of a migration that is not over."""
+    route, migration = state.route, state.migration
+    fields = [route.serving, *([route.follower] if route.follower else [])]
+    if migration is not None and not migration.is_final:
+        fields += [migration.source, migration.target]
+    return list(dict.fromkeys(fields))
 
 
 def advance(migration: Migration, to: Phase) -> Migration:

@@ -44,7 +44,8 @@ class Limits:
         nice_ratio: seconds of rest after a piece, for each second that it took.
         max_rows_per_s: documents back-filled in a second, by all workers together.
         max_lag_s: age of the oldest dirty document above which the back-fill waits for it.
-        max_search_ms: p95 of a worker's own searches of the serving field above which the work waits.
+        max_search_ms: p95 of searches of the serving field, as applications measure them and else the worker itself,
+            above which the work waits.
         max_error_rate: share of a worker's calls of the store that fail, above which the work waits.
         hours: the only part of the day in which the work goes on, such as 22:00-06:00.
         time_zone: the time zone of those hours, such as Europe/Berlin.

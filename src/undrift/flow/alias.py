@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from undrift.domain.record import Document, DocumentId, Hits, Metadata, Receipt, Vector, check_id, encode_metadata
+from undrift.domain.filter import matches, parse
+from undrift.domain.record import (
+    Document,
+    DocumentId,
+    Hits,
+    Metadata,
+    Receipt,
+    Record,
+    Vector,
+    check_id,
+    encode_metadata,
+)
 from undrift.domain.route import AliasName, Route, VectorField
 from undrift.domain.space import SpaceId
-from undrift.errors import BadArgument
+from undrift.errors import BadArgument, BadDocument, CollectionMissing
 from undrift.flow.journal import Journal, Prepared, WriteAction
 from undrift.flow.reader import Reader, require_space
 from undrift.flow.router import Router
-from undrift.flow.writer import Delete, DoorOf, MergeMetadata, Upsert, checked, checked_ids
+from undrift.flow.traffic import Traffic
+from undrift.flow.writer import Delete, DoorOf, MergeMetadata, Replace, Upsert, checked, checked_ids
 from undrift.ports.store import Filter, VectorStore
 
 #: Documents written to the store in one call.
@@ -44,6 +57,7 @@ class Alias:
         store_of: Callable[[VectorField], VectorStore],
         door_of: DoorOf,
         mirror: Callable[[Sequence[DocumentId]], None] | None = None,
+        traffic: Traffic | None = None,
     ) -> None:
         """Put the parts together; applications call `undrift.open(...).alias(name)` instead.
 
@@ -54,6 +68,7 @@ class Alias:
             store_of: the store behind a field.
             door_of: the model behind a space.
             mirror: waits until the other field has documents, for `mirror = "inline"`.
+            traffic: times the searches.
         """
         self.name = name
         self._router = router
@@ -61,7 +76,7 @@ class Alias:
         self._store_of = store_of
         self._door_of = door_of
         self._mirror = mirror
-        self._reader = Reader(name, router=router, store_of=store_of, door_of=door_of)
+        self._reader = Reader(name, router=router, store_of=store_of, door_of=door_of, traffic=traffic)
 
     def upsert(self, documents: Sequence[Document]) -> Receipt:
         """Insert documents, replacing those with the same id whole.
@@ -93,6 +108,52 @@ class Alias:
         for start in range(0, len(keys), WRITE_BATCH):
             receipt = self._write(Delete(keys=keys[start : start + WRITE_BATCH], filter=filter))
         return Receipt(ids=tuple(keys), epoch=receipt.epoch, space=receipt.space)
+
+    def replace(self, documents: Sequence[Document], *, filter: Filter) -> Receipt:
+        """Make documents the only ones that match a filter: the chunks of a file, the documents of a tenant.
+
+        What matches the filter and is not among them is deleted. All of it is journaled as one write, so a migration
+        keeps it right; searches may see old and new documents together meanwhile. What is interrupted leaves a union
+        of both, never less, and so may two such calls at the same time: call again. A document that is there with the
+        same text keeps its vector and costs no embedding.
+
+        Args:
+            documents: what shall be there; each must match the filter. With none, what matches is deleted.
+            filter: names what is replaced, such as `{"source": "handbook.pdf"}`.
+
+        Raises:
+            BadDocument: one cannot be written, an id comes twice, or one does not match; nothing was written.
+            BadArgument: the filter matches everything.
+        """
+        checked(documents)
+        condition = parse(filter)
+        if not filter:
+            raise BadArgument(
+                f"a replacement in {self.name} needs a filter that says what is replaced",
+                "the empty one matches every document of the collection",
+                'replace(chunks, filter={"source": "handbook.pdf"})',
+            )
+        for document in documents:
+            if not matches(condition, document.metadata):
+                raise BadDocument(
+                    f"document {document.id!r} does not match the filter of what it replaces",
+                    "the next replacement would not find it, and leave it there",
+                    f"put into its metadata what {json.dumps(filter)} asks for",
+                )
+        new = {document.id for document in documents}
+        gone = [key for key in self._matches(filter) if key not in new]
+        if not documents and not gone:
+            return self._receipt()
+        return self._write(
+            Replace(
+                documents=documents,
+                gone=gone,
+                filter=filter,
+                door_of=self._door_of,
+                known=self._known,
+                batch=WRITE_BATCH,
+            )
+        )
 
     def update_metadata(self, id: str, changes: Metadata) -> Receipt:
         """Put keys into a document's metadata, leaving its other keys, its text and its vector; costs no embedding.
@@ -154,6 +215,17 @@ class Alias:
         if self._mirror is not None:
             self._mirror(receipt.ids)
         return receipt
+
+    def _known(self, space: SpaceId, keys: Sequence[DocumentId]) -> Mapping[DocumentId, Record]:
+        """Return what the serving field has of documents, if it is of a space; a vector fits its text whenever."""
+        field = self._router.current(self.name).serving
+        if field.space != space:
+            return {}
+        try:
+            return self._store_of(field).fetch(field, keys)
+        except CollectionMissing:
+            # This process slept through a completion; it only pays for vectors that are somewhere else.
+            return {}
 
     def _matches(self, filter: Filter) -> list[DocumentId]:
         """Return the ids of all documents that match now, also of those that others wrote a moment ago."""

@@ -204,6 +204,15 @@ class EmbeddingDoor:
         refuse_defects(vectors, self.space)
         return vectors
 
+    def otherwise(self, texts: Sequence[str], *, prefix: str, spend: Spend | None = None) -> Vectors:
+        """Embed texts with another prefix, to find out how somebody else's vectors were made; as `fresh`.
+
+        What comes back belongs to no space.
+        """
+        forms = [canonical_text(text) for text in texts]
+        made = [self._request(batch, _Progress(), spend, prefix=prefix) for batch in self._batches(forms)]
+        return np.concatenate([np.empty((0, self.space.dimensions), dtype=np.float32), *made])
+
     def published(self, hashes: Iterable[ContentHash]) -> None:
         """Let the cache forget vectors that are in their field now."""
         if self._cache is not None:
@@ -309,9 +318,11 @@ class EmbeddingDoor:
         with progress.lock:
             progress.failures[text] = TextFailure(reason=reason, detail=detail)
 
-    def _request(self, texts: Sequence[str], progress: _Progress, spend: Spend | None) -> Vectors:
+    def _request(
+        self, texts: Sequence[str], progress: _Progress, spend: Spend | None, *, prefix: str | None = None
+    ) -> Vectors:
         """Send one request; the answer's shape is checked, its rows are not."""
-        prefix = self.space.document_prefix
+        prefix = self.space.document_prefix if prefix is None else prefix
         sent = [prefix + text for text in texts]
         tokens = self._embedder.count_tokens(sent).tokens
         with self._slots:

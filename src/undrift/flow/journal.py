@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from undrift.domain.operation import Foreign, Held, Opened, Passive
 from undrift.domain.record import DocumentId, Receipt
@@ -50,6 +50,15 @@ class WriteAction(Protocol, Generic[Prepared]):
 
     def send(self, store: VectorStore, field: VectorField, prepared: Prepared, sequence: int, /) -> None:
         """Change the field, in one call of the store."""
+        ...
+
+
+@runtime_checkable
+class InSeveralCalls(Protocol):
+    """A write that one call of a store cannot do."""
+
+    def calls(self, prepared: Any, /) -> Iterator[Callable[[VectorStore, VectorField, int], None]]:
+        """Yield its calls in order; each leaves only while the write may still be sent."""
         ...
 
 
@@ -189,8 +198,31 @@ class Journal:
             if present.epoch != route.epoch or present.mode is not Mode.PASSIVE or not self._router.may_write():
                 return False
             with self._lingering(present):
-                action.send(self._store_of(route.serving), route.serving, prepared, 0)
+                self._send(action, route.serving, prepared, 0, in_time=self._router.may_write)
         return True
+
+    def _send(
+        self,
+        action: WriteAction[Prepared],
+        field: VectorField,
+        prepared: Prepared,
+        sequence: int,
+        *,
+        in_time: Callable[[], bool],
+    ) -> None:
+        """Send a write; of one in several calls, each only while there is time for it.
+
+        Raises:
+            OutcomeUnknown: the time was over between two of them, so that a part of it happened.
+        """
+        store = self._store_of(field)
+        if not isinstance(action, InSeveralCalls):
+            action.send(store, field, prepared, sequence)
+            return
+        for number, call in enumerate(action.calls(prepared)):
+            if number and not in_time():
+                raise self._unknown(action.keys, f"its time was over after {plural(number, 'call')} of the store")
+            call(store, field, sequence)
 
     @contextmanager
     def _lingering(self, route: Route) -> Iterator[None]:
@@ -258,12 +290,19 @@ class Journal:
                 written since, and would see their writes undone.
         """
         route = opened.route
-        if self._clock.monotonic() - started > self._timing.deadline_s * LEASE_SAFETY:
+
+        def in_time() -> bool:
+            return self._clock.monotonic() - started <= self._timing.deadline_s * LEASE_SAFETY
+
+        if not in_time():
             # Not sent: the reaper counts on nothing being sent after the deadline.
             self._ledger.close(self._alias, opened.operation, action.keys)
             return False
         try:
-            action.send(self._store_of(route.serving), route.serving, prepared, opened.sequence)
+            self._send(action, route.serving, prepared, opened.sequence, in_time=in_time)
+        except OutcomeUnknown:
+            # Nothing of it is on its way, and its documents stay dirty until the operation is reaped.
+            raise
         except _DEFINITE:
             # What the store said is the news; an operation that cannot be closed now is reaped later.
             with suppress(ControlUnavailable, LedgerUnusable):

@@ -10,6 +10,7 @@ from undrift.domain.route import AliasName, Route, VectorField
 from undrift.domain.space import SpaceId
 from undrift.errors import BadArgument, CollectionMissing, SpaceMismatch
 from undrift.flow.router import Router
+from undrift.flow.traffic import Traffic
 from undrift.flow.writer import DoorOf
 from undrift.ports.store import Filter, Part, VectorStore
 from undrift.telemetry import Metric, count
@@ -24,9 +25,16 @@ class Reader:
     """Reads what an alias serves."""
 
     def __init__(
-        self, alias: AliasName, *, router: Router, store_of: Callable[[VectorField], VectorStore], door_of: DoorOf
+        self,
+        alias: AliasName,
+        *,
+        router: Router,
+        store_of: Callable[[VectorField], VectorStore],
+        door_of: DoorOf,
+        traffic: Traffic | None = None,
     ) -> None:
-        """Use this process's routes, and the stores and models behind the fields."""
+        """Use this process's routes, and the stores and models behind the fields; `traffic` times the searches."""
+        self._traffic = traffic
         self._alias = alias
         self._router = router
         self._store_of = store_of
@@ -92,7 +100,11 @@ class Reader:
         return store.scan(route.serving, after=after, limit=_PAGE, parts=Part.TEXT, filter=filter)
 
     def _nearest(self, route: Route, vector: Vector, k: int, filter: Filter | None) -> Hits:
-        found = self._store_of(route.serving).search(route.serving, vector, k=k, filter=filter)
+        store = self._store_of(route.serving)
+        began = self._traffic.begin() if self._traffic else 0.0
+        found = store.search(route.serving, vector, k=k, filter=filter)
+        if self._traffic:
+            self._traffic.timed(began)
         space = route.serving.space
         # A foreign vector in the field would be a wrong answer: it is left out and counted.
         hits = tuple(hit for hit in found if hit.tag is None or hit.tag.space == space)

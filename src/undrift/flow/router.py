@@ -7,11 +7,11 @@ import socket
 import threading
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from undrift.domain.client import ClientId
-from undrift.domain.route import AliasName, Route
+from undrift.domain.route import AliasName, Mode, Route
 from undrift.domain.timing import LEASE_SAFETY, Timing
 from undrift.errors import UndriftError, UnknownAlias
 from undrift.ports.ledger import Ledger
@@ -52,6 +52,7 @@ class Router:
         self._role = role
         self._processes = processes
         self._heartbeat = heartbeat
+        self._tells: dict[AliasName, Callable[[], None]] = {}
         self._begin()
 
     def _begin(self) -> None:
@@ -141,8 +142,22 @@ class Router:
                 self._routes[alias] = found
             return self._routes[alias]
 
+    def known_mode(self, alias: AliasName) -> Mode | None:
+        """Return the mode of an alias as this process knows it, without asking anybody."""
+        known = self._routes.get(alias)
+        return known.mode if known is not None else None
+
+    def also(self, alias: AliasName, tell: Callable[[], None]) -> None:
+        """Call something for an alias at every heartbeat."""
+        self._tells[alias] = tell
+
     def beat(self) -> None:
         """Read every route, acknowledge what may be, and prolong the lease when half of it is over."""
+        self._keep_lease()
+        for tell in list(self._tells.values()):
+            tell()
+
+    def _keep_lease(self) -> None:
         with self._lock:
             unanswered = self._joining.difference(self._routes)
         for alias in unanswered:

@@ -1,11 +1,24 @@
-"""The three kinds of write, as actions that a journal carries out."""
+"""The kinds of write, as actions that a journal carries out."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
-from undrift.domain.record import Document, DocumentId, Metadata, Vectors, check_document, check_id, stamp
+import numpy as np
+
+from undrift.domain.record import (
+    Document,
+    DocumentId,
+    Metadata,
+    Record,
+    Vectors,
+    check_document,
+    check_id,
+    content_hash,
+    stamp,
+)
 from undrift.domain.route import VectorField
 from undrift.domain.space import SpaceId
 from undrift.errors import BadDocument, EmbedderRejected, TextTooLong
@@ -13,6 +26,8 @@ from undrift.flow.embed import EmbeddingDoor, Failing
 from undrift.ports.store import Filter, VectorStore
 
 DoorOf = Callable[[SpaceId], EmbeddingDoor]
+#: One call of a store that changes a field, given the sequence of its tags.
+Call = Callable[[VectorStore, VectorField, int], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +75,83 @@ class Delete:
     def send(self, store: VectorStore, field: VectorField, _prepared: None, _sequence: int, /) -> None:
         """Remove the records."""
         store.delete(field, self.keys, filter=self.filter)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replace:
+    """Put documents in the place of others, in several calls of the store that one bracket holds together.
+
+    What is new is written first and what is old deleted last, so that whatever is interrupted leaves a union of both.
+
+    Attributes:
+        documents: what shall be there.
+        gone: ids of what shall not be there any more.
+        filter: what is deleted still matches it.
+        door_of: the model behind a space.
+        known: reads the records that the serving field of a space has of some documents; vectors of texts that have not
+            changed are taken from there.
+        batch: documents written in one call.
+    """
+
+    documents: Sequence[Document]
+    gone: Sequence[DocumentId]
+    filter: Filter
+    door_of: DoorOf
+    known: Callable[[SpaceId, Sequence[DocumentId]], Mapping[DocumentId, Record]]
+    batch: int
+
+    @property
+    def keys(self) -> Sequence[DocumentId]:
+        """The ids of what comes and of what goes."""
+        return [*(DocumentId(document.id) for document in self.documents), *self.gone]
+
+    def prepare(self, space: SpaceId) -> list[Vectors]:
+        """Embed those texts whose vectors are not there already; one float32 block of shape (n, d) for each call."""
+        return [self._vectors(space, batch) for batch in self._batches()]
+
+    def send(self, store: VectorStore, field: VectorField, prepared: list[Vectors], sequence: int, /) -> None:
+        """Make all the calls, one after the other."""
+        for call in self.calls(prepared):
+            call(store, field, sequence)
+
+    def calls(self, prepared: list[Vectors]) -> Iterator[Call]:
+        """Yield what changes the field, one call of the store each."""
+        for batch, vectors in zip(self._batches(), prepared, strict=True):
+            yield partial(self._upsert, batch, vectors)
+        if self.gone:
+            yield self._delete
+
+    def _batches(self) -> list[Upsert]:
+        return [
+            Upsert(documents=self.documents[start : start + self.batch], door_of=self.door_of)
+            for start in range(0, len(self.documents), self.batch)
+        ]
+
+    def _vectors(self, space: SpaceId, batch: Upsert) -> Vectors:
+        known = self.known(space, batch.keys)
+        found = {document.id: known.get(DocumentId(document.id)) for document in batch.documents}
+        changed = [document for document in batch.documents if not _has_vector(found[document.id], document, space)]
+        vectors = np.empty((len(batch.documents), self.door_of(space).space.dimensions), dtype=np.float32)
+        fresh = iter(Upsert(documents=changed, door_of=self.door_of).prepare(space)) if changed else iter(())
+        for row, document in enumerate(batch.documents):
+            record = found[document.id]
+            is_known = record is not None and _has_vector(record, document, space)
+            vectors[row] = record.vector if record is not None and is_known else next(fresh)
+        return vectors
+
+    @staticmethod
+    def _upsert(batch: Upsert, vectors: Vectors, store: VectorStore, field: VectorField, sequence: int) -> None:
+        batch.send(store, field, vectors, sequence)
+
+    def _delete(self, store: VectorStore, field: VectorField, _sequence: int) -> None:
+        store.delete(field, self.gone, filter=self.filter)
+
+
+def _has_vector(record: Record | None, document: Document, space: SpaceId) -> bool:
+    """Whether a record's vector is that of a document's text in a space."""
+    if record is None or record.tag.space != space or not np.isfinite(record.vector).all():
+        return False
+    return record.tag.content == content_hash(document.text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -61,6 +61,11 @@ def attended(
     )
 
 
+def counted(workshop: Workshop, called: Callable[[float], None]) -> Workshop:
+    """Return the same means, with every call of a store told: 1 if it failed, else 0."""
+    return _guarded(workshop, workshop.oversight, called)
+
+
 def _refusal(workshop: Workshop, how: str) -> WorkStopped:
     return WorkStopped(f"the migration of {workshop.alias} is {how}", hint=f"undrift resume {workshop.alias}")
 

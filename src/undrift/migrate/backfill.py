@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 from undrift.domain.checkpoint import Chunk
 from undrift.domain.migration import Migration
 from undrift.domain.record import DocumentId, Entry, Record
 from undrift.domain.tuning import PIECE
 from undrift.errors import LeaseLost, UndriftError
-from undrift.migrate.carry import Made, make_records, write_all
+from undrift.migrate.carry import Made, make_records, read_truth, write_all
 from undrift.migrate.placing import placing
 from undrift.migrate.reconcile import suspect
 from undrift.migrate.workshop import Workshop
@@ -97,14 +98,16 @@ def carry_chunk(workshop: Workshop, migration: Migration, *, at_once: int = CHUN
         ledger.quarantine(workshop.alias, failures)
     ledger.published(workshop.alias, chunk, owner=workshop.me)
     suspect(workshop, made.untagged, "the back-fill")
-    # Those that were touched meanwhile are carried over later, many of them with the text that is paid for.
-    written = [record.tag.content for record in made.records if record.id in allowed]
-    workshop.for_writers.door_of(migration.target.space).published(written)
+    if made.embedded or not migration.copies:
+        # Those that were touched meanwhile are carried over later, many of them with the text that is paid for.
+        written = [record.tag.content for record in made.records if record.id in allowed]
+        workshop.for_writers.door_of(migration.target.space).published(written)
     return chunk.count
 
 
 def _embed(workshop: Workshop, migration: Migration, chunk: Chunk, at_once: int) -> Made:
     made = Made(records=[], failures={})
+    embedded = 0
     for entries in _pages(workshop, migration, chunk, at_once):
         touched = workshop.ledger.journal_state(workshop.alias, [entry.id for entry in entries])
         wanted = [entry for entry in entries if entry.id not in touched]
@@ -113,18 +116,24 @@ def _embed(workshop: Workshop, migration: Migration, chunk: Chunk, at_once: int)
             # Somebody had this piece before and may have written a part of it: those vectors are paid for.
             ids = [DocumentId(entry.id) for entry in wanted]
             have = list(workshop.store_of(migration.target).fetch(migration.target, ids).values())
-        page = make_records(workshop, wanted, migration.target, have=have)
+        originals: list[Record] | None = None
+        if migration.copies:
+            found, originals = read_truth(workshop, migration, migration.source, [entry.id for entry in wanted])
+            wanted = list(found.values())
+        page = make_records(workshop, wanted, migration.target, have=have, originals=originals)
         made.records.extend(page.records)
         made.failures.update(page.failures)
         made.untagged.extend(page.untagged)
-    return made
+        embedded += page.embedded
+    return replace(made, embedded=embedded)
 
 
 def _pages(workshop: Workshop, migration: Migration, chunk: Chunk, at_once: int) -> Iterator[list[Entry]]:
     store = workshop.store_of(migration.source)
     after = chunk.lo
+    parts = Part.NONE if migration.copies else Part.TEXT
     while True:
-        page = store.scan(migration.source, after=after, until=chunk.hi, limit=at_once, parts=Part.TEXT)
+        page = store.scan(migration.source, after=after, until=chunk.hi, limit=at_once, parts=parts)
         yield page
         if len(page) < at_once:
             return

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
 
-from undrift.domain.record import Document, DocumentId, Entry, Record, canonical_text, content_hash, stamp
+from undrift.domain.migration import Migration
+from undrift.domain.record import (
+    ContentHash,
+    Document,
+    DocumentId,
+    Entry,
+    Record,
+    canonical_text,
+    content_hash,
+    stamp,
+)
 from undrift.domain.route import VectorField
 from undrift.errors import StoreRejected
 from undrift.flow.embed import Embedded
 from undrift.migrate.workshop import Workshop
+from undrift.ports.store import Part
 
 #: Why a document could not be carried: a word for programs and a sentence for people.
 Failures = dict[DocumentId, tuple[str, str]]
@@ -20,15 +31,42 @@ Failures = dict[DocumentId, tuple[str, str]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Made:
-    """Records for another field, what could not be made, and what has no tag of its text: somebody else wrote it."""
+    """Records for another field, what could not be made, and what has no tag of its text: somebody else wrote it.
+
+    `embedded` says how many texts were embedded for it.
+    """
 
     records: list[Record]
     failures: Failures
     untagged: list[Entry] = field(default_factory=list)
+    embedded: int = 0
+
+
+def read_truth(
+    workshop: Workshop, migration: Migration, place: VectorField, keys: Sequence[DocumentId]
+) -> tuple[dict[DocumentId, Entry], list[Record] | None]:
+    """Read documents from the field that holds their truth; where vectors are copied, as records with their vectors.
+
+    Text and vector of a record are read in one call, so that no vector is ever copied to another text.
+    """
+    store = workshop.store_of(place)
+    if not migration.copies:
+        return store.entries(place, keys, Part.TEXT), None
+    found = store.fetch(place, keys)
+    entries = {
+        key: Entry(id=record.id, text=record.text, metadata=record.metadata, tag=record.tag)
+        for key, record in found.items()
+    }
+    return entries, list(found.values())
 
 
 def make_records(
-    workshop: Workshop, entries: Sequence[Entry], field: VectorField, *, have: Iterable[Record] = ()
+    workshop: Workshop,
+    entries: Sequence[Entry],
+    field: VectorField,
+    *,
+    have: Iterable[Record] = (),
+    originals: Iterable[Record] | None = None,
 ) -> Made:
     """Turn records of one field into records of another.
 
@@ -40,6 +78,8 @@ def make_records(
         entries: records as the field has them that holds their truth.
         field: the field to make records for.
         have: what that field holds of these documents now.
+        originals: the records themselves, where both fields are of one space; else None. The vectors of those whose
+            tag is of their text are copied bit for bit; a text that somebody changed past its vector is embedded.
     """
     texts = workshop.source.texts(entries)
     failures: Failures = {}
@@ -59,18 +99,21 @@ def make_records(
     ]
     contents = {DocumentId(id): content for id, content in wanted.items()}
     sequences = {entry.id: entry.tag.sequence for entry in entries if entry.tag is not None}
-    space = workshop.door_of(field.space).space
+    copied = {record.id: record for record in originals or ()}
+    # A copy asks no model for anything, unless there is a text to embed.
+    space = workshop.space_of(field.space) if originals is not None else workshop.door_of(field.space).space
     vectors = np.empty((len(documents), space.dimensions), dtype=np.float32)
-    missing = _take_known(documents, vectors, {record.id: record for record in have}, field)
-    embedded = _embed(workshop, field, [documents[row].text for row in missing])
-    vectors[missing] = embedded.vectors
-    for index, failure in embedded.failures.items():
-        failures[DocumentId(documents[missing[index]].id)] = (failure.reason.value, failure.detail)
+    missing = _take_known(documents, vectors, [copied, {record.id: record for record in have}], field)
+    if missing:
+        embedded = _embed(workshop, field, [documents[row].text for row in missing])
+        vectors[missing] = embedded.vectors
+        for index, failure in embedded.failures.items():
+            failures[DocumentId(documents[missing[index]].id)] = (failure.reason.value, failure.detail)
     keep = [row for row, document in enumerate(documents) if document.id not in failures]
     records = stamp(
         [documents[row] for row in keep], vectors[keep], space=space, sequences=sequences, contents=contents
     )
-    return Made(records=records, failures=failures, untagged=untagged)
+    return Made(records=records, failures=failures, untagged=untagged, embedded=len(missing))
 
 
 def _embed(workshop: Workshop, field: VectorField, texts: Sequence[str]) -> Embedded:
@@ -120,17 +163,25 @@ def _problem(entry: Entry, text: str | None) -> tuple[str, str] | None:
 
 
 def _take_known(
-    documents: Sequence[Document], vectors: np.ndarray, known: dict[DocumentId, Record], field: VectorField
+    documents: Sequence[Document],
+    vectors: np.ndarray,
+    known: Sequence[Mapping[DocumentId, Record]],
+    field: VectorField,
 ) -> list[int]:
-    """Fill in the vectors that the field has of these very texts, and return the rows that are left."""
+    """Fill in the vectors that are known of these very texts, the first there is; return the rows that are left."""
     missing = []
     for row, document in enumerate(documents):
-        record = known.get(DocumentId(document.id))
-        same = (
-            record is not None and record.tag.space == field.space and record.tag.content == content_hash(document.text)
-        )
-        if record is not None and same:
-            vectors[row] = record.vector
-        else:
+        content = content_hash(document.text)
+        records = (some[DocumentId(document.id)] for some in known if document.id in some)
+        vector = next((record.vector for record in records if _is_of(record, field, content)), None)
+        if vector is None:
             missing.append(row)
+        else:
+            vectors[row] = vector
     return missing
+
+
+def _is_of(record: Record, field: VectorField, content: ContentHash) -> bool:
+    """Whether a record's vector is that of a text in a field's space; one that is no vector is of none."""
+    tag = record.tag
+    return tag.space == field.space and tag.content == content and bool(np.isfinite(record.vector).all())

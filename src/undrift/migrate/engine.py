@@ -289,9 +289,17 @@ class Worker:
         return Tick.WORKED
 
     def _compared(self, migration: Migration, progress: Progress) -> None:
-        """Keep the coordinator's lease while a long comparison goes on; whoever takes it goes on from the bookmark."""
+        """Keep the coordinator's lease while a long comparison goes on; whoever takes it goes on from the bookmark.
+
+        What keeps the back-fill waiting keeps the comparison waiting too, between two pages.
+        """
         done = f"{progress.done} of {progress.total} documents to be compared"
         self._wait_as_coordinator(migration, done)
+        while isinstance(wait := self._lookout.look(), Wait):
+            self.workshop.oversight.admit()
+            self._wait_as_coordinator(migration, str(wait))
+            if not carry_dirty(self.workshop):
+                self.workshop.clock.sleep(_IDLE_S)
 
     def _moved_on(self, migration: Migration | None) -> bool:
         """Whether the migration is not any more what it was when this worker looked, before it did what was refused."""

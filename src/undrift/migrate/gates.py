@@ -86,7 +86,8 @@ def rollback_ready(workshop: Workshop, migration: Migration) -> bool:
     if migration.phase is not Phase.REVERSING or _lag(workshop).verdict is not Verdict.PASS:
         return False
     try:
-        workshop.door_of(migration.source.space)
+        if not migration.copies:
+            workshop.door_of(migration.source.space)
         return workshop.store_of(migration.source).describe(migration.source) is not None
     except UndriftError:
         return False
@@ -102,7 +103,7 @@ def _complete(migration: Migration) -> Gate:
         name="complete",
         verdict=Verdict.PASS if done else Verdict.FAIL,
         detail=f"the migration is {migration.phase.value}",
-        hint="" if done else f"undrift start {migration.alias} --to {migration.target_model}",
+        hint="" if done else migration.command,
     )
 
 
@@ -140,7 +141,7 @@ def _verified(workshop: Workshop) -> Gate:
     touched = workshop.ledger.touched(workshop.alias, after=report.max_sequence)
     since = f", {touched} touched since" if touched else ""
     what = plural(report.compared, "document")
-    detail = f"{what} equal, {report.sampled} embedded again, {hours:.1f} h ago{since}"
+    detail = f"{what} equal, {report.sampled} {report.sampled_how}, {hours:.1f} h ago{since}"
     return Gate(name="verified", verdict=Verdict.PASS, detail=detail)
 
 
@@ -210,7 +211,9 @@ def _reachable(workshop: Workshop, field: VectorField, name: str, detail: str) -
     The write is a delete of an id that nobody has: it needs every permission, and leaves nothing behind if this dies.
     """
     try:
-        workshop.door_of(field.space).fresh(["undrift proves the way back"])
+        # Where the space stays, its model is no part of the way back, and nothing is paid.
+        if not workshop.migration().copies:
+            workshop.door_of(field.space).fresh(["undrift proves the way back"])
         workshop.store_of(field).delete(field, [PROBE_ID])
     except UndriftError as error:
         return Gate(name=name, verdict=Verdict.FAIL, detail=error.message, hint=error.hint)

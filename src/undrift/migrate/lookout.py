@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections import deque
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -13,39 +12,16 @@ from undrift.domain.record import Vector
 from undrift.domain.space import SpaceId
 from undrift.domain.tuning import Limits, tuned
 from undrift.errors import BackendError
+from undrift.flow.traffic import Window, p95, told_p95
 from undrift.migrate.throttle import Go, Observed, Wait, decide
 from undrift.migrate.workshop import Workshop
-from undrift.ports.runtime import Clock
 
 #: The world is looked at, and the live settings are read, this often while there is work. In seconds.
 LOOK_EVERY_S = 1.0
-#: Latencies and outcomes count for so long.
-WINDOW_S = 60.0
-#: Fewer than these say nothing.
-_FEWEST_SEARCHES = 5
+#: Fewer calls than these say nothing.
 _FEWEST_CALLS = 10
 #: Hits of a search by which the latency is measured.
 _K = 10
-
-
-class Window:
-    """Numbers of the last minute."""
-
-    def __init__(self, clock: Clock) -> None:
-        """Begin without any."""
-        self._clock = clock
-        self._values: deque[tuple[float, float]] = deque()
-
-    def add(self, value: float) -> None:
-        """Add a number of this moment."""
-        self._values.append((self._clock.monotonic(), value))
-
-    def values(self) -> list[float]:
-        """Return the numbers that are not too old, sorted."""
-        oldest = self._clock.monotonic() - WINDOW_S
-        while self._values and self._values[0][0] < oldest:
-            self._values.popleft()
-        return sorted(value for _, value in list(self._values))
 
 
 class Lookout:
@@ -80,8 +56,9 @@ class Lookout:
         now = self._workshop.clock.monotonic()
         if now >= self._next:
             self._next = now + LOOK_EVERY_S
-            self._limits = tuned(self._workshop.limits, self._workshop.ledger.tuning(self._workshop.alias))
-            self._seen = self._observe()
+            tuning = self._workshop.ledger.tuning(self._workshop.alias)
+            self._limits = tuned(self._workshop.limits, tuning)
+            self._seen = self._observe(tuning)
         found = decide(self._seen, self._limits, self._workshop.alias)
         if isinstance(found, Go) and now < self._rest_until:
             return Wait(reason=self._pace(), ends_by=f"it goes on by itself in {self._rest_until - now:.0f} s")
@@ -112,10 +89,15 @@ class Lookout:
         clients = self._workshop.ledger.clients(self._workshop.alias)
         return max(1, sum(client.role in WORKING_ROLES and client.lease_left_s > 0 for client in clients))
 
-    def _observe(self) -> Observed:
+    def _observe(self, tuning: Mapping[str, str]) -> Observed:
         limits, shop = self._limits, self._workshop
+        search_p95_ms = None
         if limits.max_search_ms is not None:
-            self._search()
+            # What applications see is what counts; without any, the worker searches itself.
+            search_p95_ms = told_p95(tuning, shop.clock.now)
+            if search_p95_ms is None:
+                self._search()
+                search_p95_ms = p95(self._searches.values())
         lag = shop.ledger.lag(shop.alias) if limits.max_lag_s is not None else None
         objections = [shop.objection()]
         local = None
@@ -125,7 +107,7 @@ class Lookout:
             except (ZoneInfoNotFoundError, ValueError, OSError):
                 objections.append(f"the time zone {limits.time_zone}, which this worker's machine does not know")
         return Observed(
-            search_p95_ms=p95(self._searches.values()),
+            search_p95_ms=search_p95_ms,
             error_rate=self._error_rate() if limits.max_error_rate is not None else None,
             oldest_dirty_s=lag.oldest_s if lag is not None else None,
             local=local,
@@ -155,10 +137,3 @@ class Lookout:
 def _zone(name: str) -> tzinfo:
     """Return a time zone; the one that needs no data of the machine is there without it."""
     return UTC if name == "UTC" else ZoneInfo(name)
-
-
-def p95(values: list[float]) -> float | None:
-    """Return the 95th percentile of sorted numbers; None when they are too few to say."""
-    if len(values) < _FEWEST_SEARCHES:
-        return None
-    return values[min(len(values) - 1, math.ceil(0.95 * len(values)) - 1)]

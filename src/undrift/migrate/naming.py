@@ -14,7 +14,9 @@ from undrift.ports.store import Layout
 _LONGEST_VECTOR = 40
 
 
-def target_address(serving: str, name: str, space: SpaceId, layout: Layout, *, epoch: int, number: int) -> str:
+def target_address(
+    serving: str, name: str, space: SpaceId, layout: Layout, *, epoch: int, number: int, moves: bool = False
+) -> str:
     """Return the address of a field that nobody has filled before.
 
     No two migrations get the same one, whatever was dropped in between, because every migration makes the epoch grow:
@@ -27,12 +29,14 @@ def target_address(serving: str, name: str, space: SpaceId, layout: Layout, *, e
         layout: where it is to be.
         epoch: the route's number.
         number: 1, or more when a field of the address before is there.
+        moves: whether it is to be in another store; there, names of columns and schemas mean nothing.
     """
     match layout:
         case Layout.COLLECTION:
             stem = re.sub(r"[^A-Za-z0-9_-]", "_", f"{name}__{space}")
             ends = [str(epoch)] if epoch > 1 or number > 1 else []
-            return _in_the_same_shape(serving, "_".join([stem, *ends, *([str(number)] if number > 1 else [])]))
+            name = "_".join([stem, *ends, *([str(number)] if number > 1 else [])])
+            return _in_a_like_shape(serving, name) if moves else _in_the_same_shape(serving, name)
         case Layout.IN_PLACE:
             # A name that needs no quotes in SQL.
             stem = re.sub(r"[^a-z0-9]+", "_", f"v{epoch}_{space}".lower())[:_LONGEST_VECTOR].rstrip("_")
@@ -48,3 +52,9 @@ def _in_the_same_shape(serving: str, name: str) -> str:
         return name
     schema, dot, _ = before.rpartition(".")
     return join_address(f"{schema}{dot}{name}", shape)
+
+
+def _in_a_like_shape(serving: str, name: str) -> str:
+    """Return the address of a collection in another store that the same framework can read there."""
+    _, shape = split_address(serving)
+    return join_address(name, replace(OWN, preset=shape.preset, tags=shape.tags))

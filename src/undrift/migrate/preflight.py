@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from undrift.domain.record import content_hash
+from undrift.domain.record import Entry, content_hash, encode_metadata
 from undrift.domain.route import VectorField
 from undrift.domain.space import Space
 from undrift.domain.wording import plural
 from undrift.errors import BadArgument, UsageError
 from undrift.flow.embed import EmbeddingDoor
-from undrift.ports.store import Layout, Part, VectorStore
+from undrift.migrate.compare import is_ours
+from undrift.ports.store import Layout, Part, StoreCapabilities, VectorStore
 
 #: Documents read at a time.
 _PAGE = 1000
@@ -25,7 +26,7 @@ class Facts:
 
     Attributes:
         documents: records in the serving field.
-        unique_texts: texts that differ; only these are embedded.
+        unique_texts: texts that differ and have to be embedded; each is once.
         tokens: tokens of the unique texts.
         tokens_exact: whether the model's own tokenizer counted them.
         storage_bytes: what the target will need.
@@ -44,17 +45,28 @@ class Facts:
         return self.tokens * per_million / 1e6
 
 
-def survey(store: VectorStore, field: VectorField, door: EmbeddingDoor, *, target: VectorField | None = None) -> Facts:
-    """Read every document of a field once and reckon up what embedding it in another space takes.
+def survey(
+    store: VectorStore,
+    field: VectorField,
+    door: EmbeddingDoor,
+    *,
+    target: VectorField | None = None,
+    into: StoreCapabilities | None = None,
+    copies: bool = False,
+) -> Facts:
+    """Read every document of a field once and reckon up what it takes to have it in another field.
 
     Args:
         store: the store of the field.
-        field: the field.
-        door: the model of the other space.
+        field: the field that will be read.
+        door: the model of the other field.
         target: where the vectors would be put; in a collection of their own by default.
+        into: what the store of the other field can do, if it is another one.
+        copies: whether vectors are copied; then only texts are embedded that the tag of their record is not of.
     """
     seen: set[str] = set()
     documents = tokens = size = blank = untagged = 0
+    misfits, can = Misfits(), into or store.capabilities
     exact = True
     after = ""
     while True:
@@ -66,8 +78,10 @@ def survey(store: VectorStore, field: VectorField, door: EmbeddingDoor, *, targe
             size += len(text.encode())
             blank += not text.strip()
             untagged += entry.tag is None
+            misfits.look(entry, can)
             digest = content_hash(text)
-            if text.strip() and digest not in seen:
+            is_copied = copies and is_ours(entry, field)
+            if text.strip() and digest not in seen and not is_copied:
                 seen.add(digest)
                 fresh.append(text)
         if fresh:
@@ -86,8 +100,45 @@ def survey(store: VectorStore, field: VectorField, door: EmbeddingDoor, *, targe
         tokens=tokens,
         tokens_exact=exact,
         storage_bytes=storage,
-        warnings=_warnings(documents, blank, untagged, store.capabilities.scans_lag_s),
+        warnings=(
+            *_warnings(documents, blank, untagged, store.capabilities.scans_lag_s),
+            *misfits.warnings(can),
+        ),
     )
+
+
+@dataclass(slots=True)
+class Misfits:
+    """Counts the documents that a store will not take, by what it declares."""
+
+    ids: int = 0
+    texts: int = 0
+    metadata: int = 0
+
+    def look(self, entry: Entry, can: StoreCapabilities) -> None:
+        """Count a document for each of its parts that is too large."""
+        self.ids += _exceeds(entry.id, can.max_id_bytes)
+        self.texts += _exceeds(entry.text or "", can.max_text_bytes)
+        if can.max_metadata_bytes is not None:
+            self.metadata += _exceeds(encode_metadata(entry.id, entry.metadata), can.max_metadata_bytes)
+
+    def warnings(self, can: StoreCapabilities) -> tuple[str, ...]:
+        """Say what will be set aside, and why."""
+        told = (
+            (self.ids, "an id", can.max_id_bytes),
+            (self.texts, "a text", can.max_text_bytes),
+            (self.metadata, "metadata", can.max_metadata_bytes),
+        )
+        return tuple(
+            f"{plural(count, 'document')} with {what} of more than {limit} bytes, which store {can.name} does not "
+            "keep: to be set aside"
+            for count, what, limit in told
+            if count
+        )
+
+
+def _exceeds(text: str, limit: int | None) -> bool:
+    return limit is not None and len(text.encode()) > limit
 
 
 def require_fit(store: VectorStore, space: Space, *, model: str) -> None:

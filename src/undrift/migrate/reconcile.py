@@ -230,7 +230,11 @@ class _Scan:
         keys = [one.key for one in held if one.reason == FOREIGN_WRITE]
         for start in range(0, len(keys), 500):
             again, _ = reread(self.workshop, self.route, self.follower, keys[start : start + 500])
-            equal = [key for key, pair in again.items() if not difference(pair, self.follower)]
+            equal = [
+                key
+                for key, pair in again.items()
+                if not difference(pair, self.follower) and not self._is_left_behind(pair[0])
+            ]
             self.workshop.ledger.release(self.workshop.alias, equal)
 
     def _is_suspicious(self, pair: Pair) -> bool:
@@ -240,7 +244,16 @@ class _Scan:
     def _is_in_order(self, entry: Entry | None, touched: tuple[bool, int] | None) -> bool:
         if entry is None or is_ours(entry, self.route.serving):
             return True
-        return _is_explained(entry, touched, self.first_sequence)
+        return not self._is_left_behind(entry) and _is_explained(entry, touched, self.first_sequence)
+
+    def _is_left_behind(self, entry: Entry | None) -> bool:
+        """Whether a serving vector is of an older text than the one in its record.
+
+        After a cutover in the same records, who knows the old vector only leaves it so, journaled or not.
+        """
+        if not self.after_cutover or not self.follower.is_beside(self.route.serving):
+            return False
+        return entry is not None and not is_ours(entry, self.route.serving) and bool(entry.tag and entry.tag.content)
 
     def _close_the_gate(self) -> None:
         """Let everybody know at once: the scan may be interrupted before its report."""

@@ -67,7 +67,7 @@ class Runner:
         present = self.workshop.migration()
         if present.id != self.migration:
             raise StaleRoute(
-                f"another migration of {present.alias} runs by now, to {present.target_model}",
+                f"another migration of {present.alias} runs by now, to {present.aim}",
                 "the one that this was decided for is over",
                 f"undrift status {present.alias}",
             )

@@ -83,7 +83,9 @@ def apply(workshop: Workshop, step: Step, transition: Transition | None, *, who:
 
 
 def _create(workshop: Workshop, field: VectorField) -> None:
-    space = workshop.door_of(field.space).space
+    # A copy needs no model: it may even be out of reach.
+    copies = workshop.migration().copies
+    space = workshop.space_of(field.space) if copies else workshop.door_of(field.space).space
     store = workshop.store_of(field)
     if store.describe(field) is None:
         # Another worker may be about to make it as well: what counts is what is there afterwards.

@@ -11,12 +11,12 @@ from undrift.domain.record import DocumentId, Entry, Record
 from undrift.domain.route import FieldKey, VectorField
 from undrift.domain.wording import are, plural
 from undrift.errors import LeaseLost, MirrorTimeout, StoreRejected, UndriftError, WorkStopped
-from undrift.migrate.carry import make_records, write_all
+from undrift.migrate.carry import make_records, read_truth, write_all
 from undrift.migrate.compare import is_ours
 from undrift.migrate.placing import placing
 from undrift.migrate.reconcile import suspect
 from undrift.migrate.workshop import Workshop
-from undrift.ports.store import Part, VectorStore
+from undrift.ports.store import VectorStore
 
 #: Documents carried over in one go.
 BATCH = 64
@@ -139,9 +139,9 @@ def _carry(workshop: Workshop, source: FieldKey, claims: Sequence[Claim], sendin
     keys = [claim.key for claim in claims]
     store = workshop.store_of(there)
     place = placing(store, there, of=here)
-    entries = workshop.store_of(here).entries(here, keys, Part.TEXT)
+    entries, originals = read_truth(workshop, migration, here, keys)
     have = store.fetch(there, keys)
-    made = make_records(workshop, list(entries.values()), there, have=have.values())
+    made = make_records(workshop, list(entries.values()), there, have=have.values(), originals=originals)
     suspect(workshop, made.untagged, "a worker")
     # In the same records nothing is replaced that a stranger has written: a vector is put beside it.
     if there == migration.source and not there.is_beside(here):
@@ -158,7 +158,8 @@ def _carry(workshop: Workshop, source: FieldKey, claims: Sequence[Claim], sendin
     if failures:
         workshop.ledger.quarantine(workshop.alias, failures)
     workshop.ledger.release(workshop.alias, [key for key in keys if key not in failures])
-    workshop.door_of(there.space).published([record.tag.content for record in made.records])
+    if made.embedded or not migration.copies:
+        workshop.door_of(there.space).published([record.tag.content for record in made.records])
 
 
 def _tell_what_is_replaced(

@@ -36,7 +36,8 @@ class Observed:
     """What a worker sees; None where nothing is known, or where no limit asks for it.
 
     Attributes:
-        search_p95_ms: p95 of its own searches of the serving field over the last minute.
+        search_p95_ms: p95 of searches of the serving field over the last minute: the slowest application's, or the
+            worker's own where no application tells.
         error_rate: share of its calls of the store in the last minute that failed.
         oldest_dirty_s: age of the oldest document that is to be carried over.
         local: the time of the day in the time zone of the limits.

@@ -33,6 +33,7 @@ from undrift.migrate.compare import (
     total_of,
     walk,
 )
+from undrift.migrate.copies import compare_copies, cosine
 from undrift.migrate.reconcile import suspect
 from undrift.migrate.workshop import Workshop
 from undrift.ports.store import Part
@@ -118,6 +119,7 @@ def verify(
         follower=route.follower,
         run=run,
         after_cutover=state.migration.phase is Phase.REVERSING,
+        copies=state.migration.copies,
         carry=carry,
     )
     comparison.walk(
@@ -130,8 +132,8 @@ def verify(
         )
     )
     comparison.look_again()
-    comparison.embed_again()
-    report = _report(workshop, run)
+    comparison.look_at_sample()
+    report = _report(workshop, run, copied=comparison.copies)
     workshop.ledger.save_verification(workshop.alias, report)
     workshop.ledger.save_bookmark(workshop.alias, _RUN, None)
     return report
@@ -146,6 +148,7 @@ class _Comparison:
     follower: VectorField
     run: _Run
     after_cutover: bool
+    copies: bool
     carry: Callable[[], int]
     #: The sample as a heap of the largest hash first.
     heap: list[tuple[int, str]] = field(default_factory=list)
@@ -185,31 +188,50 @@ class _Comparison:
         self.run.waiting = []
         self._keep()
 
-    def embed_again(self) -> None:
-        """Compare the stored vectors of the sample with new ones of the same texts."""
-        run, place = self.run, self.follower
+    def look_at_sample(self) -> None:
+        """Compare the stored vectors of the sample: copied ones with their originals, others with new ones."""
+        run = self.run
         keys = sorted(run.sample)
+        look = self._copied if self.copies else self._embedded_again()
+        while run.embedded < len(keys):
+            chosen = [DocumentId(key) for key in keys[run.embedded : run.embedded + _EMBEDDED_AT_ONCE]]
+            alike = look(chosen)
+            run.sampled += len(alike)
+            if alike:
+                # Unlike that of Python, this least of all is NaN if one of them is.
+                run.worst = float(np.min([*alike, 1.0 if run.worst is None else run.worst]))
+            run.embedded += len(chosen)
+            self._keep()
+
+    def _embedded_again(self) -> Callable[[list[DocumentId]], list[float]]:
+        """Return what embeds the texts of the follower's records again, and says how alike the vectors are."""
+        place = self.follower
         store, door = self.workshop.store_of(place), self.workshop.door_of(place.space)
         migration = self.workshop.state().migration
         paid = door.limits.paid and migration is not None
         spend = partial(self.workshop.ledger.spend, migration.id) if paid and migration else None
-        while run.embedded < len(keys):
-            chosen = [DocumentId(key) for key in keys[run.embedded : run.embedded + _EMBEDDED_AT_ONCE]]
-            records = list(store.fetch(place, chosen).values())
+
+        def look(keys: list[DocumentId]) -> list[float]:
+            records = list(store.fetch(place, keys).values())
             if place.is_beside(self.route.serving):
                 # A text in the same record may be written at any time, and its vector follows.
                 records = [record for record in records if record.tag.content == content_hash(record.text)]
-            if records:
-                stored = np.stack([record.vector for record in records]).astype(np.float64)
-                texts = [record.text for record in records]
-                again = door.fresh(texts, spend=spend, oversight=self.workshop.oversight).astype(np.float64)
-                cosines = np.sum(stored * again, axis=1) / (
-                    np.linalg.norm(stored, axis=1) * np.linalg.norm(again, axis=1)
-                )
-                run.sampled += len(records)
-                run.worst = float(min(cosines.min(), 1.0 if run.worst is None else run.worst))
-            run.embedded += len(chosen)
-            self._keep()
+            if not records:
+                return []
+            again = door.fresh([record.text for record in records], spend=spend, oversight=self.workshop.oversight)
+            return [cosine(record.vector, vector) for record, vector in zip(records, again, strict=True)]
+
+        return look
+
+    def _copied(self, keys: list[DocumentId]) -> list[float]:
+        """Compare copied vectors with their originals; those that differ while nobody writes them are copied again."""
+        alike, differing = compare_copies(self.workshop, self.route, self.follower, keys)
+        for key in differing:
+            self.run.kinds["vector"] = self.run.kinds.get("vector", 0) + 1
+            add_sample(self.run.samples, "vector", key)
+        if differing:
+            self.workshop.ledger.mark(self.workshop.alias, differing)
+        return alike
 
     def _page(self, pairs: dict[DocumentId, Pair]) -> None:
         run, serving = self.run, self.route.serving
@@ -320,7 +342,7 @@ def _begin_or_resume(workshop: Workshop, route: Route, sample: int, sequence: in
     return _Run(epoch=route.epoch, max_sequence=sequence, started=now.isoformat(), size=sample)
 
 
-def _report(workshop: Workshop, run: _Run) -> VerificationReport:
+def _report(workshop: Workshop, run: _Run, *, copied: bool) -> VerificationReport:
     missing, extra = run.kinds.get("missing", 0), run.kinds.get("extra", 0)
     return VerificationReport(
         compared=run.compared,
@@ -337,6 +359,7 @@ def _report(workshop: Workshop, run: _Run) -> VerificationReport:
         max_sequence=run.max_sequence,
         epoch=run.epoch,
         resumed=run.resumed,
+        copied=copied,
         started=datetime.fromisoformat(run.started),
         finished=workshop.clock.now(),
     )

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 
 from undrift.domain.client import ClientId
 from undrift.domain.hook import Moment
-from undrift.domain.migration import AliasState, Migration
+from undrift.domain.migration import AliasState, Migration, fields_of
 from undrift.domain.route import AliasName, VectorField
-from undrift.domain.space import SpaceId
+from undrift.domain.space import Space, SpaceId
 from undrift.domain.timing import LEASE_SAFETY, Timing
 from undrift.domain.tuning import Limits
-from undrift.errors import LeaseLost, NoMigration, UnknownAlias
+from undrift.errors import LeaseLost, NoMigration, SpaceMismatch, UnknownAlias
 from undrift.flow.embed import EmbeddingDoor
 from undrift.flow.oversight import UNSEEN, Oversight
 from undrift.ports.hook import Hook
@@ -62,7 +62,7 @@ class Workshop:
         source: where texts come from.
         clock: the source of time.
         timing: how long leases last.
-        settle_s: the fence horizon D: no request lands later than this after its deadline.
+        horizon_of: the fence horizon D of a field's store: no request lands in it later than this after its deadline.
         processes: tells which other processes are dead for certain.
         beat: prolongs this process's lease, and acknowledges for it what it may.
         limits: how hard workers may work, before an operator changes it.
@@ -83,7 +83,7 @@ class Workshop:
     source: DocumentSource
     clock: Clock
     timing: Timing
-    settle_s: float
+    horizon_of: Callable[[VectorField], float]
     processes: Processes
     always_reconcile: bool = False
     beat: Callable[[], None] = field(default=lambda: None)
@@ -108,6 +108,25 @@ class Workshop:
             raise UnknownAlias(f"the ledger knows no alias {self.alias}", hint="undrift alias list")
         return found
 
+    @property
+    def settle_s(self) -> float:
+        """The fence horizon D of all that is under way for this alias: the longest of its stores'.
+
+        Read anew each time: the migration that a worker waits for may lead to a slower store.
+        """
+        return max(map(self.horizon_of, fields_of(self.state())))
+
+    def space_of(self, id: SpaceId) -> Space:
+        """Return a space as it was recorded, without asking its model for anything.
+
+        Raises:
+            SpaceMismatch: the ledger has no such space.
+        """
+        known = self.ledger.space(id)
+        if known is None:
+            raise SpaceMismatch(f"the ledger has no space {id}", hint="undrift doctor")
+        return known.space
+
     def migration(self) -> Migration:
         """Read the running migration.
 
@@ -126,8 +145,7 @@ class Workshop:
 
         Elsewhere their leases and the fence horizon have to pass: a request of theirs may be on its way.
         """
-        route = self.state().route
-        fields = [field for field in (route.serving, route.follower) if field is not None]
+        fields = fields_of(self.state())
         if not all(self.store_of(field).capabilities.requests_die_with_process for field in fields):
             return
         for client in self.ledger.clients(self.alias):

@@ -38,6 +38,12 @@ class StoreCapabilities:
         requests_die_with_process: whether nothing of a killed process can land any more: the store runs inside it.
         scans_lag_s: a scan may miss what another process inserted less than so long before it, as where the adapter has
             to keep a list of ids because the store has no order; 0 where a scan sees every acknowledged write.
+        max_id_bytes: the longest id it keeps, in UTF-8; None where it keeps every id that undrift takes.
+        max_text_bytes: the longest text it keeps, in UTF-8; None where it is longer than 64 MiB.
+        max_metadata_bytes: the largest metadata it keeps, as JSON in UTF-8; None where they are larger than 64 MiB. A
+            write of more than one of these limits is refused with `StoreRejected`.
+        keeps_length: whether a vector compared by the cosine keeps its length; where it does not, one of length 1 comes
+            back bit for bit, and any other with length 1 and its direction.
     """
 
     name: str
@@ -48,6 +54,10 @@ class StoreCapabilities:
     shares_file_with_ledger: bool = False
     requests_die_with_process: bool = False
     scans_lag_s: float = 0.0
+    max_id_bytes: int | None = None
+    max_text_bytes: int | None = None
+    max_metadata_bytes: int | None = None
+    keeps_length: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,4 +214,18 @@ class SupportsInPlace(Protocol):
 
     def detach(self, field: VectorField, ids: Sequence[DocumentId]) -> None:
         """Take vector and tag of the field out of these records, which stay with everything else; unknown ids pass."""
+        ...
+
+
+@runtime_checkable
+class SupportsTagging(Protocol):
+    """A store that can put a tag beside a vector that is there already."""
+
+    def tag(self, field: VectorField, entries: Sequence[Entry]) -> set[DocumentId]:
+        """Give records the tags of the entries, as long as they have their texts; return the ids of those that got one.
+
+        Decided in the store, in one step with the change: a record whose text is no longer letter by letter that of the
+        entry stays as it is. Vector, text and metadata of no record change. Ids that are not there are left out; an
+        empty call does nothing.
+        """
         ...

@@ -88,6 +88,8 @@ class LifecycleCase:
         freeze_s: writers wait during a cutover for at most so long.
         rollback_now: roll back without waiting for what is dirty.
         mirror: as in the configuration.
+        to: the model to migrate to; None where only the store changes.
+        to_store: the store to migrate to; None where only the model changes.
     """
 
     name: str
@@ -101,6 +103,8 @@ class LifecycleCase:
     freeze_s: float | None = None
     rollback_now: bool = False
     mirror: str = "journal"
+    to: str | None = "new"
+    to_store: str | None = None
 
 
 class Lifecycle:
@@ -138,7 +142,7 @@ class Lifecycle:
 
     def start(self) -> None:
         """Begin a migration, and let the application work in the middle of the back-fill."""
-        self._operator.plane.register(ALIAS, "new", layout=self._layout)
+        self._operator.plane.register(ALIAS, self._case.to, to_store=self._case.to_store, layout=self._layout)
         assert self._migration().is_in_place is (self._layout is Layout.IN_PLACE)
         self._worker.work(self._half_way)
         self._act(self._case.after_start)
@@ -189,7 +193,7 @@ class Lifecycle:
         self._operator.plane.complete(ALIAS)
         assert self._migration().phase is Phase.DONE
         assert self._rig.route().follower is None
-        assert self._rig.store().describe(source) is None
+        assert self._rig.store(source).describe(source) is None
         self._moment()
         self._compare_serving("completion")
         self._act(self._case.after_completion)
@@ -252,7 +256,7 @@ class Lifecycle:
         for document in documents:
             vectors = self._rig.vector(place.space, document.text)[None, :]
             sequences: Mapping[DocumentId, int] = {}
-            self._rig.store().upsert(place, stamp([document], vectors, space=model.space, sequences=sequences))
+            self._rig.store(place).upsert(place, stamp([document], vectors, space=model.space, sequences=sequences))
             self._stage.truth[document.id] = document
 
 

@@ -109,8 +109,13 @@ class _RigPlugins(Plugins):
 
     def store(self, name: str) -> VectorStore:
         if name not in self._rig_stores:
+            # What is in memory is one store for all the processes of the rig.
             in_memory = self._rig.layout is Layout.MEMORY and not self._rig.store_url
-            store = self._rig.memory if in_memory else super().store(name)
+            shared = {
+                "main": self._rig.memory if in_memory else None,
+                "other": self._rig.second_memory if self._rig.second.startswith("memory:") else None,
+            }
+            store = shared.get(name) or super().store(name)
             self._rig_stores[name] = self._faults.store(store)
         return self._rig_stores[name]
 
@@ -165,6 +170,7 @@ class Rig:
         mirror: as in the configuration.
         reconcile: as in the configuration.
         timing: seconds by name, as in the configuration.
+        second: address of another store, which the configuration calls `other`; empty for none.
         collection: the address of its first collection.
         store_url: the address of another store, which takes the place of that of the layout.
         database: where the ledger is; None for a file of its own in the folder.
@@ -181,10 +187,12 @@ class Rig:
     mirror: str = "journal"
     reconcile: str = "suspected"
     timing: Mapping[str, float] = field(default_factory=dict)
+    second: str = ""
     collection: str = ALIAS
     store_url: str = ""
     clock: BeatingClock = field(default_factory=BeatingClock)
     memory: MemoryStore = field(default_factory=MemoryStore)
+    second_memory: MemoryStore = field(default_factory=MemoryStore)
     roll: Roll = field(default_factory=Roll)
     processes: list[Process] = field(default_factory=list)
     database: Database | None = None
@@ -342,7 +350,10 @@ class Rig:
         }
         values = {
             "ledger": "sqlite:///all.db" if self.layout is Layout.ONE_FILE else "sqlite:///ledger.db",
-            "stores": {"main": {"url": self.store_url or files[self.layout]}},
+            "stores": {
+                "main": {"url": self.store_url or files[self.layout]},
+                **({"other": {"url": self.second}} if self.second else {}),
+            },
             "models": {name: {"provider": "rig"} for name in self.models},
             "aliases": {
                 ALIAS: {

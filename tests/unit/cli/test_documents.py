@@ -30,6 +30,22 @@ def test_documents_are_put_and_replaced(undrift: Undrift, tmp_path: Path) -> Non
     assert json.loads(undrift("get", "kb", "2").out) == {"id": "2", "text": "zwei", "metadata": {"lang": "de"}}
 
 
+def test_a_file_may_replace_what_matches_a_filter(undrift: Undrift, tmp_path: Path) -> None:
+    old = [{"id": f"a{number}", "text": f"chunk {number}", "metadata": {"source": "a"}} for number in range(3)]
+    write_lines(tmp_path / "a.jsonl", [*old, {"id": "b", "text": "another", "metadata": {"source": "b"}}])
+    write_lines(tmp_path / "new.jsonl", [{"id": "a0", "text": "all of it", "metadata": {"source": "a"}}])
+    undrift("put", "kb", "a.jsonl")
+
+    told = undrift("put", "kb", "new.jsonl", "--replacing", '{"source": "a"}')
+    again = undrift("put", "kb", "new.jsonl", "--replacing", '{"source": "a"}', "--json")
+    refused = undrift("put", "kb", "new.jsonl", "--replacing", '{"source": "b"}', "--json")
+
+    assert told.out == "put 1 document into kb and deleted 2 (epoch 1)\n"
+    assert again.json == {"alias": "kb", "written": 1, "deleted": 0, "epoch": 1}
+    assert (refused.code, refused.error["kind"]) == (2, "BadDocument")
+    assert ids_of(undrift) == ["a0", "b"]
+
+
 def test_documents_may_be_compressed_or_piped_in(undrift: Undrift, tmp_path: Path) -> None:
     line = b'{"id": "1", "text": "one"}\n'
     (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(line))

@@ -112,7 +112,7 @@ def test_without_a_verb_the_help_is_shown_and_nothing_was_done(run: Undrift, wor
         (["search", "kb", "x", "-k", "0"], "invalid value for '-k': 0 is not in the range x>=1"),
         (["search", "kb", "x", "-k", "many"], "invalid value for '-k': 'many' is not a valid integer"),
         (["golden", "run", "set", "kb", "-k", "0"], "invalid value for '-k': 0 is not in the range x>=1"),
-        (["start", "kb"], "missing option '--to'"),
+        (["start", "kb"], "where kb is to migrate to is not said"),
         (["tune", "kb", "budget_usd"], "'budget_usd' is not of the form KEY=VALUE"),
         (["cutover", "kb", "--freeze-writes", "soon"], "'soon' is not a length of time such as 2s or 500ms"),
         (["cutover", "kb", "--freeze-writes", "0s"], "'0s' is not a length of time such as 2s or 500ms"),

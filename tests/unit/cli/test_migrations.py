@@ -63,6 +63,28 @@ def test_a_plan_states_what_it_takes_and_changes_nothing(filled: Undrift) -> Non
     assert filled("status", "kb", "--json").json == before
 
 
+def test_a_collection_is_taken_to_another_store_and_back(filled: Undrift, tmp_path: Path) -> None:
+    with (tmp_path / "undrift.toml").open("a") as file:
+        file.write('\n[stores.archive]\nurl = "sqlite-vec:archive.db"\n')
+
+    told = filled("plan", "kb", "--to-store", "archive")
+    assert "copied as they are" in told.out
+    started = filled("start", "kb", "--to-store", "archive", "--collection", "kb2", "--json").json
+    assert (started["phase"], started["follower"]["field"]) == ("ready", "archive/kb2")
+    assert started["cost"]["tokens"] == 0
+    assert "300 copies compared" in filled("verify", "kb").out.replace("  ", " ")
+    assert filled("start", "kb", "--to-store", "archive").code == 0
+    other = filled("start", "kb", "--to", "new", "--json")
+    assert (other.code, other.error["kind"]) == (5, "StaleRoute")
+    assert "a migration to store archive" in other.error["message"]
+
+    assert filled("cutover", "kb", "--yes", "--json").json["serving"]["field"] == "archive/kb2"
+    assert filled("rollback", "kb", "--yes", "--json").json["serving"]["field"] == "main/kb"
+    filled("cutover", "kb", "--yes")
+    assert filled("complete", "kb", "--yes", "--json").json["phase"] == "done"
+    assert filled("alias", "show", "kb", "--json").json["serving"]["documents"] == 300
+
+
 @pytest.mark.parametrize(
     ("model", "kind"), [("other", "UnknownModel"), ("old", "BadArgument")], ids=["unknown", "the-one-that-serves"]
 )

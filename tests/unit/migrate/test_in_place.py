@@ -117,6 +117,20 @@ def test_after_the_cutover_the_serving_vector_of_a_changed_text_is_not_taken_for
     assert not faults(scene, truth_with("a text of a stranger"))
 
 
+def test_nor_is_it_when_the_write_was_captured_and_carried_to_the_old_field(scene: Scene) -> None:
+    """A trigger journals the stranger's write; that the old vector is made anew says nothing about the serving one."""
+    scene.begin(Phase.REVERSING)
+    scene.operator.plane.reconcile(ALIAS, scans=2)
+    change_text(scene, "a text of a stranger")
+    scene.ledger.mark(ALIAS, [_ID])
+    scene.carry()
+
+    assert scene.operator.plane.reconcile(ALIAS)["held"] == 1
+    assert scene.operator.plane.adopt(ALIAS, [_ID])["adopted"] == [_ID]
+    scene.operator.plane.reconcile(ALIAS, scans=3)
+    assert not faults(scene, truth_with("a text of a stranger"))
+
+
 def test_a_write_through_undrift_after_the_cutover_is_no_loss_of_a_stranger_s(scene: Scene) -> None:
     """Both fields have the same text: that the old vector is behind is no trace of anybody."""
     scene.begin(Phase.REVERSING)

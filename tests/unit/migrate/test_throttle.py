@@ -17,8 +17,9 @@ from undrift.config import parse
 from undrift.domain.migration import Phase
 from undrift.domain.tuning import Limits, read_hours
 from undrift.errors import BadConfig, StoreUnavailable
+from undrift.flow.traffic import Window, p95
 from undrift.migrate.engine import Worker
-from undrift.migrate.lookout import Lookout, Window, p95
+from undrift.migrate.lookout import Lookout
 from undrift.migrate.throttle import Go, Observed, Wait, decide
 from undrift.testing.rig import ALIAS
 
@@ -159,6 +160,90 @@ def test_slow_searches_keep_the_back_fill_waiting_until_they_are_fast_again(scen
     slow[0] = False
     tick(worker, scene, 66)
     assert pieces(scene) == 3
+
+
+def search_slowly(scene: Scene, took_s: float, times: int = 8) -> None:
+    """Let the application search, and its heart beat as long as it takes to be heard."""
+    scene.app.faults.on_call = lambda name: scene.rig.clock.advance(took_s) if name == "store.search" else None
+    for _ in range(times):
+        scene.app.alias.search("text")
+        scene.rig.clock.sleep(1)
+
+
+def test_what_applications_measure_counts_and_the_worker_searches_only_where_none_tells(scene: Scene) -> None:
+    tune(scene, max_search_ms="50")
+    search_slowly(scene, 0.2)
+    worker, heard = watched(scene)
+
+    tick(worker, scene, 3)
+
+    assert pieces(scene) == 0
+    assert heard[-1] == "searches that take 200 ms (p95, at most 50): undrift tune kb max_search_ms=none"
+    assert "store.search" not in scene.calls()
+    search_slowly(scene, 0.01, times=66)
+    tick(worker, scene, 4)
+    assert pieces(scene) == 3
+
+
+def test_an_application_that_tells_nothing_any_more_is_not_listened_to(scene: Scene) -> None:
+    tune(scene, max_search_ms="50")
+    search_slowly(scene, 0.2)
+    scene.rig.kill(scene.app)
+    scene.rig.clock.sleep(61)
+    worker, _ = watched(scene)
+
+    tick(worker, scene, 4)
+
+    assert "store.search" in scene.calls()
+    assert pieces(scene) == 3
+
+
+def test_applications_tell_of_their_searches_only_where_these_are_limited(scene: Scene) -> None:
+    search_slowly(scene, 0.2)
+
+    assert not [key for key in scene.ledger.tuning(ALIAS) if key.startswith("@searches")]
+
+
+def test_a_comparison_of_a_worker_waits_between_two_pages(scene: Scene) -> None:
+    """And carries over what is dirty meanwhile; it goes on from where it was."""
+    scene.worker.work_to(Phase.VERIFY)
+    worker, heard = watched(scene)
+    shut = [0]
+
+    def on_call(name: str) -> None:
+        if name == "ledger.save_bookmark" and not shut[0]:
+            shut[0] = 1
+            tune(scene, max_search_ms="50")
+            search_slowly(scene, 0.2)
+        if name == "ledger.coordinate" and shut[0]:
+            shut[0] += 1
+            if shut[0] == 30:
+                tune(scene, max_search_ms="none")
+
+    scene.worker.faults.on_call = on_call
+    worker.run(lambda migration: migration is not None and migration.phase is Phase.READY)
+
+    assert shut[0] >= 30
+    assert any(reason.startswith("searches that take 200 ms") for reason in heard)
+
+
+@pytest.mark.parametrize("verb", ["verify", "reconcile"])
+def test_a_comparison_of_an_operator_waits_as_the_back_fill_does(scene: Scene, verb: str) -> None:
+    scene.worker.work_to(Phase.READY)
+    tune(scene, max_search_ms="50")
+    search_slowly(scene, 0.2)
+    told: list[str] = []
+
+    def waits(reason: str) -> None:
+        told.append(reason)
+        if len(told) == 5:
+            tune(scene, max_search_ms="none")
+
+    report = getattr(scene.operator.plane, verb)(ALIAS, on_wait=waits)
+
+    assert report["verdict"] == "pass"
+    assert len(told) >= 5
+    assert set(told) == {"searches that take 200 ms (p95, at most 50): undrift tune kb max_search_ms=none"}
 
 
 def test_no_search_is_made_that_nobody_asked_for(scene: Scene) -> None:

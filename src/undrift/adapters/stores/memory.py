@@ -164,6 +164,18 @@ class MemoryStore:
             for id in set(ids) & collection.rows.keys():
                 collection.remove(id)
 
+    def tag(self, field: VectorField, entries: Sequence[Entry]) -> set[DocumentId]:
+        """Give records the tags of the entries, as long as they have their texts."""
+        tagged = set()
+        with self._lock:
+            rows = self._collection(field).rows
+            for entry in entries:
+                row = rows.get(entry.id)
+                if row is not None and entry.tag is not None and row.text == entry.text:
+                    rows[entry.id] = replace(row, tag=entry.tag)
+                    tagged.add(entry.id)
+        return tagged
+
     def delete(self, field: VectorField, ids: Sequence[DocumentId], *, filter: Filter | None = None) -> None:
         """Delete records by id, those only that match the filter if there is one."""
         condition = _condition(filter)

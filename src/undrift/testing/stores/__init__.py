@@ -14,22 +14,33 @@ test of an ability that the store does not declare skips itself and says why. Fo
 
 from __future__ import annotations
 
-from undrift.testing.stores.bench import SideDoor, StoreBench
+from undrift.testing.stores.bench import SideDoor, StoreBench, skip_for
 from undrift.testing.stores.changes import ChangeTests
 from undrift.testing.stores.fields import FieldTests
 from undrift.testing.stores.filters import FilterTests
 from undrift.testing.stores.in_place import InPlaceTests
+from undrift.testing.stores.payloads import PayloadTests
 from undrift.testing.stores.races import RaceTests
 from undrift.testing.stores.reads import ReadTests
 from undrift.testing.stores.samples import record, unit_vectors
 from undrift.testing.stores.searches import SearchTests
+from undrift.testing.stores.tagging import TaggingTests
 from undrift.testing.stores.writes import WriteTests
 
-__all__ = ["SideDoor", "StoreBench", "StoreConformance", "record", "unit_vectors"]
+__all__ = ["SideDoor", "StoreBench", "StoreConformance", "record", "skip_for", "unit_vectors"]
 
 
 class StoreConformance(
-    FieldTests, WriteTests, ChangeTests, ReadTests, FilterTests, SearchTests, RaceTests, InPlaceTests
+    FieldTests,
+    WriteTests,
+    TaggingTests,
+    PayloadTests,
+    ChangeTests,
+    ReadTests,
+    FilterTests,
+    SearchTests,
+    RaceTests,
+    InPlaceTests,
 ):
     """All promises of a store. Subclass it, and give it the fixtures `store` and `side_door`.
 

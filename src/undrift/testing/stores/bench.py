@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator
-from typing import ClassVar, Protocol, TypeAlias
+from typing import ClassVar, NoReturn, Protocol, TypeAlias
 
 import pytest
 
@@ -34,18 +34,37 @@ class SideDoor(Protocol):
         ...
 
 
+def skip_for(capability: str, reason: str) -> NoReturn:
+    """Skip a test because of what the store declares; a report of conformance takes no skip without that.
+
+    Args:
+        capability: a field of `StoreCapabilities`, or `exact` of the bench, or the optional method that is missing.
+        reason: what it says, in words.
+    """
+    pytest.skip(f"capability {capability}: {reason}")
+
+
 class StoreBench:
     """The fixtures of every test.
 
     Attributes:
+        label: what a report calls this run of the kit; made of the name of the class where it is empty.
+        live: whether the engine itself answers; False for a double that stands for it.
         dimensions: of the vectors in most tests.
         exact: whether a search compares with every record; False for an index that may overlook one.
         tolerance: how far a score may be from the one computed in float64.
     """
 
+    label: ClassVar[str] = ""
+    live: ClassVar[bool] = True
     dimensions: ClassVar[int] = 8
     exact: ClassVar[bool] = True
     tolerance: ClassVar[float] = 1e-5
+
+    def engine(self, store: VectorStore) -> str:
+        """Return the name and the version of what is behind the store, for a report; empty where nobody says."""
+        del store
+        return ""
 
     @pytest.fixture
     def store(self) -> Iterator[VectorStore]:

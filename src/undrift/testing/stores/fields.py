@@ -11,7 +11,7 @@ from undrift.domain.route import VectorField
 from undrift.domain.space import Metric
 from undrift.errors import BadArgument, CollectionMissing, FieldInUse
 from undrift.ports.store import FieldDescription, VectorStore
-from undrift.testing.stores.bench import MakeField, StoreBench, new_field
+from undrift.testing.stores.bench import MakeField, StoreBench, new_field, skip_for
 from undrift.testing.stores.samples import assert_same, record, records, unit_vectors
 
 _ID = DocumentId("a")
@@ -62,7 +62,7 @@ class FieldTests(StoreBench):
         Failing? Look at the capabilities before anything is sent; never put another metric in its place.
         """
         if metric in store.capabilities.metrics:
-            pytest.skip(f"{store.capabilities.name} can search by {metric.value}")
+            skip_for("metrics", f"{store.capabilities.name} can search by {metric.value}")
 
         with pytest.raises(BadArgument, match=metric.value):
             store.create(missing, dimensions=self.dimensions, metric=metric)

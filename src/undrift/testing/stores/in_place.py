@@ -15,7 +15,7 @@ from undrift.domain.shape import with_vector
 from undrift.domain.space import Metric, SpaceId
 from undrift.errors import CollectionMissing, FieldInUse, StoreRejected
 from undrift.ports.store import FieldDescription, Layout, Part, SupportsInPlace, VectorStore
-from undrift.testing.stores.bench import StoreBench
+from undrift.testing.stores.bench import StoreBench, skip_for
 from undrift.testing.stores.samples import (
     SPACE,
     assert_same,
@@ -47,7 +47,7 @@ class InPlaceTests(StoreBench):
     def in_place(self, store: VectorStore) -> SupportsInPlace:
         """Return the store, if it can do this."""
         if Layout.IN_PLACE not in store.capabilities.layouts:
-            pytest.skip(f"{store.capabilities.name} does not declare Layout.IN_PLACE")
+            skip_for("layouts", f"{store.capabilities.name} does not have in_place")
         return cast(SupportsInPlace, store)
 
     @pytest.fixture

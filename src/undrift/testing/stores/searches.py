@@ -10,7 +10,7 @@ from undrift.domain.route import VectorField
 from undrift.domain.space import Metric
 from undrift.errors import BadArgument
 from undrift.ports.store import VectorStore
-from undrift.testing.stores.bench import MakeField, StoreBench
+from undrift.testing.stores.bench import MakeField, StoreBench, skip_for
 from undrift.testing.stores.samples import assert_same_json, faulty_vector, numbered, record, records, unit_vectors
 
 _MANY = 300
@@ -88,7 +88,7 @@ class SearchTests(StoreBench):
         """
         skip_unless(store, metric)
         if not self.exact:
-            pytest.skip("the index may overlook records")
+            skip_for("exact", "the index may overlook records")
         field = make_field(self.dimensions, metric)
         near, far, query = (one.vector for one in spread(3, self.dimensions, metric, seed=4))
         if score(query, near, metric) < score(query, far, metric):
@@ -189,4 +189,4 @@ def score(query: Vector, vector: Vector, metric: Metric) -> float:
 def skip_unless(store: VectorStore, metric: Metric) -> None:
     """Skip the test of a metric that the store does not declare."""
     if metric not in store.capabilities.metrics:
-        pytest.skip(f"{store.capabilities.name} does not search by {metric.value}")
+        skip_for("metrics", f"{store.capabilities.name} does not search by {metric.value}")

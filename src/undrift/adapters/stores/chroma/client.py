@@ -44,9 +44,9 @@ class Client:
         """Return what Chroma knows of a collection."""
         return self.api.get_collection(name, **self.where)
 
-    def create(self, name: str, *, configuration: dict[str, Any], metadata: dict[str, Any]) -> Any:
+    def create(self, name: str, *, metadata: dict[str, Any]) -> Any:
         """Make a collection."""
-        return self.api.create_collection(name, configuration=configuration, metadata=metadata, **self.where)
+        return self.api.create_collection(name, metadata=metadata, **self.where)
 
     def drop(self, name: str) -> None:
         """Delete a collection."""

@@ -7,15 +7,20 @@ left out when a record is read, and filled in when it is written, so that it say
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from undrift.adapters.stores.chroma.flat import INT64, OURS, Flat, is_key
-from undrift.adapters.stores.chroma.rows import CONTENT, SEQUENCE, SPACE
 from undrift.domain.record import Metadata, Record, SpaceTag, encode_metadata, tag_from_stored
 from undrift.domain.shape import NO_TEXT, Shape, TagPlace
 from undrift.errors import StoreRejected
 
+#: The three parts of a tag, which such a record has in keys of their own.
+SPACE, CONTENT, SEQUENCE = f"{OURS}space", f"{OURS}content", f"{OURS}sequence"
+#: Followed by the key of a fraction.
+_EXACT = f"{OURS}exact:"
+_FEW, _MANY = 1e-7, 1e22
 _NODE = "_node_content"
 #: Keys of a node that are none of its metadata.
 _NODE_KEYS = frozenset({_NODE, "_node_type", "document_id", "doc_id", "ref_doc_id"})
@@ -72,9 +77,21 @@ def changed(stored: Mapping[str, Any], changes: Flat, shape: Shape, *, sequence:
     return flat
 
 
+def exactly(flat: Flat) -> Flat:
+    """Return keys that say what fractions are that Chroma's server may read from JSON with another last digit.
+
+    It reads up to fifteen digits as they are, where the power of ten that they are multiplied by is exact, too.
+    """
+    return {f"{_EXACT}{key}": json.dumps(value) if _is_long(value) else None for key, value in flat.items()}
+
+
 def metadata_from(stored: Mapping[str, Any], shape: Shape) -> dict[str, Any]:
     """Return the metadata of a record."""
-    metadata = {key: value for key, value in stored.items() if not key.startswith(OURS) and key != shape.text}
+    metadata = {
+        key: _exact(value, stored.get(f"{_EXACT}{key}"))
+        for key, value in stored.items()
+        if not key.startswith(OURS) and key != shape.text
+    }
     if shape.preset == "llama_index" and (node := _node(metadata)) is not None:
         metadata[_NODE] = json.dumps({**node, "metadata": {}}, ensure_ascii=False)
     return metadata
@@ -92,6 +109,28 @@ def tag_of(stored: Mapping[str, Any], shape: Shape) -> SpaceTag | None:
     if shape.tags is TagPlace.LEDGER or SPACE not in stored or CONTENT not in stored:
         return None
     return tag_from_stored(str(stored[SPACE]), str(stored[CONTENT]), int(stored.get(SEQUENCE, 0)))
+
+
+def _is_long(value: object) -> bool:
+    if isinstance(value, list | tuple):
+        return any(map(_is_long, value))
+    if not isinstance(value, float) or not value:
+        return False
+    return float(f"{value:.15g}") != value or not _FEW < abs(value) < _MANY
+
+
+def _exact(stored: Any, said: str | None) -> Any:
+    """Return what was meant, where what is stored differs by no more than a misreading from it."""
+    if said is None:
+        return stored
+    meant = json.loads(said)
+    left, right = ([value] if isinstance(value, float) else value for value in (meant, stored))
+    is_meant = isinstance(right, list) and len(left) == len(right) and all(map(_is_near, left, right))
+    return meant if is_meant else stored
+
+
+def _is_near(meant: object, stored: object) -> bool:
+    return isinstance(meant, float) and isinstance(stored, float) and math.isclose(meant, stored, rel_tol=1e-13)
 
 
 def _fill(flat: Flat) -> None:

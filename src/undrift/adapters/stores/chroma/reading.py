@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from undrift.adapters.stores.chroma import foreign, rows
 from undrift.adapters.stores.chroma.session import Found, Session
-from undrift.domain.record import DocumentId, Entry, Record, SpaceTag, Vector, tag_from_stored
+from undrift.domain.record import DocumentId, Entry, Record, Vector, tag_from_stored
 from undrift.domain.route import VectorField
 from undrift.domain.shape import NO_TEXT, TagPlace
 
@@ -45,16 +46,19 @@ class Reader(Session):
             moved = () if found.is_own else self._moved(field, found, read)
             torn = []
             for id, stored, document, embedding in read:
-                vector = rows.vector_from(stored, embedding) if found.is_own else _plain(embedding)
+                row = row_of(found, stored)
+                vector = row.vector_from(embedding)
                 if vector is None or id in moved:
                     torn.append(id)
                 else:
-                    made[DocumentId(id)] = _record(found, id, stored, document, vector)
+                    made[DocumentId(id)] = _record(id, row, text_of(found, stored, document), vector)
             if not torn:
                 return made
         for id, stored, document, embedding in self.get(field, found, torn, include):
             # It stays so: another program has put another vector into it.
-            made[DocumentId(id)] = _record(found, id, stored, document, _plain(embedding))
+            vector = np.asarray(embedding, dtype=np.float32)
+            row = row_of(found, stored)
+            made[DocumentId(id)] = _record(id, row, text_of(found, stored, document), vector)
         return made
 
     def _piece(self, field: VectorField, found: Found, ids: list[str], *, include: Sequence[str], where: Any) -> Any:
@@ -83,16 +87,12 @@ def answered(answer: Any) -> Iterator[tuple[str, Mapping[str, Any], str | None, 
         yield id, stored or {}, document, embedding
 
 
-def metadata_of(found: Found, stored: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the metadata of a record."""
-    return rows.metadata_from(stored) if found.is_own else foreign.metadata_from(stored, found.shape)
-
-
-def tag_of(found: Found, stored: Mapping[str, Any]) -> SpaceTag | None:
-    """Return the tag of a record, None if it is not in the record."""
+def row_of(found: Found, stored: Mapping[str, Any]) -> rows.Row:
+    """Return what the metadata of a record say."""
     if not found.is_own:
-        return foreign.tag_of(stored, found.shape)
-    return None if found.shape.tags is TagPlace.LEDGER else rows.tag_of(stored)
+        return rows.Row(metadata=foreign.metadata_from(stored, found.shape), tag=foreign.tag_of(stored, found.shape))
+    row = rows.decoded(stored)
+    return replace(row, tag=None) if found.shape.tags is TagPlace.LEDGER else row
 
 
 def text_of(found: Found, stored: Mapping[str, Any], document: str | None) -> str:
@@ -102,23 +102,11 @@ def text_of(found: Found, stored: Mapping[str, Any], document: str | None) -> st
 
 def entry(found: Found, id: str, stored: Mapping[str, Any], document: str | None, *, with_text: bool) -> Entry:
     """Return a record without its vector."""
-    return Entry(
-        id=DocumentId(id),
-        text=text_of(found, stored, document) if with_text and found.shape.text != NO_TEXT else None,
-        metadata=metadata_of(found, stored),
-        tag=tag_of(found, stored),
-    )
+    row = row_of(found, stored)
+    text = text_of(found, stored, document) if with_text and found.shape.text != NO_TEXT else None
+    return Entry(id=DocumentId(id), text=text, metadata=row.metadata, tag=row.tag)
 
 
-def _record(found: Found, id: str, stored: Mapping[str, Any], document: str | None, vector: Vector) -> Record:
-    return Record(
-        id=DocumentId(id),
-        text=text_of(found, stored, document),
-        metadata=metadata_of(found, stored),
-        vector=vector,
-        tag=tag_of(found, stored) or tag_from_stored("", "", 0),
-    )
-
-
-def _plain(embedding: Any) -> Vector:
-    return np.asarray(embedding, dtype=np.float32)
+def _record(id: str, row: rows.Row, text: str, vector: Vector) -> Record:
+    tag = row.tag or tag_from_stored("", "", 0)
+    return Record(id=DocumentId(id), text=text, metadata=row.metadata, vector=vector, tag=tag)

@@ -3,14 +3,15 @@
 Chroma has no write that replaces a record's metadata: every write is merged into what is there, key by key, in the
 order in which it arrives. So that records are replaced whole all the same, and changes of metadata are never lost:
 
-- A whole write has all metadata in one key, as JSON, and a new mark of its generation. What it leaves behind of older
-  generations is not read any more; it says what it knows to be left over, too, so that it is deleted.
+- A whole write has tag and metadata in one key, as JSON, with a new mark of its generation. What it leaves behind of
+  older generations is not read any more; it says what it knows to be left over, too, so that it is deleted. (It is one
+  key because each costs Chroma a row in a table with three indexes.)
 - A change of metadata adds keys that carry the generation it was made for, one for each key that it changes. When
   another whole write was faster, they belong to no generation and count for nothing: the change came before it.
 - Scalars stand beside that as they are, for filters and for other programs. A filter may find too much by them, and
   never too little: a record whose key was changed since is marked for that key. What is found is looked at again.
-- A vector is read from another place than its metadata, a moment later. The metadata have a hash of it, so that the
-  two are known to belong together.
+- A vector is read from another place than its metadata, a moment later. The JSON has a hash of it, so that the two are
+  known to belong together.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import base64
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
@@ -31,16 +33,14 @@ from undrift.domain.record import (
     SpaceTag,
     Vector,
     Vectors,
-    decode_metadata,
     encode_metadata,
     tag_from_stored,
 )
 from undrift.domain.space import Metric
 
-SPACE, CONTENT, SEQUENCE = f"{OURS}space", f"{OURS}content", f"{OURS}sequence"
-_GENERATION, _METADATA = f"{OURS}generation", f"{OURS}metadata"
-#: Hash of the vector as it was sent, and the vector itself where another one was sent in its place.
-_HASH, _VECTOR = f"{OURS}vector_hash", f"{OURS}vector"
+#: The one key of a whole write, and the keys in its JSON.
+_RECORD = f"{OURS}record"
+_GENERATION, _METADATA, _TAG, _HASH, _VECTOR = "generation", "metadata", "tag", "vector_hash", "vector"
 #: Followed by a generation, and by a generation and a key.
 _CHANGED_SEQUENCE, _CHANGED = f"{OURS}changed_sequence:", f"{OURS}changed:"
 #: Followed by a key that was changed in some generation.
@@ -49,54 +49,41 @@ CHANGED_KEY = f"{OURS}has_changed:"
 _UNIT = 1e-6
 
 
-def encoded(records: Sequence[Record], *, tagged: bool) -> list[Flat]:
-    """Return the metadata of records as a whole write has them.
-
-    Args:
-        records: the records.
-        tagged: whether the tag is kept beside the vector.
-
-    Raises:
-        BadDocument: the metadata of one is not JSON.
-    """
-    generation = os.urandom(8).hex()
-    return [
-        {
-            **flattened(record.metadata),
-            _GENERATION: generation,
-            _METADATA: encode_metadata(record.id, record.metadata),
-            **(_tag(record.tag) if tagged else {}),
-        }
-        for record in records
-    ]
-
-
-def sent_vectors(block: Vectors, rows: list[Flat], metric: Metric) -> Vectors:
-    """Return vectors as they are sent, and say in their rows what they are known by.
+def encoded(records: Sequence[Record], block: Vectors, *, metric: Metric, tagged: bool) -> tuple[list[Flat], Vectors]:
+    """Return the metadata and the vectors of records as a whole write has them.
 
     Chroma gives back the vectors that it searches by the cosine with other last bits. It gets them with length 1, and
     to be searched by distance, which puts them in the same order; those of another length are kept a second time.
 
     Args:
-        block: float32, shape (n, d).
-        rows: the metadata of the n records.
+        records: n records.
+        block: their vectors: float32, shape (n, d).
         metric: of the field.
+        tagged: whether the tag is kept beside the vector.
 
     Returns:
-        float32, shape (n, d).
+        The metadata of each, and the vectors as they are sent: float32, shape (n, d).
+
+    Raises:
+        BadDocument: the metadata of one is not JSON.
     """
-    sent = block
-    if metric is Metric.COSINE and len(block):
-        wide = block.astype(np.float64)
-        lengths = np.linalg.norm(wide, axis=1, keepdims=True)
-        off = np.abs(lengths[:, 0] - 1) > _UNIT
-        if off.any():
-            sent = np.where(off[:, None], wide / lengths, block).astype(np.float32)
-        for at in np.flatnonzero(off):
-            rows[at][_VECTOR] = base64.b64encode(block[at].astype("<f4").tobytes()).decode()
-    for row, vector in zip(rows, sent, strict=True):
-        row[_HASH] = _hash(vector)
-    return sent
+    generation = os.urandom(8).hex()
+    sent, off = _sent(block, metric)
+    return [
+        {
+            **flattened(record.metadata),
+            _RECORD: _whole(
+                encode_metadata(record.id, record.metadata),
+                {
+                    _GENERATION: generation,
+                    _HASH: _hash(sent[at]),
+                    **({_TAG: _packed(record.tag)} if tagged else {}),
+                    **({_VECTOR: base64.b64encode(block[at].astype("<f4").tobytes()).decode()} if off[at] else {}),
+                },
+            ),
+        }
+        for at, record in enumerate(records)
+    ], sent
 
 
 def change(stored: Mapping[str, Any], changes: Metadata, *, sequence: int, id: str) -> Flat:
@@ -106,10 +93,10 @@ def change(stored: Mapping[str, Any], changes: Metadata, *, sequence: int, id: s
         BadDocument: a value is not JSON.
     """
     encode_metadata(id, changes)
-    generation = stored.get(_GENERATION)
-    if generation is None:
+    if _RECORD not in stored:
         # Another program wrote it, and it has only what Chroma keeps.
-        return {**{key: sought(value) for key, value in changes.items() if is_key(key)}, SEQUENCE: sequence}
+        return {key: sought(value) for key, value in changes.items() if is_key(key)}
+    generation = json.loads(stored[_RECORD])[_GENERATION]
     added: Flat = {f"{_CHANGED_SEQUENCE}{generation}": sequence}
     for key, value in changes.items():
         added[f"{_CHANGED}{generation}:{key}"] = json.dumps(value, ensure_ascii=False)
@@ -119,46 +106,68 @@ def change(stored: Mapping[str, Any], changes: Metadata, *, sequence: int, id: s
     return added
 
 
-def metadata_from(stored: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the metadata of a record, with the changes of its generation."""
-    if _METADATA not in stored:
-        return {key: value for key, value in stored.items() if not key.startswith(OURS)}
-    metadata = decode_metadata(stored[_METADATA])
-    changed = f"{_CHANGED}{stored.get(_GENERATION)}:"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """What the metadata of a record say.
+
+    Attributes:
+        metadata: its metadata, with the changes of its generation.
+        tag: its tag, None if it has none.
+        vector_hash: of the vector that was sent with it; empty if another program wrote it.
+        vector: the vector, where another one was sent in its place; empty otherwise.
+    """
+
+    metadata: dict[str, Any]
+    tag: SpaceTag | None = None
+    vector_hash: str = ""
+    vector: str = ""
+
+    def vector_from(self, embedding: Any) -> Vector | None:
+        """Return the vector of the record, or None when Chroma's is not the one that was written with it.
+
+        Args:
+            embedding: what Chroma gave back as the vector, d numbers.
+        """
+        vector = np.asarray(embedding, dtype=np.float32)
+        if self.vector_hash and self.vector_hash != _hash(vector):
+            return None
+        return np.frombuffer(base64.b64decode(self.vector), dtype="<f4").astype(np.float32) if self.vector else vector
+
+
+def decoded(stored: Mapping[str, Any]) -> Row:
+    """Return what the metadata of a record say, whoever wrote it."""
+    if _RECORD not in stored:
+        return Row(metadata={key: value for key, value in stored.items() if not key.startswith(OURS)})
+    whole = json.loads(stored[_RECORD])
+    metadata: dict[str, Any] = whole[_METADATA]
+    changed = f"{_CHANGED}{whole[_GENERATION]}:"
     for key, value in stored.items():
         if key.startswith(changed):
             metadata[key.removeprefix(changed)] = json.loads(value)
-    return metadata
+    tag = None
+    if _TAG in whole:
+        space, content, sequence = whole[_TAG]
+        tag = tag_from_stored(space, content, stored.get(f"{_CHANGED_SEQUENCE}{whole[_GENERATION]}", sequence))
+    return Row(metadata=metadata, tag=tag, vector_hash=whole[_HASH], vector=whole.get(_VECTOR, ""))
 
 
-def tag_of(stored: Mapping[str, Any]) -> SpaceTag | None:
-    """Return the tag of a record, None if it has none."""
-    if SPACE not in stored or CONTENT not in stored:
-        return None
-    changed = stored.get(f"{_CHANGED_SEQUENCE}{stored.get(_GENERATION)}")
-    return tag_from_stored(
-        str(stored[SPACE]), str(stored[CONTENT]), int(stored.get(SEQUENCE, 0) if changed is None else changed)
-    )
+def _sent(block: Vectors, metric: Metric) -> tuple[Vectors, Any]:
+    """Return vectors as they are sent, and for each whether it is another one."""
+    if metric is not Metric.COSINE:
+        return block, np.zeros(len(block), bool)
+    wide = block.astype(np.float64)
+    lengths = np.linalg.norm(wide, axis=1)
+    off = np.abs(lengths - 1) > _UNIT
+    return np.where(off[:, None], wide / lengths[:, None], block).astype(np.float32), off
 
 
-def vector_from(stored: Mapping[str, Any], embedding: Any) -> Vector | None:
-    """Return the vector of a record, or None when it is not the one that its metadata were written with.
-
-    Args:
-        stored: the metadata as Chroma has them.
-        embedding: what Chroma gave back as the vector, d numbers.
-    """
-    vector = np.asarray(embedding, dtype=np.float32)
-    if stored.get(_HASH, (found := _hash(vector))) != found:
-        return None
-    kept = stored.get(_VECTOR)
-    if kept is not None:
-        return np.frombuffer(base64.b64decode(kept), dtype="<f4").astype(np.float32)
-    return vector
+def _whole(metadata: str, more: dict[str, Any]) -> str:
+    """Return JSON with metadata that are JSON already."""
+    return f'{json.dumps(more)[:-1]}, "{_METADATA}": {metadata}}}'
 
 
-def _tag(tag: SpaceTag) -> Flat:
-    return {SPACE: tag.space, CONTENT: tag.content, SEQUENCE: tag.sequence}
+def _packed(tag: SpaceTag) -> list[Any]:
+    return [tag.space, tag.content, tag.sequence]
 
 
 def _hash(vector: Vector) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from undrift.adapters.stores.chroma.conditions import Never, superset
-from undrift.adapters.stores.chroma.reading import AT_ONCE, Reader, answered, metadata_of, tag_of, text_of
+from undrift.adapters.stores.chroma.reading import AT_ONCE, Reader, answered, row_of, text_of
 from undrift.adapters.stores.chroma.session import Found
 from undrift.domain.filter import Condition, matches
 from undrift.domain.record import DocumentId, Hit, Vector
@@ -111,13 +111,8 @@ def _hits(found: Found, answer: Any) -> Iterator[Hit]:
 
 
 def _hit(found: Found, id: str, stored: Any, document: str | None, *, score: float) -> Hit:
-    return Hit(
-        id=id,
-        score=score,
-        text=text_of(found, stored, document),
-        metadata=metadata_of(found, stored),
-        tag=tag_of(found, stored),
-    )
+    row = row_of(found, stored)
+    return Hit(id=id, score=score, text=text_of(found, stored, document), metadata=row.metadata, tag=row.tag)
 
 
 def _score_from(found: Found, distance: float) -> float:

@@ -34,6 +34,9 @@ FORMAT_KEY, DIMENSIONS_KEY, METRIC_KEY = "undrift_format", "undrift_dimensions",
 SPACES = {Metric.COSINE: "cosine", Metric.L2: "l2", Metric.DOT: "ip"}
 _METRICS = {space: metric for metric, space in SPACES.items()}
 _RENAMED = "undrift-"
+#: What Chroma says when it lacks the place of all collections, and what else that can be taken for.
+_NO_HOME = re.compile(r"(Database|Tenant) \[.*\] (does not exist|not found)")
+_ELSE = (CollectionMissing, BadArgument)
 _NAME = re.compile(r"(?!.*\.\.)[a-zA-Z0-9][a-zA-Z0-9._-]{1,510}[a-zA-Z0-9]")
 
 
@@ -78,6 +81,11 @@ class Session:
         """What messages call this store."""
         return self._place.name
 
+    @property
+    def is_server(self) -> bool:
+        """Whether it is on a server, and not in a folder."""
+        return isinstance(self._place, Server)
+
     def ask(self, field: VectorField, request: Callable[[Client], _T], *, writing: bool = False) -> _T:
         """Return what Chroma answers.
 
@@ -90,6 +98,8 @@ class Session:
         except UndriftError:
             raise
         except Exception as error:
+            if _NO_HOME.match(str(error)):
+                raise self._homeless(error) from error
             raise translate(error, self.name, split_address(field.collection)[0], writing=writing) from error
 
     def find(self, field: VectorField) -> Found | None:
@@ -189,11 +199,14 @@ class Session:
             raise
         except Exception as error:
             translated = translate(error, self.name, "", writing=False)
-            if not isinstance(translated, CollectionMissing | BadArgument):
-                raise translated from error
-            raise StoreUnavailable(
-                f"{self.name} cannot be used with tenant {self._tenant} and database {self._database}", str(error)
-            ) from error
+            raise self._homeless(error) if isinstance(translated, _ELSE) else translated from error
+
+    def _homeless(self, error: Exception) -> StoreUnavailable:
+        return StoreUnavailable(
+            f"{self.name} has no tenant {self._tenant} with a database {self._database}",
+            str(error),
+            "make them with Chroma's AdminClient, or change tenant and database of the store",
+        )
 
 
 def checked_shape(field: VectorField) -> tuple[str, Shape]:

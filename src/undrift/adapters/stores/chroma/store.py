@@ -85,9 +85,9 @@ class ChromaStore(Writer):
         where = place_from(place, ssl=ssl, token=api_key, token_header=api_key_header)
         super().__init__(where, tenant=tenant, database=database)
         self._hnsw = {
-            "max_neighbors": hnsw_m,
-            "ef_construction": hnsw_ef_construction,
-            "ef_search": hnsw_ef_search,
+            "hnsw:M": hnsw_m,
+            "hnsw:construction_ef": hnsw_ef_construction,
+            "hnsw:search_ef": hnsw_ef_search,
         }
         self._listings = Listings(time.monotonic, listing_s)
         self._capabilities = StoreCapabilities(
@@ -130,13 +130,10 @@ class ChromaStore(Writer):
         if own:
             described[FORMAT_KEY] = FORMAT
         self._listings.forget(name)
-        self.ask(
-            field,
-            lambda client: client.create(
-                name, configuration={"hnsw": {"space": space, **self._hnsw}}, metadata=described
-            ),
-            writing=True,
-        )
+        # Without a configuration: with one, Chroma's client writes down an embedding function of an old kind, of which
+        # it warns whoever opens the collection later.
+        described |= {"hnsw:space": space, **self._hnsw}
+        self.ask(field, lambda client: client.create(name, metadata=described), writing=True)
 
     def drop(self, field: VectorField) -> None:
         """Delete a collection with everything in it; under a name without a shape, one of undrift's own only."""

@@ -40,12 +40,12 @@ class Writer(Search):
         flats: list[Flat]
         documents: list[str | None]
         if found.is_own:
-            flats = rows.encoded(records, tagged=found.shape.tags is TagPlace.PAYLOAD)
-            sent = rows.sent_vectors(block, flats, found.metric)
+            tagged = found.shape.tags is TagPlace.PAYLOAD
+            flats, sent = rows.encoded(records, block, metric=found.metric, tagged=tagged)
             documents = [record.text for record in records]
         else:
             made = [foreign.encoded(record, found.shape) for record in records]
-            flats, documents = [flat for flat, _ in made], [document for _, document in made]
+            flats, documents = [self._said(found, flat) for flat, _ in made], [document for _, document in made]
         for piece in self._pieces(flats, documents, found.dimensions):
             ids = [record.id for record in records[piece]]
             written: list[Flat | None] = [flat or None for flat in flats[piece]]
@@ -76,12 +76,12 @@ class Writer(Search):
         added = [
             rows.change(stored, changes[id], sequence=sequence, id=id)
             if found.is_own
-            else foreign.changed(stored, flats[id], found.shape, sequence=sequence)
+            else self._said(found, foreign.changed(stored, flats[id], found.shape, sequence=sequence), stored)
             for id, stored in there
         ]
         for piece in self._pieces(added, [None] * len(added), 0):
-            columns = {"ids": [id for id, _ in there[piece]], "metadatas": added[piece]}
-            self._send(field, found, "update", columns)
+            ids = [id for id, _ in there[piece]]
+            self._send(field, found, "update", {"ids": ids, "metadatas": added[piece]})
 
     def take_out(self, field: VectorField, found: Found, ids: Sequence[DocumentId], where: Any) -> None:
         """Delete records by id, those only that meet a filter of Chroma's if there is one."""
@@ -89,6 +89,16 @@ class Writer(Search):
         wanted = list(dict.fromkeys(ids))
         for start in range(0, len(wanted), most):
             self._send(field, found, "delete", {"ids": wanted[start : start + most], "where": where})
+
+    def _said(self, found: Found, flat: Flat, stored: Mapping[str, Any] | None = None) -> Flat:
+        """Return keys, and what their fractions are where a server may misread them and there is room to say so."""
+        if not self.is_server or found.shape.tags is TagPlace.LEDGER:
+            return flat
+        # That there is nothing to say is said only where something was.
+        said = {
+            key: value for key, value in foreign.exactly(flat).items() if value is not None or key in (stored or ())
+        }
+        return {**flat, **said}
 
     def _send(self, field: VectorField, found: Found, method: str, columns: dict[str, Any]) -> None:
         self.ask(field, lambda client: getattr(client, method)(found.number, **columns), writing=True)

@@ -1,22 +1,23 @@
 """Keeping collections quick: small files are put together, old versions deleted, indexes made, in the background.
 
 A write is one version and one small file, and every later call opens all files: without this, calls slow down with
-every write. Only files of few rows are touched, so that this is done within the time between two writes: the engine
-lets the write win when both change the same file.
+every write. Mostly only files of few rows are touched, while writers wait: that takes as long as a few writes.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
-import time
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
 from undrift.adapters.stores.lancedb.leases import LEASES, Leases
 from undrift.adapters.stores.lancedb.session import WRITE_S, Session, is_overtaken
 from undrift.adapters.stores.lancedb.tables import DISTANCES, Table
-from undrift.errors import UndriftError
+from undrift.errors import StoreUnavailable, UndriftError
 
 #: For how long nobody else begins, should this process be killed.
 _LEASE_S = 120.0
@@ -120,24 +121,35 @@ class Housekeeper:
         return True
 
     def _tidy(self, collection: str, *, seldom: bool) -> None:
+        async def small() -> None:
+            async with self._session.alone(collection):
+                await asyncio.to_thread(self._compact, collection, large=False)
+
+        # Small files are put together in less time than a few writes take; what takes longer holds nobody up.
+        works = [small, lambda: asyncio.to_thread(self._compact, collection, large=True)] if seldom else [small]
+        for work in works:
+            with suppress(StoreUnavailable):
+                self._session.run(lambda: self._tried(work), _LEASE_S, collection)  # noqa: B023
+
+    async def _tried(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         for attempt in range(_TRIES):
             try:
-                self._compact(collection, seldom=seldom)
-                return
+                await work()
             except (RuntimeError, OSError, ValueError) as error:
-                if not is_overtaken(error):
-                    raise self._session.translated(error, collection) from error
-            time.sleep(_PAUSE_S * 2**attempt)
+                if not is_overtaken(error) or attempt + 1 == _TRIES:
+                    raise
+                await asyncio.sleep(_PAUSE_S * 2**attempt)
+            else:
+                return
 
-    def _compact(self, collection: str, *, seldom: bool) -> None:
+    def _compact(self, collection: str, *, large: bool) -> None:
         import lance
 
         place = f"{self._session.place}/{collection}.lance"
         dataset = lance.dataset(place, storage_options=self._session.storage_options)
-        rows = max(_SMALL, dataset.count_rows() // _FILES) if seldom else _SMALL
         dataset.optimize.compact_files(
-            target_rows_per_fragment=rows,
-            materialize_deletions=seldom,
+            target_rows_per_fragment=max(_SMALL, dataset.count_rows() // _FILES) if large else _SMALL,
+            materialize_deletions=large,
             materialize_deletions_threshold=_DELETED,
             num_threads=1,
         )

@@ -35,10 +35,11 @@ class Leases:
         await self._put(name, -1.0, unless_held=False)
 
     @asynccontextmanager
-    async def alone(self, name: str, seconds: float) -> AsyncIterator[None]:
-        """Be the only one who does something; where there are files, by a lock that no clock has a part in."""
+    async def alone(self, collection: str, seconds: float) -> AsyncIterator[None]:
+        """Be the only one who makes a collection; where there are files, by a lock that no clock has a part in."""
+        name = f"create {collection}"
         if self._session.is_local:
-            async with self._session.alone():
+            async with self._session.alone(collection):
                 yield
             return
         while not await self.take(name, seconds):

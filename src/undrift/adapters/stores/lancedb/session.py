@@ -10,6 +10,7 @@ import re
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,6 +33,7 @@ WRITE_S = 10.0
 #: A scan or a search of a large collection may take longer.
 READ_S = 60.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.01, 0.5
+_LOOK_S = 0.002
 #: What the engine says of a write that another one overtook, so that nothing of it was written.
 _OVERTAKEN = ("commit conflict", "Too many concurrent writers", "preempted by concurrent", "was concurrently")
 #: The place in the engine's own source, which says nothing to a user.
@@ -108,18 +110,21 @@ class Session:
         return self._database
 
     @asynccontextmanager
-    async def alone(self) -> AsyncIterator[None]:
-        """Hold the lock of a local database; the limit is that of the whole call, and a killed process lets it go."""
-        path = Path(self.place) / ".undrift.lock"
+    async def alone(self, collection: str) -> AsyncIterator[None]:
+        """Hold the lock of a collection where there are files; the limit is that of the whole call.
+
+        Of two writes at once the engine does one again, and gives the putting together of files up for either. A killed
+        process lets its locks go.
+        """
+        if not self.is_local:
+            yield
+            return
+        path = Path(self.place) / f".{collection}.undrift-lock"
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
-            while True:
-                try:
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    await asyncio.sleep(_FIRST_PAUSE_S)
+            while not _is_locked(descriptor):
+                await asyncio.sleep(_LOOK_S * (0.5 + random.random()))
             yield
         finally:
             os.close(descriptor)
@@ -187,11 +192,13 @@ def require_installed() -> None:
         MissingExtra: it is not installed.
     """
     try:
-        import lance
+        # Here, because it takes longer on a busy machine than a write may.
         import lancedb
     except ImportError as error:
         raise missing() from error
-    del lance, lancedb
+    del lancedb
+    if find_spec("lance") is None:
+        raise missing()
 
 
 def missing() -> MissingExtra:
@@ -202,6 +209,14 @@ def missing() -> MissingExtra:
 def is_overtaken(error: Exception) -> bool:
     """Whether a write failed only because another one was faster."""
     return isinstance(error, RuntimeError | OSError | ValueError) and any(word in str(error) for word in _OVERTAKEN)
+
+
+def _is_locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _serve(loop: asyncio.AbstractEventLoop) -> None:

@@ -106,7 +106,7 @@ class LanceDbStore:
             schema = tables.schema(dimensions, metric)
             database = await self._session.database()
             # The engine lets two succeed that create a table at once.
-            async with self._leases.alone(f"create {field.collection}", WRITE_S):
+            async with self._leases.alone(field.collection, WRITE_S):
                 await database.create_table(field.collection, schema=schema)
 
         self._session.run(work, WRITE_S, field.collection)
@@ -237,7 +237,8 @@ class LanceDbStore:
             await write(await self._session.present(field.collection))
 
         async def work() -> None:
-            await self._session.retried(attempt)
+            async with self._session.alone(field.collection):
+                await self._session.retried(attempt)
 
         self._session.run(work, WRITE_S, field.collection)
         self._housekeeper.wrote(field.collection)

@@ -24,6 +24,12 @@ _AS_FLOAT = (
 )
 
 
+def on(condition: Sql | None, metadata: str) -> Sql:
+    """Return a condition about the metadata of a table, where they are; true without one."""
+    sql, bound = condition or ("true", [])
+    return sql.replace("r.metadata", metadata), bound
+
+
 def where(condition: Condition) -> Sql:
     """Return the condition as an expression over the column `r.metadata` that is true or false, never NULL.
 

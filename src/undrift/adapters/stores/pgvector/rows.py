@@ -16,6 +16,7 @@ from undrift.domain.record import (
     Hit,
     Metadata,
     Record,
+    SpaceTag,
     Vector,
     Vectors,
     decode_metadata,
@@ -24,11 +25,6 @@ from undrift.domain.record import (
 from undrift.domain.record import tag_from_stored as tag_from
 from undrift.domain.space import Metric
 from undrift.errors import StoreRejected
-
-#: The columns of a row without its text and vector, in the order in which the functions below take them.
-COLUMNS = "r.id, r.metadata::text, r.space, r.content, r.sequence"
-#: Everything but the vector, in the order of `Row`.
-WRITTEN = "id, text, metadata, space, content, sequence"
 
 #: Id, text, metadata, space, content and sequence of a record.
 Row: TypeAlias = tuple[str, str, str, str, str, int]
@@ -116,35 +112,38 @@ def vector_from(stored: bytes) -> Vector:
 
 
 def record_from(row: tuple[Any, ...]) -> Record:
-    """Return the record of a row: `COLUMNS`, text, vector."""
+    """Return the record of a row: `Table.selected`, text, vector; one that nobody tagged has an empty tag."""
     id, metadata, space, content, sequence, text, vector = row
     return Record(
         id=DocumentId(id),
-        text=text,
+        text=text or "",
         metadata=decode_metadata(metadata),
         vector=vector_from(vector),
-        tag=tag_from(space, content, sequence),
+        tag=tag_from(space or "", content or "", sequence or 0),
     )
 
 
 def entry_from(row: tuple[Any, ...]) -> Entry:
-    """Return the entry of a row: `COLUMNS`, text or NULL."""
+    """Return the entry of a row: `Table.selected`, text or NULL."""
     id, metadata, space, content, sequence, text = row
-    return Entry(
-        id=DocumentId(id), text=text, metadata=decode_metadata(metadata), tag=tag_from(space, content, sequence)
-    )
+    tag = _tag(space, content, sequence)
+    return Entry(id=DocumentId(id), text=text, metadata=decode_metadata(metadata), tag=tag)
 
 
 def hit_from(row: tuple[Any, ...], metric: Metric) -> Hit:
-    """Return the hit of a row: `COLUMNS`, text, distance."""
+    """Return the hit of a row: `Table.selected`, text, distance."""
     id, metadata, space, content, sequence, text, distance = row
     return Hit(
         id=id,
         score=1.0 - distance if metric is Metric.COSINE else -distance,
-        text=text,
+        text=text or "",
         metadata=decode_metadata(metadata),
-        tag=tag_from(space, content, sequence),
+        tag=_tag(space, content, sequence),
     )
+
+
+def _tag(space: str | None, content: str | None, sequence: int | None) -> SpaceTag | None:
+    return None if space is None or content is None else tag_from(space, content, sequence or 0)
 
 
 def _nul(what: str, id: str) -> StoreRejected:

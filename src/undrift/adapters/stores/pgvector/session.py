@@ -13,7 +13,16 @@ from typing import Any, TypeVar
 from undrift.adapters.postgres import AGAIN, Address, Database, Owner, refused, undone
 from undrift.adapters.stores.pgvector import tables
 from undrift.adapters.stores.pgvector.rows import Wire
-from undrift.adapters.stores.pgvector.tables import Table, table_from
+from undrift.adapters.stores.pgvector.shapes import (
+    LANGCHAIN,
+    OLD_COLLECTIONS,
+    Place,
+    foreign_table,
+    old_place,
+    own_table,
+    place_of,
+)
+from undrift.adapters.stores.pgvector.tables import Table, quoted
 from undrift.adapters.stores.pgvector.translation import translate
 from undrift.domain.route import VectorField
 from undrift.errors import BadArgument, CollectionMissing, StoreRejected, StoreUnavailable, UndriftError
@@ -47,10 +56,17 @@ _FIRST_PAUSE_S = 0.01
 class Session:
     """Statements of a store, each a transaction of its own or a part of one that a ledger began."""
 
-    def __init__(self, database: Database, schema: str) -> None:
-        """Use a schema of a database."""
+    def __init__(self, database: Database, schema: str, others: str) -> None:
+        """Use a database.
+
+        Args:
+            database: where to send statements.
+            schema: where undrift's own tables are.
+            others: where tables are that it did not make, if their address does not say.
+        """
         self.database = database
         self._schema = schema
+        self._others = others
         self._guard = threading.Lock()
         self._tables: dict[str, Table] = {}
         self._own: weakref.WeakSet[Any] = weakref.WeakSet()
@@ -79,28 +95,62 @@ class Session:
         """Return what it means that no connection could be made."""
         return refused(error, self._address)
 
+    def _place(self, field: VectorField) -> Place:
+        """Return the table that an address means, and where in it things are."""
+        return place_of(field.collection, self._schema, self._others)
+
     def _find(self, field: VectorField) -> Table | None:
-        """Look a table up in the database.
+        """Look a field up in the database.
 
         Raises:
-            StoreUnavailable: another version of undrift made it.
+            StoreUnavailable: another version of undrift made its table.
+            BadConfig: the table is not of the shape that the address says.
         """
-        rows = self._read([(tables.FIND, (self._schema, field.collection))], field)
-        found = table_from(rows[0], self._schema, field.collection) if rows else None
-        if isinstance(found, int):
+        place = self._place(field)
+        found = self._look(place, field)
+        if place.is_own:
+            table = None if found is None else own_table(place, found)
+        elif found is None and place.shape.preset == LANGCHAIN:
+            table = self._find_old(place, field)
+        else:
+            table = None if found is None else foreign_table(place, found)
+        if isinstance(table, int):
             raise StoreUnavailable(
                 f"collection {field.collection} has been made by another version of undrift",
-                f"its format is {found}, this version knows {tables.FORMAT}",
+                f"its format is {table}, this version knows {tables.FORMAT}",
                 "pip install --upgrade undrift",
             )
-        if found is not None:
-            self._found(field, found)
+        if table is not None and table.dimensions < 0:
+            table = replace(table, dimensions=self._measured(table, field))
+        if table is not None:
+            self._found(field, table)
         with self._guard:
-            if found is None:
+            if table is None:
                 self._tables.pop(field.collection, None)
             else:
-                self._tables[field.collection] = found
-        return found
+                self._tables[field.collection] = table
+        return table
+
+    def _look(self, place: Place, field: VectorField) -> tables.Found | None:
+        """Return what the catalogue says about a table."""
+        return tables.found(self._read([(tables.FIND, (place.schema, place.table))], field))
+
+    def _find_old(self, place: Place, field: VectorField) -> Table | None:
+        """Look for a collection in the two tables of LangChain's older layout."""
+        old = old_place(place)
+        found = self._look(old, field)
+        if found is None:
+            return None
+        collections = f"{quoted(place.schema)}.{quoted(OLD_COLLECTIONS)}"
+        rows = self._read([(f"SELECT uuid::text FROM {collections} WHERE name = %s", (place.table,))], field)
+        return foreign_table(old, found, part=rows[0][0]) if rows else None
+
+    def _measured(self, table: Table, field: VectorField) -> int:
+        """Return the length of the vectors in a column that does not say it; 0 while there are none."""
+        first = f"SELECT vector_dims({table.vector_value}) FROM {table.name} AS r WHERE {table.present} LIMIT 1"
+        sql = first.replace("vector_dims", f"{table.home}.vector_dims", 1)
+        rows = self._read([(sql, ())], field)
+        return int(rows[0][0]) if rows else 0
 
     def _found(self, field: VectorField, table: Table) -> None:
         """Do what has to be done with a table that this process sees for the first time."""
@@ -146,6 +196,24 @@ class Session:
             raise StoreRejected(
                 f"{self.name} does not take this write: {error}", "nothing of this call was written"
             ) from error
+
+    def _alone(self, statements: Sequence[str], field: VectorField) -> None:
+        """Run statements that cannot be in a transaction, and take as long as they take."""
+        import psycopg
+
+        try:
+            with self.database.use(self) as connection:
+                own = connection in self._own
+                if own:
+                    connection.execute("SET statement_timeout = 0")
+                try:
+                    for sql in statements:
+                        connection.execute(sql, ())
+                finally:
+                    if own and not connection.closed:
+                        connection.execute(f"SET statement_timeout = '{_READ_S}s'")
+        except psycopg.Error as error:
+            raise translate(error, self._address, field.collection) from error
 
     def _present(self, field: VectorField) -> Table:
         found = self._find(field)

@@ -7,11 +7,13 @@ from dataclasses import replace
 
 from undrift.adapters.postgres import Database, Owner, address_from
 from undrift.adapters.stores.pgvector import tables, writing
-from undrift.adapters.stores.pgvector.conditions import Sql, where
-from undrift.adapters.stores.pgvector.making import Collections, require_creatable
+from undrift.adapters.stores.pgvector.conditions import Sql, on, where
+from undrift.adapters.stores.pgvector.fitting import require_fitting, require_room
+from undrift.adapters.stores.pgvector.ids import bounds, can_be, possible
+from undrift.adapters.stores.pgvector.making import Collections
 from undrift.adapters.stores.pgvector.rows import (
-    COLUMNS,
     Row,
+    Wire,
     encoded,
     entry_from,
     hit_from,
@@ -27,14 +29,14 @@ from undrift.domain.record import DocumentId, Entry, Hit, Metadata, Record, Vect
 from undrift.domain.route import VectorField
 from undrift.domain.space import Metric
 from undrift.domain.vectors import checked_query, stacked
-from undrift.errors import BadArgument, CollectionMissing
+from undrift.errors import BadArgument, CollectionMissing, StoreRejected
 from undrift.ports.store import FieldDescription, Filter, Layout, Part, StoreCapabilities
 
 _CAPABILITIES = StoreCapabilities(
     name="pgvector",
     metrics=frozenset(tables.OPERATORS),
     max_dimensions=tables.MOST,
-    layouts=frozenset({Layout.COLLECTION}),
+    layouts=frozenset(Layout),
     # 15 s until a connection to a host that does not answer is given up, 10 s until the server gives a write up.
     settles_within_s=30,
     shares_file_with_ledger=True,
@@ -56,7 +58,7 @@ class PgVectorStore(Collections):
         self,
         place: str | Database,
         *,
-        schema: str = "undrift_vectors",
+        schema: str | None = None,
         index: str = "none",
         hnsw_m: int = 16,
         hnsw_ef_construction: int = 64,
@@ -67,7 +69,8 @@ class PgVectorStore(Collections):
 
         Args:
             place: `pgvector://…` without a password, or a database that is shared with a ledger.
-            schema: the schema of the tables; it is made when it is not there.
+            schema: the schema of the tables, which is made when it is not there: by default `undrift_vectors`, and
+                `public` for tables in the shape of other software.
             index: `none`, and a search is exact; or `hnsw`, and it is fast and may overlook some. It is made
                 with a collection.
             hnsw_m: connections of a vector in each layer of the index.
@@ -91,12 +94,17 @@ class PgVectorStore(Collections):
         ):
             if not least <= value <= most:
                 raise BadArgument(f"{name} is {value}; it can be {least} to {most}")
-        if not schema or len(schema.encode()) > tables.LONGEST_NAME or "\0" in schema:
+        if schema is not None and (not schema or len(schema.encode()) > tables.LONGEST_NAME or "\0" in schema):
             raise BadArgument(f"schema {schema!r} cannot be the name of one")
         database = place if isinstance(place, Database) else Database(address_from(place, Owner.STORE))
-        super().__init__(database, schema, captures=capture == "trigger")
-        self._index = (
-            Hnsw(m=hnsw_m, ef_construction=hnsw_ef_construction, ef_search=hnsw_ef_search) if index == "hnsw" else None
+        super().__init__(
+            database,
+            schema or "undrift_vectors",
+            schema or "public",
+            captures=capture == "trigger",
+            index=Hnsw(m=hnsw_m, ef_construction=hnsw_ef_construction, ef_search=hnsw_ef_search)
+            if index == "hnsw"
+            else None,
         )
 
     @property
@@ -105,26 +113,25 @@ class PgVectorStore(Collections):
         return _CAPABILITIES if self._index is None else replace(_CAPABILITIES, max_dimensions=tables.MOST_HALVED)
 
     def create(self, field: VectorField, *, dimensions: int, metric: Metric) -> None:
-        """Make an empty collection; the schema and the extension too, when they are not there.
+        """Make an empty collection, or a column for one more vector; schema and extension too, when they are missing.
 
         Raises:
-            FieldInUse: a table of that name is there.
+            FieldInUse: a table of that name, or such a column in it, is there.
             BadArgument: PostgreSQL takes no such name, or pgvector no such vectors.
             StoreRejected: the user may not make it, or there is no pgvector.
         """
-        require_creatable(field, dimensions=dimensions, most=self.capabilities.max_dimensions, index=self._index)
-        self._make(field, dimensions=dimensions, metric=metric, index=self._index)
+        self._make(field, dimensions=dimensions, metric=metric, most=self.capabilities.max_dimensions)
 
     def drop(self, field: VectorField) -> None:
-        """Delete a collection with everything in it; a table that is not undrift's is left alone."""
+        """Delete a collection with everything in it, or the columns of one vector where its rows have others.
+
+        A table that is not undrift's is left alone, unless the address says where in it everything is.
+        """
         found = self._find(field)
         if found is None:
             return
         try:
-            self._write([(f"DROP TABLE {found.name}", ())], field)
-        except CollectionMissing:
-            # Somebody else was first.
-            pass
+            self._remove(field, found)
         finally:
             self._forget(field)
 
@@ -134,7 +141,7 @@ class PgVectorStore(Collections):
         if found is None:
             return None
         try:
-            ((count,),) = self._read([(f"SELECT count(*) FROM {found.name}", ())], field)
+            ((count,),) = self._read([_counted(found, None)], field)
         except CollectionMissing:
             return None
         return FieldDescription(dimensions=found.dimensions, metric=found.metric, count=count)
@@ -151,26 +158,55 @@ class PgVectorStore(Collections):
 
     def delete(self, field: VectorField, ids: Sequence[DocumentId], *, filter: Filter | None = None) -> None:
         """Delete records by id, those only that match the filter if there is one."""
-        condition, kept = _condition(filter), _possible(ids)
-        if kept:
-            self._on(field, lambda table: self._write([writing.delete(table, kept, condition)], field))
+        condition = _condition(filter)
+        if ids:
+            self._on(
+                field,
+                lambda table: self._write([writing.delete(table, possible(ids, table.ids), condition)], field),
+            )
 
     def merge_metadata(self, field: VectorField, changes: Mapping[DocumentId, Metadata], *, sequence: int) -> None:
         """Put the given keys into the metadata of existing records, and set the tag's sequence."""
-        texts = {id: metadata_text(id, change) for id, change in changes.items() if "\0" not in id}
+        texts = {id: metadata_text(id, change) for id, change in changes.items()}
+
+        def work(table: Table) -> None:
+            kept = {id: texts[id] for id in possible(texts, table.ids)}
+            require_room(table, [(id, changes[id]) for id in kept])
+            if kept:
+                self._write([writing.merge_metadata(self._tagged(field, table), kept, sequence=sequence)], field)
+
         if texts:
-            self._on(field, lambda table: self._write([writing.merge_metadata(table, texts, sequence=sequence)], field))
+            self._on(field, work)
+
+    def attach(self, field: VectorField, records: Sequence[Record]) -> None:
+        """Put each vector with its tag beside the record of that id, if that still has the very text of the record."""
+        if not records:
+            return
+        rows = encoded(records)
+
+        def work(table: Table) -> None:
+            block = stacked(records, dimensions=table.dimensions, metric=table.metric)
+            there = [number for number, row in enumerate(rows) if can_be(row[0], table.ids)]
+            if there:
+                chosen = [rows[number] for number in there]
+                self._write(writing.attach(self._tagged(field, table), chosen, block[there]), field)
+
+        self._on(field, work)
+
+    def detach(self, field: VectorField, ids: Sequence[DocumentId]) -> None:
+        """Take vector and tag of the field out of these records, which stay with everything else."""
+        self._on(field, lambda table: self._write([writing.detach(table, possible(ids, table.ids))], field))
 
     def fetch(self, field: VectorField, ids: Sequence[DocumentId]) -> dict[DocumentId, Record]:
         """Return the records with their vectors."""
-        rows = self._by_id(field, ids, "r.text, r.embedding")
+        rows = self._by_id(field, ids, lambda table: f"{table.text_value}, {table.vector_value}")
         return {record.id: record for record in map(record_from, rows)}
 
     def entries(
         self, field: VectorField, ids: Sequence[DocumentId], parts: Part = Part.TEXT
     ) -> dict[DocumentId, Entry]:
         """Return the records without their vectors."""
-        rows = self._by_id(field, ids, _text(parts))
+        rows = self._by_id(field, ids, lambda table: _text(table, parts))
         return {entry.id: entry for entry in map(entry_from, rows)}
 
     def scan(
@@ -185,14 +221,16 @@ class PgVectorStore(Collections):
     ) -> list[Entry]:
         """Return the next records in the order of their ids: at most `limit` with after < id <= until."""
         _require_positive("limit", limit)
-        sql, bound = _condition(filter) or ("true", [])
-        before, end = ("r.id <= %s", [_cut(until)]) if until is not None else ("true", [])
+        condition = _condition(filter)
         rows = self._rows(
             field,
-            lambda table: (
-                f"SELECT {COLUMNS}, {_text(parts)} FROM {table.name} AS r "
-                f"WHERE r.id > %s AND {before} AND {sql} ORDER BY r.id LIMIT %s",
-                [_cut(after), *end, *bound, limit],
+            lambda table: _page(
+                table,
+                f"{table.selected}, {_text(table, parts)}",
+                after=after,
+                until=until,
+                limit=limit,
+                where=condition,
             ),
         )
         return [entry_from(row) for row in rows]
@@ -201,18 +239,14 @@ class PgVectorStore(Collections):
         """Return the next ids in order, at most `limit`."""
         _require_positive("limit", limit)
         rows = self._rows(
-            field,
-            lambda table: (
-                f"SELECT r.id FROM {table.name} AS r WHERE r.id > %s ORDER BY r.id LIMIT %s",
-                [_cut(after), limit],
-            ),
+            field, lambda table: _page(table, table.id_text, after=after, until=None, limit=limit, where=None)
         )
         return [DocumentId(id) for (id,) in rows]
 
     def count(self, field: VectorField, filter: Filter | None = None) -> int:
         """Return how many records there are, or how many match the filter."""
-        sql, bound = _condition(filter) or ("true", [])
-        ((count,),) = self._rows(field, lambda table: (f"SELECT count(*) FROM {table.name} AS r WHERE {sql}", bound))
+        condition = _condition(filter)
+        ((count,),) = self._rows(field, lambda table: _counted(table, condition))
         return int(count)
 
     def search(self, field: VectorField, vector: Vector, *, k: int, filter: Filter | None = None) -> list[Hit]:
@@ -229,13 +263,20 @@ class PgVectorStore(Collections):
         self,
         field: VectorField,
         records: Sequence[Record],
-        statement: Callable[[Table, Sequence[Row], Vectors], Statement],
+        statements: Callable[[Table, Sequence[Row], Vectors], list[Statement]],
     ) -> None:
         rows = encoded(records)
 
         def work(table: Table) -> None:
+            require_fitting(table, records)
             block = stacked(records, dimensions=table.dimensions, metric=table.metric)
-            self._write([statement(table, rows, block)], field)
+            written = self._write(statements(self._tagged(field, table), rows, block), field)
+            if table.part is not None and statements is writing.upsert and len(written) < len(rows):
+                raise StoreRejected(
+                    f"documents of collection {field.collection} have ids that other collections of the table have",
+                    f"{len(rows) - len(written)} of {len(rows)} were not written; in {table.name} an id is there once",
+                    "give them other ids",
+                )
 
         self._on(field, work)
 
@@ -245,43 +286,77 @@ class PgVectorStore(Collections):
         asked = by_index(table, self._index, query, k=k, condition=condition) if self._index else None
         if asked is not None:
             rows = self._read(asked, field)
+        rows = _distinct(rows, table)
         if len(rows) < k:
             # An index may give up before it has found enough that match.
-            rows = self._read(exactly(table, query, k=k, condition=condition), field)
+            rows = self._all_nearest(field, table, query, k, condition)
         if any(row[-1] != table.number for row in rows):
             raise CollectionMissing(f"collection {field.collection} was dropped and made anew during a search")
         return [hit_from(row[:-1], table.metric) for row in rows]
 
+    def _all_nearest(self, field: VectorField, table: Table, query: Wire, k: int, condition: Sql | None) -> Rows:
+        """Compare with every record; where a document is in several rows, until there are k documents."""
+        asked = k
+        while True:
+            rows = self._read(exactly(table, query, k=asked, condition=condition), field)
+            if table.unique or len(rows) < asked or len(_distinct(rows, table)) >= k:
+                return _distinct(rows, table)[:k]
+            asked *= 2
+
     def _rows(self, field: VectorField, statement: Callable[[Table], Statement]) -> Rows:
         return self._on(field, lambda table: self._read([statement(table)], field))
 
-    def _by_id(self, field: VectorField, ids: Sequence[DocumentId], more: str) -> Rows:
-        wanted = _possible(ids)
-        if not wanted:
-            # A collection that is missing is said to be, also when nothing is asked of it.
-            return self._rows(field, lambda table: (f"SELECT 1 FROM {table.name} LIMIT 0", []))
-        return self._rows(
-            field,
-            lambda table: (f"SELECT {COLUMNS}, {more} FROM {table.name} AS r WHERE r.id = ANY (%b::text[])", [wanted]),
-        )
+    def _by_id(self, field: VectorField, ids: Sequence[DocumentId], more: Callable[[Table], str]) -> Rows:
+        def statement(table: Table) -> Statement:
+            wanted = possible(ids, table.ids)
+            if not wanted:
+                # A collection that is missing is said to be, also when nothing is asked of it.
+                return f"SELECT {table.vector} FROM {table.name} LIMIT 0", []
+            return (
+                f"SELECT {_once(table)}{table.selected}, {more(table)} FROM {table.name} AS r "
+                f"WHERE r.{table.id} = ANY (%b::text[]{table.ids.array}) AND {table.present}{_first(table)}",
+                [wanted],
+            )
+
+        return self._rows(field, statement)
+
+
+def _page(table: Table, selected: str, *, after: str, until: str | None, limit: int, where: Sql | None) -> Statement:
+    sql, bound = on(where, table.metadata_value)
+    within, limits, order = bounds(f"r.{table.id}", table.id_text, table.ids, after, until)
+    order = f"{order}, r.ctid DESC" if not table.unique else order
+    return (
+        f"SELECT {_once(table)}{selected} FROM {table.name} AS r WHERE {within} AND {table.present} AND {sql} "
+        f"ORDER BY {order} LIMIT %s",
+        [*limits, *bound, limit],
+    )
+
+
+def _counted(table: Table, condition: Sql | None) -> Statement:
+    sql, bound = on(condition, table.metadata_value)
+    what = "*" if table.unique else f"DISTINCT r.{table.id}"
+    return f"SELECT count({what}) FROM {table.name} AS r WHERE {table.present} AND {sql}", bound
+
+
+def _once(table: Table) -> str:
+    """Return what makes a query answer each document once: of those that are in several rows, the last one."""
+    return "" if table.unique else f"DISTINCT ON ({table.id_text}) "
+
+
+def _first(table: Table) -> str:
+    return "" if table.unique else f" ORDER BY {table.id_text}, r.ctid DESC"
+
+
+def _distinct(rows: Rows, table: Table) -> Rows:
+    return rows if table.unique else list({row[0]: row for row in reversed(rows)}.values())[::-1]
 
 
 def _condition(filter: Filter | None) -> Sql | None:
     return None if filter is None else where(parse(filter))
 
 
-def _text(parts: Part) -> str:
-    return "r.text" if Part.TEXT in parts else "NULL"
-
-
-def _possible(ids: Sequence[DocumentId]) -> list[DocumentId]:
-    """Return the ids that a document in PostgreSQL can have, each once."""
-    return [id for id in dict.fromkeys(ids) if "\0" not in id]
-
-
-def _cut(bound: str) -> str:
-    """Return a bound of ids without its NUL character: no id that is kept lies between the two."""
-    return bound.partition("\0")[0]
+def _text(table: Table, parts: Part) -> str:
+    return table.text_value if Part.TEXT in parts else "NULL"
 
 
 def _require_positive(name: str, value: int) -> None:

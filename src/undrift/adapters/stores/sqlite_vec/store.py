@@ -106,6 +106,13 @@ class SqliteVecStore:
             with self._writing(field) as (connection, collection):
                 batch.insert_absent(connection, collection)
 
+    def tag(self, field: VectorField, entries: Sequence[Entry]) -> set[DocumentId]:
+        """Give records the tags of the entries, as long as they have their texts."""
+        if not entries:
+            return set()
+        with self._writing(field) as (connection, collection):
+            return writing.tag(connection, collection, entries)
+
     def delete(self, field: VectorField, ids: Sequence[DocumentId], *, filter: Filter | None = None) -> None:
         """Delete records by id, those only that match the filter if there is one."""
         condition = _condition(filter)

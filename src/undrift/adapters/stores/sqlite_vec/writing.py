@@ -11,7 +11,7 @@ import apsw
 from undrift.adapters.stores.sqlite_vec.collections import StoredCollection, delete_vectors, insert_vectors
 from undrift.adapters.stores.sqlite_vec.conditions import Sql
 from undrift.adapters.stores.sqlite_vec.rows import encoded
-from undrift.domain.record import DocumentId, Metadata, Record, encode_metadata
+from undrift.domain.record import DocumentId, Entry, Metadata, Record, encode_metadata
 from undrift.domain.vectors import stacked
 
 
@@ -99,6 +99,19 @@ class Batch:
             f"UPDATE {collection.vectors} SET embedding = ? WHERE rowid = ?",
             ((blobs[id], number) for id, (number, *_) in known.items() if id not in same),
         )
+
+
+def tag(connection: apsw.Connection, collection: StoredCollection, entries: Iterable[Entry]) -> set[DocumentId]:
+    """Set the tags of the records that have the texts of the entries; return their ids."""
+    found = connection.executemany(
+        f"UPDATE {collection.rows} SET sequence = ?, space = ?, content = ? WHERE id = ? AND text = ? RETURNING id",
+        (
+            (entry.tag.sequence, entry.tag.space, entry.tag.content, entry.id, entry.text)
+            for entry in entries
+            if entry.tag is not None
+        ),
+    )
+    return {DocumentId(id) for (id,) in found}
 
 
 def delete(

@@ -1,0 +1,325 @@
+"""Qdrant's own client, over REST or gRPC, or on a folder of its own."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, TypeVar
+
+import numpy as np
+
+from undrift.adapters.stores.qdrant.engine import NewCollection, Put, Question, Upsert
+from undrift.adapters.stores.qdrant.place_of_server import IN_MEMORY, Where
+from undrift.adapters.stores.qdrant.points import Filter, Point, PointId, VectorInfo
+from undrift.adapters.stores.qdrant.translation import translate
+from undrift.domain.space import Metric
+from undrift.errors import BadFilter, CollectionMissing, MissingExtra, StoreRejected, StoreUnavailable
+
+_T = TypeVar("_T")
+_DISTANCES = {Metric.COSINE: "Cosine", Metric.DOT: "Dot", Metric.L2: "Euclid"}
+_PAGE = 5000
+#: Since then an upsert has a condition, and since then a mode.
+_CONDITIONS, _MODES = (1, 16), (1, 17)
+#: A condition that no point fulfils.
+_NEVER: dict[str, Any] = {"must": [{"has_id": []}]}
+#: Reads by id see what was acknowledged, also where some replicas are behind.
+_READS = "majority"
+
+
+class ClientEngine:
+    """A server, or a folder of the client's.
+
+    Attributes:
+        name: what messages call it.
+        keeps_floats: a server may read the last digit of a decimal wrongly; gRPC has no decimals.
+        knows_bools: it is Qdrant's own interface.
+        speaks: whether it is a server; the client's own imitation is asked for everything instead.
+    """
+
+    knows_bools = True
+
+    def __init__(self, place: Where, *, api_key: str | None, grpc_port: int | None, timeout_s: int) -> None:
+        """Use a server; nothing is sent yet.
+
+        Args:
+            place: where it is.
+            api_key: its key.
+            grpc_port: where it speaks gRPC; None to speak REST.
+            timeout_s: how long it may take to answer.
+
+        Raises:
+            MissingExtra: the client is not installed.
+        """
+        try:
+            import qdrant_client  # noqa: F401
+        except ImportError as error:
+            raise MissingExtra("the client of Qdrant is not installed", hint="pip install 'undrift[qdrant]'") from error
+        self.name = place.name
+        self.speaks = bool(place.url)
+        self.keeps_floats = grpc_port is not None or not place.url
+        self._place, self._api_key = place, api_key
+        self._grpc_port, self._timeout_s = grpc_port, timeout_s
+        self._guard = threading.RLock()
+        self._client: Any = None
+        self._version: tuple[int, int] | None = None
+
+    def vectors(self, collection: str) -> Mapping[str, VectorInfo] | None:
+        """Return the vectors that a collection has by name."""
+        try:
+            found = self._ask(collection, lambda client: client.get_collection(collection)).config.params.vectors
+        except CollectionMissing:
+            return None
+        named = found if isinstance(found, Mapping) else {"": found} if found is not None else {}
+        known = {name: metric for metric, name in _DISTANCES.items()}
+        return {
+            name: VectorInfo(dimensions=one.size, metric=known.get(one.distance.value))
+            for name, one in named.items()
+            if one.multivector_config is None
+        }
+
+    def create(self, collection: str, made: NewCollection) -> None:
+        """Make an empty collection."""
+        from qdrant_client import models
+
+        self._require_version()
+        distance = models.Distance(_DISTANCES[made.metric])
+        params = models.VectorParams(size=made.dimensions, distance=distance)
+        index = models.HnswConfigDiff(m=made.hnsw.m, ef_construct=made.hnsw.ef_construct) if made.hnsw.m else None
+        self._ask(
+            collection,
+            lambda client: client.create_collection(
+                collection,
+                vectors_config={made.vector: params} if made.vector else params,
+                hnsw_config=index,
+            ),
+        )
+        for path, kind in made.payload_indexes.items():
+            self._ask(
+                collection,
+                partial(_indexed, collection=collection, field_name=path, field_schema=kind, ordering="strong"),
+            )
+
+    def drop(self, collection: str) -> None:
+        """Delete a collection."""
+        try:
+            self._ask(collection, lambda client: client.delete_collection(collection))
+        except CollectionMissing:
+            # Somebody else was first.
+            return
+
+    def upsert(self, collection: str, points: Upsert) -> None:
+        """Write points."""
+        from qdrant_client import models
+
+        named = points.vectors.tolist()
+        batch = models.Batch.model_construct(
+            ids=list(points.ids),
+            vectors={points.vector: named} if points.vector else named,
+            payloads=list(points.payloads),
+        )
+        options: dict[str, Any] = {}
+        if points.only_absent and self.speaks and self._require_version() < _MODES:
+            options["update_filter"] = models.Filter(**_NEVER)
+        elif points.only_absent:
+            options["update_mode"] = models.UpdateMode.INSERT_ONLY
+        self._write(collection, lambda client: client.upsert(collection, batch, ordering="strong", **options))
+
+    def delete(self, collection: str, filter: Filter) -> None:
+        """Delete the points that a filter selects."""
+        from qdrant_client import models
+
+        chosen = models.FilterSelector(filter=self._filter(filter))
+        self._write(collection, lambda client: client.delete(collection, chosen, ordering="strong"))
+
+    def put(self, collection: str, puts: Sequence[Put]) -> None:
+        """Put keys into payloads."""
+        from qdrant_client import models
+
+        operations = [
+            models.SetPayloadOperation(
+                set_payload=models.SetPayload(payload=one.payload, filter=self._filter(one.filter), key=one.key or None)
+            )
+            for one in puts
+        ]
+        self._write(collection, lambda client: client.batch_update_points(collection, operations, ordering="strong"))
+
+    def retrieve(
+        self, collection: str, ids: Sequence[PointId], *, payload: bool | list[str], vector: str | None
+    ) -> list[Point]:
+        """Return the points that are there."""
+        wanted = False if vector is None else [vector] if vector else True
+        found = self._ask(
+            collection,
+            lambda client: client.retrieve(
+                collection, list(ids), with_payload=payload, with_vectors=wanted, consistency=_READS
+            ),
+        )
+        return [_point(one, vector) for one in found]
+
+    def select(self, collection: str, filter: Filter, *, payload: bool | list[str], limit: int) -> list[Point]:
+        """Return points that a filter selects."""
+        found, _ = self._scroll(collection, self._filter(filter), payload=payload, limit=limit)
+        return [_point(one, None) for one in found]
+
+    def every(self, collection: str, *, payload: bool | list[str], filter: Filter | None = None) -> Iterator[Point]:
+        """Return all points that a filter selects."""
+        selected = self._filter(filter) if filter else None
+        offset = None
+        while True:
+            found, offset = self._scroll(collection, selected, payload=payload, limit=_PAGE, offset=offset)
+            yield from (_point(one, None) for one in found)
+            if offset is None:
+                return
+
+    def count(self, collection: str, filter: Filter | None) -> int:
+        """Return how many points a filter selects."""
+        selected = self._filter(filter) if filter else None
+        found = self._ask(collection, lambda client: client.count(collection, count_filter=selected, exact=True))
+        return int(found.count)
+
+    def search(self, collection: str, question: Question) -> list[Point]:
+        """Return the nearest points."""
+        from qdrant_client import models
+
+        selected = None if question.filter is None else self._filter(question.filter)
+        params = models.SearchParams(exact=question.exact, hnsw_ef=question.ef) if self.speaks else None
+        found = self._ask(
+            collection,
+            lambda client: client.query_points(
+                collection,
+                query=question.vector.tolist(),
+                using=question.using or None,
+                limit=question.limit,
+                query_filter=selected,
+                with_payload=True,
+                search_params=params,
+                consistency=_READS,
+            ),
+        )
+        return [_point(one, None) for one in found.points]
+
+    def close(self) -> None:
+        """Close the connections; a later call opens them again. What is only in memory stays."""
+        if self._place.folder == IN_MEMORY:
+            return
+        with self._guard:
+            client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
+    def _scroll(
+        self, collection: str, selected: Any, *, payload: bool | list[str], limit: int, offset: Any = None
+    ) -> tuple[list[Any], Any]:
+        found: tuple[list[Any], Any] = self._ask(
+            collection,
+            lambda client: client.scroll(
+                collection,
+                scroll_filter=selected,
+                limit=limit,
+                offset=offset,
+                with_payload=payload,
+                consistency=_READS,
+            ),
+        )
+        return found
+
+    def _filter(self, filter: Any) -> Any:
+        from pydantic import ValidationError
+        from qdrant_client import models
+
+        if isinstance(filter, models.Filter):
+            return filter
+        try:
+            return models.Filter(**filter)
+        except (TypeError, ValidationError) as error:
+            raise BadFilter("this is not a filter of Qdrant's", str(error)) from error
+
+    def _require_version(self) -> tuple[int, int]:
+        """Return the server's version.
+
+        Raises:
+            StoreRejected: it is older than what is needed.
+        """
+        if not self.speaks:
+            return _MODES
+        if self._version is None:
+            words = str(self._ask("", lambda client: client.info()).version)
+            numbers = words.partition("-")[0].split(".")
+            version = (int(numbers[0]), int(numbers[1]))
+            if version < _CONDITIONS:
+                raise StoreRejected(
+                    f"{self.name} has version {words}, and undrift needs 1.16 or newer",
+                    "before, it cannot leave points alone that are there already",
+                    "upgrade the server",
+                )
+            self._version = version
+        return self._version
+
+    def _write(self, collection: str, send: Callable[[Any], Any]) -> None:
+        answers = self._ask(collection, send)
+        for answer in answers if isinstance(answers, list) else [answers]:
+            if answer.status != "completed":
+                raise StoreUnavailable(
+                    f"{self.name} has taken a write of collection {collection} and not finished it",
+                    f"its status is {getattr(answer.status, 'value', answer.status)}",
+                )
+
+    def _ask(self, collection: str, send: Callable[[Any], _T]) -> _T:
+        try:
+            return send(self._connected())
+        except Exception as error:
+            meant = translate(error, self.name, collection)
+            if meant is None:
+                raise
+            raise meant from error
+
+    def _connected(self) -> Any:
+        with self._guard:
+            if self._client is None:
+                import qdrant_client
+
+                place = self._place
+                if place.folder:
+                    where = {"location": place.folder} if place.folder == IN_MEMORY else {"path": place.folder}
+                    self._client = _OneByOne(qdrant_client.QdrantClient(**where, force_disable_check_same_thread=True))
+                else:
+                    # The key goes as a header: for `api_key` without TLS the client warns on every start.
+                    self._client = qdrant_client.QdrantClient(
+                        url=place.url,
+                        headers={"api-key": self._api_key} if self._api_key else None,
+                        grpc_port=self._grpc_port or 6334,
+                        prefer_grpc=self._grpc_port is not None,
+                        timeout=self._timeout_s,
+                        check_compatibility=False,
+                    )
+            return self._client
+
+
+class _OneByOne:
+    """Lets threads use a client's own folder one after the other."""
+
+    def __init__(self, client: Any) -> None:
+        self._inner = client
+        self._lock = threading.RLock()
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._inner, name)
+
+        def call(*args: Any, **options: Any) -> Any:
+            with self._lock:
+                return method(*args, **options)
+
+        return call
+
+
+def _indexed(client: Any, *, collection: str, **options: Any) -> Any:
+    return client.create_payload_index(collection, **options)
+
+
+def _point(found: Any, vector: str | None) -> Point:
+    values = None
+    if vector is not None:
+        stored = found.vector.get(vector) if isinstance(found.vector, Mapping) else found.vector
+        values = None if stored is None else np.array(stored, np.float32)
+    return Point(id=found.id, payload=found.payload or {}, vector=values, score=getattr(found, "score", 0.0))

@@ -1,0 +1,160 @@
+"""Where a point's payload has what a record has, in undrift's own shape and in those of others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from undrift.adapters.stores.qdrant.conditions import quoted
+from undrift.adapters.stores.qdrant.nodes import EXTRAS, merged_node, node_metadata, node_payload, node_text
+from undrift.adapters.stores.qdrant.numbers import BESIDE, gathered, spread
+from undrift.adapters.stores.qdrant.points import Point, document_id, keeps_its_id
+from undrift.domain.record import DocumentId, Metadata, Record, SpaceTag, tag_from_stored
+from undrift.domain.shape import EVERYTHING_ELSE, NO_TEXT, Shape, TagPlace
+from undrift.errors import BadConfig, StoreRejected
+
+#: Keys of the payload, or of the metadata in it, that are undrift's.
+ID, SPACE, CONTENT, SEQUENCE = "undrift_id", "undrift_space", "undrift_content", "undrift_sequence"
+_OURS = frozenset({ID, SPACE, CONTENT, SEQUENCE})
+_OWN = "undrift_"
+#: Keys of text and metadata by who wrote the collection.
+_PRESETS = {"": ("text", "metadata"), "langchain": ("page_content", "metadata"), "llama_index": ("", "")}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PayloadShape:
+    """How records are laid out in payloads.
+
+    Attributes:
+        text: the key of the text; empty when it is not in the payload, or in the node.
+        metadata: the key of the metadata; empty when they are keys of the payload itself.
+        vector: the name of the vector; empty for the one without a name.
+        is_node: whether text and metadata are in a node of LlamaIndex as well.
+        has_tags: whether the tag is in the payload: beside the metadata, so that one request changes both.
+    """
+
+    text: str
+    metadata: str
+    vector: str
+    is_node: bool
+    has_tags: bool
+
+    def packed(self, record: Record, *, keeps_floats: bool) -> dict[str, Any]:
+        """Return the payload of a record.
+
+        Raises:
+            StoreRejected: a key of the metadata is undrift's.
+            BadDocument: the metadata are not JSON.
+        """
+        metadata = self._spread(record.id, record.metadata, keeps_floats=keeps_floats)
+        if self.has_tags:
+            metadata |= {SPACE: record.tag.space, CONTENT: record.tag.content, SEQUENCE: record.tag.sequence}
+        if self.is_node:
+            payload = node_payload(record.id, record.text, record.metadata) | metadata
+        elif self.metadata:
+            payload = {self.metadata: metadata}
+        else:
+            payload = metadata
+        if self.text:
+            payload[self.text] = record.text
+        if not keeps_its_id(record.id):
+            payload[ID] = record.id
+        return payload
+
+    def change(self, id: DocumentId, change: Metadata, sequence: int, *, keeps_floats: bool) -> dict[str, Any]:
+        """Return what is to be put beside the metadata that are there."""
+        made = self._spread(id, change, keeps_floats=keeps_floats, merging=True)
+        return made | ({SEQUENCE: sequence} if self.has_tags else {})
+
+    def changed_node(self, point: Point, change: Metadata) -> dict[str, Any]:
+        """Return the keys of LlamaIndex's node after a change of its metadata."""
+        return merged_node(point.payload, change)
+
+    def id_of(self, point: Point) -> DocumentId:
+        """Return the id of a point's document."""
+        named = point.payload.get(ID)
+        return DocumentId(str(named)) if named is not None else document_id(point.id)
+
+    def text_of(self, point: Point) -> str:
+        """Return the text; empty where there is none."""
+        text = node_text(point.payload) if self.is_node else point.payload.get(self.text)
+        return text if isinstance(text, str) else ""
+
+    def metadata_of(self, point: Point) -> dict[str, Any]:
+        """Return the metadata, without what is undrift's."""
+        if self.is_node:
+            return node_metadata(point.payload)
+        found = gathered(self._stored(point))
+        left_out = _OURS if self.metadata else _OURS | {self.text}
+        return {key: value for key, value in found.items() if key not in left_out}
+
+    def tag_of(self, point: Point) -> SpaceTag:
+        """Return the tag; one that says nothing where there is none."""
+        found = self._stored(point) if self.has_tags else {}
+        space, content, sequence = found.get(SPACE), found.get(CONTENT), found.get(SEQUENCE)
+        if not isinstance(space, str) or not isinstance(content, str):
+            return tag_from_stored("", "", 0)
+        return tag_from_stored(space, content, sequence if isinstance(sequence, int) else 0)
+
+    @property
+    def without_text(self) -> bool | list[str]:
+        """What to ask for of a payload when the text is not needed."""
+        return [ID, quoted(self.metadata)] if self.metadata else True
+
+    def _stored(self, point: Point) -> Mapping[str, Any]:
+        found = point.payload.get(self.metadata, {}) if self.metadata else point.payload
+        return found if isinstance(found, Mapping) else {}
+
+    def _spread(self, id: str, metadata: Metadata, *, keeps_floats: bool, merging: bool = False) -> dict[str, Any]:
+        taken = [key for key in metadata if key.startswith(_OWN)]
+        if not self.metadata and self.text and self.text in metadata:
+            taken.append(self.text)
+        if taken:
+            raise StoreRejected(
+                f"the metadata of document {id!r} have the key {taken[0]!r}, which means something else here",
+                "nothing of this call was written",
+                "give it another name",
+            )
+        shown = {key: value for key, value in metadata.items() if not (self.is_node and key in EXTRAS)}
+        made = spread(id, shown, keeps_floats=keeps_floats, merging=merging)
+        # A node has its metadata exactly, in its own text.
+        return {key: value for key, value in made.items() if not (self.is_node and key.startswith(BESIDE))}
+
+
+def payload_shape(name: str, shape: Shape) -> PayloadShape:
+    """Return how the records of a collection are laid out.
+
+    Raises:
+        BadConfig: there is no such preset, or a part cannot be where the shape says.
+    """
+    if shape.preset not in _PRESETS:
+        known = ", ".join(sorted(filter(None, _PRESETS)))
+        raise BadConfig(
+            f"collection {name} cannot be in the shape {shape.preset!r}",
+            f"Qdrant's collections can be in those of {known}",
+            "or name the keys: text=…&metadata=…&vector=…",
+        )
+    text, metadata = _PRESETS[shape.preset]
+    is_node = shape.preset == "llama_index"
+    if shape.id:
+        raise BadConfig(
+            f"collection {name} cannot have its ids in {shape.id!r}", "in Qdrant a document has the id of its point"
+        )
+    if is_node and (shape.text or shape.metadata):
+        raise BadConfig(f"collection {name} is in the shape of llama_index, which has its own keys", hint="leave them")
+    if shape.text:
+        text = "" if shape.text == NO_TEXT else shape.text
+    if shape.metadata:
+        metadata = "" if shape.metadata == EVERYTHING_ELSE else shape.metadata
+    if any('"' in key or "\\" in key for key in (text, metadata, shape.vector)):
+        raise BadConfig(
+            f"collection {name} has a key with a quotation mark or a backslash, which Qdrant has no path to"
+        )
+    return PayloadShape(
+        text=text,
+        metadata=metadata,
+        vector=shape.vector,
+        is_node=is_node,
+        has_tags=shape.tags is TagPlace.PAYLOAD,
+    )

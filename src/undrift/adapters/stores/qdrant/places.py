@@ -1,0 +1,162 @@
+"""What is known of a collection: how its records are laid out, and how its vectors are compared."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from undrift.adapters.stores.qdrant.conditions import Dialect
+from undrift.adapters.stores.qdrant.engine import Engine
+from undrift.adapters.stores.qdrant.payload import PayloadShape, payload_shape
+from undrift.adapters.stores.qdrant.points import Filter as Wire
+from undrift.domain.filter import Condition, matches, parse
+from undrift.domain.record import Metadata
+from undrift.domain.relaxation import relaxed
+from undrift.domain.route import VectorField
+from undrift.domain.shape import split_address
+from undrift.domain.space import Metric
+from undrift.errors import BadArgument, BadConfig, CollectionMissing, StoreRejected
+from undrift.ports.store import Filter
+
+_T = TypeVar("_T")
+#: What a collection is made like does not change; only another one of the same name is made otherwise.
+_KNOWN_FOR_S = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """A collection, as far as it stays the same.
+
+    Attributes:
+        name: its name in Qdrant.
+        shape: how its records are laid out.
+        dimensions: of its vectors.
+        metric: by which they are compared.
+    """
+
+    name: str
+    shape: PayloadShape
+    dimensions: int
+    metric: Metric
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A filter, as far as Qdrant evaluates it.
+
+    Attributes:
+        wire: what is asked of Qdrant, true wherever the filter is; None for everything.
+        condition: what has to be looked at once more; None where Qdrant says it exactly.
+    """
+
+    wire: Wire | None = None
+    condition: Condition | None = None
+
+    def fits(self, metadata: Metadata) -> bool:
+        """Whether a record that Qdrant returned is asked for."""
+        return self.condition is None or matches(self.condition, metadata)
+
+
+class Places:
+    """Knows collections for a while, and looks again when something does not fit."""
+
+    def __init__(self, engine: Engine) -> None:
+        """Know nothing yet."""
+        self._engine = engine
+        self._known: dict[str, tuple[float, Place]] = {}
+        self._guard = threading.Lock()
+
+    def on(self, field: VectorField, work: Callable[[Place], _T]) -> _T:
+        """Do something in a collection; once more if it was dropped and made anew meanwhile.
+
+        Raises:
+            CollectionMissing: it is not there.
+        """
+        place = self.place(field)
+        try:
+            return work(place)
+        except (BadArgument, CollectionMissing, StoreRejected):
+            self.forget(field)
+            fresh = self.place(field)
+            if fresh == place:
+                raise
+        return work(fresh)
+
+    def place(self, field: VectorField) -> Place:
+        """Return what is known of a collection."""
+        with self._guard:
+            found = self._known.get(field.collection)
+        if found is not None and time.monotonic() - found[0] < _KNOWN_FOR_S:
+            return found[1]
+        begun = time.monotonic()
+        place = self.look(field)
+        if place is None:
+            name, _ = split_address(field.collection)
+            raise CollectionMissing(f"{self._engine.name} has no collection {name}")
+        with self._guard:
+            self._known[field.collection] = begun, place
+        return place
+
+    def look(self, field: VectorField) -> Place | None:
+        """Ask the engine for a collection; None where it or its vector is not there.
+
+        Raises:
+            BadConfig: the address does not say which of its vectors is meant.
+            StoreRejected: it is compared in a way that undrift does not know.
+        """
+        name, shape = shape_of(field)
+        vectors = self._engine.vectors(name)
+        if vectors is None:
+            return None
+        if not shape.vector and "" not in vectors and len(vectors) == 1:
+            shape = replace(shape, vector=next(iter(vectors)))
+        found = vectors.get(shape.vector)
+        if found is None and shape.vector:
+            return None
+        if found is None:
+            raise BadConfig(
+                f"collection {name} has {len(vectors)} named vectors, and none without a name",
+                f"they are {', '.join(sorted(vectors)) or 'none that is dense'}",
+                f"write its name behind it: {name}?vector=NAME",
+            )
+        if found.metric is None:
+            raise StoreRejected(f"collection {name} is compared by a distance that undrift does not have")
+        return Place(name=name, shape=shape, dimensions=found.dimensions, metric=found.metric)
+
+    def forget(self, field: VectorField) -> None:
+        """Look anew the next time."""
+        with self._guard:
+            self._known.pop(field.collection, None)
+
+    def asked(self, place: Place, condition: Condition | None) -> Asked:
+        """Return what to ask Qdrant for a filter."""
+        if condition is None:
+            return Asked()
+        shape = place.shape
+        dialect = Dialect(
+            shape.metadata or None,
+            keeps_floats=self._engine.keeps_floats,
+            knows_bools=self._engine.knows_bools,
+            speaks=self._engine.speaks,
+        )
+        bound, is_exact = relaxed(condition, dialect.can)
+        wire = None if bound is None else dialect.translate(bound)
+        return Asked(wire=wire, condition=None if is_exact else condition)
+
+
+def shape_of(field: VectorField) -> tuple[str, PayloadShape]:
+    """Return a collection's name in Qdrant, and how its address says that it is laid out.
+
+    Raises:
+        BadConfig: the address says what cannot be.
+    """
+    name, shape = split_address(field.collection)
+    return name, payload_shape(name, shape)
+
+
+def parsed(filter: Filter | None) -> Condition | None:
+    """Return what a filter asks for, None for everything."""
+    return None if filter is None else parse(filter)

@@ -1,0 +1,84 @@
+"""A Qdrant server as a store."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+from undrift.adapters.listing import Listings
+from undrift.adapters.stores.qdrant.client import ClientEngine
+from undrift.adapters.stores.qdrant.edge_store import index_from
+from undrift.adapters.stores.qdrant.place_of_server import where
+from undrift.adapters.stores.qdrant.store import QdrantVectors
+from undrift.domain.space import Metric
+from undrift.errors import BadArgument
+from undrift.ports.store import Layout, StoreCapabilities
+
+
+class QdrantStore(QdrantVectors):
+    """A store on a Qdrant server of version 1.16 or newer, for millions of documents and the processes of many hosts.
+
+    Every write waits until it is applied, in strong ordering, and reads by id ask a majority of the replicas. A search
+    looks into Qdrant's HNSW index, unless it shall compare with every point.
+    """
+
+    def __init__(
+        self,
+        place: str,
+        *,
+        api_key: str | None = None,
+        grpc: bool = False,
+        grpc_port: int = 6334,
+        timeout_s: int = 10,
+        index: str = "hnsw",
+        hnsw_m: int = 16,
+        hnsw_ef_construct: int = 100,
+        hnsw_ef: int = 128,
+        payload_indexes: Mapping[str, str] | None = None,
+        listing_s: float = 10.0,
+    ) -> None:
+        """Use a server; it is connected to by the first call.
+
+        Args:
+            place: `qdrant://HOST:PORT`, `qdrants://HOST:PORT` for HTTPS, or `qdrant:PATH` for a folder that the client
+                itself reads and writes, which is for trials.
+            api_key: the server's key; None where it asks for none.
+            grpc: whether to speak gRPC, which is faster, and carries every float in all its digits.
+            grpc_port: where the server speaks gRPC.
+            timeout_s: how long the server may take to answer.
+            index: `hnsw`, and a search is fast and may overlook some; or `none`, and it is exact.
+            hnsw_m: connections of a vector in each layer of the index of a new collection.
+            hnsw_ef_construct: how many candidates are looked at when a vector is put into the index.
+            hnsw_ef: how many candidates a search in the index looks at.
+            payload_indexes: type by key of the metadata (`keyword`, `integer`, `float`, `bool`, `uuid`, `datetime`,
+                `text`): indexes that are made with a collection, so that filters on these keys are fast.
+            listing_s: how old a list of a collection's ids may be: Qdrant has no order of ids, so a scan keeps a list.
+
+        Raises:
+            BadConfig: the address is not one, or has a key in it.
+            BadArgument: a setting has a value that it cannot have.
+            MissingExtra: the client is not installed.
+        """
+        chosen = index_from(index, m=hnsw_m, ef_construct=hnsw_ef_construct, ef=hnsw_ef)
+        for name, value, least, most in (("timeout_s", timeout_s, 1, 600), ("listing_s", listing_s, 0, 3600)):
+            if not least <= value <= most:
+                raise BadArgument(f"{name} is {value}; it can be {least} to {most} seconds")
+        engine = ClientEngine(where(place), api_key=api_key, grpc_port=grpc_port if grpc else None, timeout_s=timeout_s)
+        capabilities = StoreCapabilities(
+            name="qdrant",
+            metrics=frozenset(Metric),
+            max_dimensions=65_536,
+            layouts=frozenset({Layout.COLLECTION}),
+            # To connect, to send and to wait for the answer have this time each. What the server has read by then it
+            # writes into its log at once, behind which every later request is; for a server under load as long again.
+            settles_within_s=6 * timeout_s,
+            scans_lag_s=listing_s,
+            keeps_length=False,
+        )
+        super().__init__(
+            engine,
+            capabilities,
+            hnsw=chosen,
+            payload_indexes=payload_indexes or {},
+            listings=Listings(time.monotonic, listing_s),
+        )
