@@ -15,7 +15,7 @@ import pytest
 from tests.conformance.doubles.elastic import Elastic
 from tests.conformance.doubles.http import Server, serving
 from undrift.adapters.stores.elastic import ElasticsearchStore, OpenSearchStore
-from undrift.domain.record import DocumentId, is_tagged
+from undrift.domain.record import DocumentId, Entry, is_tagged, tag_for
 from undrift.domain.route import VectorField
 from undrift.domain.space import Metric
 from undrift.errors import BadConfig, CollectionMissing, FieldInUse, StoreRejected
@@ -275,3 +275,19 @@ def test_llama_index_reads_what_was_written() -> None:
 
         (node,) = theirs.query(VectorStoreQuery(query_embedding=VECTOR, similarity_top_k=1)).nodes
         assert (node.text, node.metadata) == ("hello", {"a": 2})
+
+
+def test_a_tag_is_put_beside_the_text_that_it_is_of(bench: Bench) -> None:
+    bench.put("y", "world", {"a": 2})
+    before = dict(bench.source("x"))
+    asked = [
+        Entry(id=DocumentId(id), text=text, metadata={}, tag=tag_for(text, SPACE.id))
+        for id, text in (("x", "hello"), ("y", "another world"), ("never", "x"))
+    ]
+
+    assert bench.store.tag(bench.field, asked) == {"x"}
+
+    assert bench.store.entries(bench.field, [DocumentId("x")])["x"].tag == asked[0].tag
+    kept = {key: value for key, value in bench.source("x").items() if not key.startswith("undrift")}
+    assert kept == before
+    assert not [key for key in bench.source("y") if key.startswith("undrift")]

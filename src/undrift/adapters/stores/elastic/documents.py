@@ -84,6 +84,14 @@ def change(
     return f"{_text(action)}\n{_text(said)}\n".encode()
 
 
+def tagging(places: Places, id: DocumentId, tag: SpaceTag, *, at: Mapping[str, Any]) -> bytes:
+    """Return what a bulk request says of a document that gets a tag, for the version of it that was read."""
+    action = {"update": {"_id": id, "if_seq_no": at["_seq_no"], "if_primary_term": at["_primary_term"]}}
+    names = TAG if places.shape is None else foreign.TAG
+    said = dict(zip(names, (tag.space, tag.content, tag.sequence), strict=True))
+    return f"{_text(action)}\n{_text({'doc': said})}\n".encode()
+
+
 def deletion(id: DocumentId, at: Mapping[str, Any] | None = None) -> bytes:
     """Return what a bulk request says of a document to be deleted; of one version of it only, if one is given."""
     version = {} if at is None else {"if_seq_no": at["_seq_no"], "if_primary_term": at["_primary_term"]}
@@ -105,6 +113,11 @@ def metadata_fields(places: Places) -> list[str]:
     return [places.metadata] if places.shape is None else foreign.fields(places, with_text=False, with_vector=False)
 
 
+def text_of(places: Places, source: Mapping[str, Any]) -> str | None:
+    """Return the text of a document, None when it is elsewhere."""
+    return None if places.text == NO_TEXT else str(source.get(places.text) or "")
+
+
 def metadata_of(places: Places, source: Mapping[str, Any]) -> dict[str, Any]:
     """Return the metadata of a document."""
     if places.shape is not None:
@@ -119,7 +132,7 @@ def record_from(places: Places, id: str, source: Mapping[str, Any]) -> Record | 
         return None
     return Record(
         id=DocumentId(id),
-        text=_text_of(places, source) or "",
+        text=text_of(places, source) or "",
         metadata=metadata_of(places, source),
         vector=np.array(vector, np.float32),
         tag=_tag(places, source) or NO_TAG,
@@ -128,7 +141,7 @@ def record_from(places: Places, id: str, source: Mapping[str, Any]) -> Record | 
 
 def entry_from(places: Places, id: str, source: Mapping[str, Any], parts: Part) -> Entry:
     """Return the entry of a document."""
-    text = _text_of(places, source) if Part.TEXT in parts else None
+    text = text_of(places, source) if Part.TEXT in parts else None
     return Entry(id=DocumentId(id), text=text, metadata=metadata_of(places, source), tag=_tag(places, source))
 
 
@@ -137,7 +150,7 @@ def hit_from(places: Places, id: str, source: Mapping[str, Any], score: float) -
     return Hit(
         id=id,
         score=score,
-        text=_text_of(places, source) or "",
+        text=text_of(places, source) or "",
         metadata=metadata_of(places, source),
         tag=_tag(places, source),
     )
@@ -156,10 +169,6 @@ def _own_source(places: Places, record: Record) -> dict[str, Any]:
 
 def _of_metadata(places: Places, id: str, metadata: Mapping[str, Any]) -> dict[str, Any]:
     return {places.metadata: encode_metadata(id, metadata), WORDS: words(metadata)}
-
-
-def _text_of(places: Places, source: Mapping[str, Any]) -> str | None:
-    return None if places.text == NO_TEXT else str(source.get(places.text) or "")
 
 
 def _tag(places: Places, source: Mapping[str, Any]) -> SpaceTag | None:

@@ -21,6 +21,8 @@ from undrift.adapters.stores.elastic.documents import (
     metadata_fields,
     metadata_of,
     record_from,
+    tagging,
+    text_of,
 )
 from undrift.adapters.stores.elastic.reading import Reading
 from undrift.adapters.stores.elastic.wire import Wire
@@ -125,6 +127,24 @@ class ElasticStore:
     def insert_absent(self, field: VectorField, records: Sequence[Record]) -> None:
         """Insert those records whose ids are not there yet."""
         self._write(field, records, "create", frozenset({_CONFLICT}))
+
+    def tag(self, field: VectorField, entries: Sequence[Entry]) -> set[DocumentId]:
+        """Give records the tags of the entries, as long as they have their texts."""
+        wanted = {entry.id: entry for entry in entries if entry.tag is not None}
+        if not wanted:
+            return set()
+        found = self._collections.get(field)
+        named = fields(found.places, Part.TEXT)
+
+        def line(document: Mapping[str, Any]) -> bytes | None:
+            entry = wanted[DocumentId(document["_id"])]
+            if entry.tag is None or text_of(found.places, document["_source"]) != entry.text:
+                return None
+            return tagging(found.places, entry.id, entry.tag, at=document)
+
+        return self._writing.conditionally(
+            found, list(wanted), lambda left: self._reading.by_id(found, left, named), line
+        )
 
     def delete(self, field: VectorField, ids: Sequence[DocumentId], *, filter: Filter | None = None) -> None:
         """Delete records by id, those only that match the filter if there is one."""

@@ -62,7 +62,7 @@ class Writing:
         ids: Sequence[DocumentId],
         read: Callable[[Sequence[DocumentId]], Sequence[Mapping[str, Any]]],
         line: Callable[[Mapping[str, Any]], bytes | None],
-    ) -> None:
+    ) -> set[DocumentId]:
         """Change documents by what is in them: each is read, and changed only if it is still what was read.
 
         Args:
@@ -71,18 +71,22 @@ class Writing:
             read: reads documents with their versions.
             line: what shall be done with a document; None for nothing.
 
+        Returns:
+            The ids of those that were changed.
+
         Raises:
             StoreUnavailable: others changed the same documents all the time; each was changed whole or not at all.
         """
-        left = list(ids)
+        left, changed = list(ids), set[DocumentId]()
         for _ in range(_TRIES):
             asked = [(DocumentId(one["_id"]), said) for one in read(left) if (said := line(one)) is not None]
             if not asked:
-                return
+                return changed
             statuses = self.send(found, [said for _, said in asked], allowed=frozenset({_CONFLICT, _GONE}))
+            changed |= {id for (id, _), status in zip(asked, statuses, strict=True) if status < 300}
             left = [id for (id, _), status in zip(asked, statuses, strict=True) if status == _CONFLICT]
             if not left:
-                return
+                return changed
         raise StoreUnavailable(
             f"{self._wire.place.name} is busy: others change {left[0]!r} of collection {found.name} all the time",
             f"tried {_TRIES} times; each document was changed whole or not at all",
