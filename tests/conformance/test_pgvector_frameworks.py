@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,16 +12,18 @@ import pytest
 
 pytest.importorskip("psycopg")
 
+import undrift
 from tests.conformance.pgvector_door import store_url
 from tests.conformance.postgres_server import PASSWORD, PostgresServer
 from undrift.adapters.embedders.hashing import HashingEmbedder
 from undrift.adapters.stores.pgvector import PgVectorStore
+from undrift.domain.migration import Phase
 from undrift.domain.record import Document, DocumentId, Record, stamp
-from undrift.domain.route import VectorField
+from undrift.domain.route import AliasName, VectorField
 from undrift.domain.shape import with_vector
 from undrift.domain.space import Metric
 from undrift.errors import BadArgument, FieldInUse, StoreRejected
-from undrift.ports.store import FieldDescription, Part
+from undrift.ports.store import FieldDescription, Layout, Part
 
 pytestmark = pytest.mark.servers
 
@@ -161,6 +164,61 @@ def test_a_table_of_langchain_is_read_written_and_moved(
     assert store.fetch(beside, [DocumentId(IDS[3])])[DocumentId(IDS[3])].text == "closed on Sunday"
     store.drop(beside)
     assert place.sql("SELECT to_regclass('public.docs') IS NULL", DATABASE) == [(True,)]
+
+
+_CONFIG = """
+ledger = "{ledger}"
+[stores.main]
+url = "{store}"
+[models.old]
+provider = "hashing"
+dimensions = 16
+seed = "old"
+[models.new]
+provider = "hashing"
+dimensions = 24
+seed = "new"
+[timing]
+poll_s = 0.05
+"""
+
+
+@pytest.mark.parametrize(
+    ("layout", "tags"),
+    [(Layout.IN_PLACE, "payload"), (Layout.COLLECTION, "payload"), (Layout.COLLECTION, "ledger")],
+    ids=["in place", "collection", "tags in the ledger"],
+)
+def test_a_table_of_langchain_is_adopted_migrated_and_read_back(
+    place: PostgresServer, langchain: Any, tmp_path: Path, layout: Layout, tags: str
+) -> None:
+    name = f"adopted_{layout.value}_{tags}"
+    langchain.engine.init_vectorstore_table(table_name=name, vector_size=16)
+    theirs = langchain(name, OLD)
+    texts = [f"{text}, number {number}" for number in range(8) for text in TEXTS]
+    ids = [str(uuid.UUID(int=number + 1)) for number in range(len(texts))]
+    theirs.add_texts(texts, metadatas=[{"n": number} for number in range(len(texts))], ids=ids)
+    path = tmp_path / "undrift.toml"
+    path.write_text(_CONFIG.format(ledger="sqlite:///undrift.db", store=store_url(place, DATABASE)))
+    with undrift.open(path) as plane:
+        plane.adopt_collection("kb", store="main", collection=f"{name}?as=langchain", model="old", tags=tags)
+        plane.register("kb", "new", layout=layout)
+        plane.work("kb", lambda migration: migration is not None and migration.phase is Phase.READY)
+        plane.cutover("kb")
+        plane.alias("kb").upsert([Document(id=ids[0], text="written through undrift", metadata={"n": -1})])
+        plane.alias("kb").delete([ids[1]])
+        plane.work("kb", lambda _: not plane.ledger.lag(AliasName("kb")).dirty)
+        assert plane.verify("kb")["verdict"] == "pass"
+        plane.complete("kb")
+        table, _, rest = plane.router.join(AliasName("kb")).serving.collection.partition("?")
+
+    column = rest.partition("vector=")[2] or "embedding"
+    moved = langchain(table, NEW, embedding_column=column)
+    (hit,) = moved.similarity_search("written through undrift", k=1)
+    assert (str(hit.id), hit.metadata) == (ids[0], {"n": -1})
+    assert [one.page_content for one in moved.similarity_search(texts[9], k=1)] == [texts[9]]
+    assert not moved.get_by_ids([ids[1]])
+    moved.add_texts(["written by LangChain again"], ids=[ids[1]])
+    assert str(moved.similarity_search("written by LangChain again", k=1)[0].id) == ids[1]
 
 
 def test_tags_in_the_ledger_leave_a_table_as_it_is(place: PostgresServer, store: PgVectorStore, langchain: Any) -> None:

@@ -40,7 +40,7 @@ def test_what_strangers_write_is_found_and_never_gone_in_silence(where: str) -> 
 
 @pytest.mark.parametrize("where", STRANGE)
 def test_a_scan_that_sees_no_strangers_is_noticed(where: str) -> None:
-    with patch.object(reconcile, "difference", lambda *_: ""), pytest.raises(AssertionError):
+    with patch.object(reconcile._Scan, "page", lambda *_: None), pytest.raises(AssertionError):
         perform(STRANGE[where])
 
 

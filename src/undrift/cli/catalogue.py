@@ -20,14 +20,17 @@ _KEYS = ("channel", "model", "dimensions", "max_tokens", "price_usd", "batch_pri
 
 @click.group(cls=Verbs)
 def catalogue() -> None:
-    """What is known of embedding models in the world, with source and date."""
+    """What is known of embedding models, and when they end."""
 
 
 @catalogue.command("list")
 @click.option("--channel", metavar="NAME", help="Only models that answer there, such as openai or vertex.")
 @pass_session
 def list_known(session: Session, channel: str | None) -> None:
-    """List the models, each with the facts to go by; what nobody knows is empty."""
+    """List known models, each with the facts to go by.
+
+    What nobody knows is empty.
+    """
     with session.plane() as plane:
         models = plane.known_models(channel)
     if channel and not models:
@@ -40,7 +43,10 @@ def list_known(session: Session, channel: str | None) -> None:
 @click.argument("name")
 @pass_session
 def show_known(session: Session, name: str) -> None:
-    """Show everything that is known of a model, and who said so when; NAME may be CHANNEL/MODEL."""
+    """Show all that is known of a model, and who said so when.
+
+    NAME may be CHANNEL/MODEL.
+    """
     with session.plane() as plane:
         found = plane.known_model(name)
     session.answer(found, paragraphs(*map(_facts, found)))
@@ -73,7 +79,10 @@ def sunsets(
     calendar: Path | None,
     fail_on: str | None,
 ) -> None:
-    """Show when models end, and the last safe day to begin moving away from those that you have vectors of."""
+    """Show when models end, and the last safe day to begin.
+
+    Of those that you have vectors of, and with --all of the others as well.
+    """
     with session.plane() as plane:
         ends = plane.sunsets(tokens_per_minute=tokens_per_minute, only_owned=not everything)
         if calendar is not None:

@@ -17,7 +17,7 @@ from undrift.flow.alias import WRITE_BATCH, Alias
 from undrift.flow.journal import Journal
 from undrift.flow.jsonl import batches, document_line, open_documents
 from undrift.migrate.sync import settle
-from undrift.ports.store import Filter
+from undrift.ports.store import Filter, SupportsNames
 
 #: Records read from the store at a time by an export.
 _PAGE = 500
@@ -265,6 +265,8 @@ class Documents(Wiring):
             )
         with suppress(AlreadyExists):
             self.ledger.create_alias(name, field, model=settings.model, mirror=settings.mirror)
+        if isinstance(store, SupportsNames):
+            store.point(name, field)
 
     def _refuse_shared(self, field: VectorField, name: AliasName) -> None:
         """Pass when no other alias uses a collection: writes under one name would go past the journal of the other."""

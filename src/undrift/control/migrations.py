@@ -21,7 +21,7 @@ from undrift.errors import (
 from undrift.migrate.engine import Worker
 from undrift.migrate.hooks import call_if_possible
 from undrift.migrate.preflight import as_money, layout_word, survey
-from undrift.migrate.steps import OnWait
+from undrift.migrate.steps import OnWait, name_served
 from undrift.migrate.sync import carry_dirty
 from undrift.migrate.verify import SAMPLE
 from undrift.migrate.workshop import Workshop
@@ -168,6 +168,8 @@ class Migrations(Aiming, Operations):
         if not migration.copies:
             self.recorded(migration.target_model)
         workshop = self.workshop(migration.alias)
+        # It may have been configured since the alias was made.
+        name_served(workshop)
         self.ledger.reap(migration.alias, workshop.settle_s)
         migration = replace(migration, budget_tokens=budget_tokens, budget_usd=budget_usd)
         self.ledger.register_migration(migration, who=self._who())

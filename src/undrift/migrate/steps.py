@@ -24,12 +24,13 @@ from undrift.domain.plan import (
     Step,
     StopJournal,
 )
-from undrift.domain.route import Mode, VectorField
+from undrift.domain.route import Mode, Route, VectorField
 from undrift.domain.wording import are, plural
-from undrift.errors import FieldInUse, GateFailed, WriteTimeout
+from undrift.errors import FieldInUse, GateFailed, TransactionUndone, WriteTimeout
 from undrift.migrate.postponement import postponed
 from undrift.migrate.sync import carry_dirty
 from undrift.migrate.workshop import Workshop
+from undrift.ports.store import SupportsNames
 
 #: Looks at something that is awaited, this often.
 _POLL_S = 0.1
@@ -200,17 +201,49 @@ def _flip(workshop: Workshop, step: Flip, transition: Transition | None, who: st
         # Somebody may have postponed it while the last documents were carried over.
         gates = postponed(workshop.alias, workshop.ledger.tuning(workshop.alias))
         require(gates, verb="cutover", alias=workshop.alias)
-    workshop.ledger.flip(
-        workshop.state().route,
-        migration=transition.migration,
-        was=transition.was,
-        who=who,
-        max_dirty=step.max_dirty,
-        max_quarantined=step.max_quarantined,
-    )
+    route = workshop.state().route
+
+    def flip() -> None:
+        workshop.ledger.flip(
+            route,
+            migration=transition.migration,
+            was=transition.was,
+            who=who,
+            max_dirty=step.max_dirty,
+            max_quarantined=step.max_quarantined,
+        )
+
+    _with_name(workshop, route, flip)
+
+
+def _with_name(workshop: Workshop, route: Route, flip: Callable[[], None]) -> None:
+    """Let the name that others read by change in the transaction of the flip, where ledger and store have a common one.
+
+    Where they have none, or readers hold the name, it changes right afterwards.
+    """
+    to = route.follower
+    store = None if to is None else workshop.store_of(to)
+    if to is not None and store is not None and isinstance(store, SupportsNames):
+        joint = workshop.ledger.transaction_with(store)
+        if joint is not None:
+            with suppress(TransactionUndone):
+                with joint:
+                    flip()
+                    store.point(route.alias, to)
+                return
+    flip()
+
+
+def name_served(workshop: Workshop) -> None:
+    """Let those who do not know undrift find what the alias serves, where the store keeps a name for that."""
+    route = workshop.state().route
+    store = workshop.store_of(route.serving)
+    if isinstance(store, SupportsNames):
+        store.point(route.alias, route.serving)
 
 
 def _settle_foreign(workshop: Workshop, on_wait: OnWait) -> None:
+    name_served(workshop)
     workshop.bury_the_dead()
     while True:
         workshop.ledger.reap(workshop.alias, workshop.settle_s)

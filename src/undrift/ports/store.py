@@ -218,6 +218,19 @@ class SupportsInPlace(Protocol):
 
 
 @runtime_checkable
+class SupportsNames(Protocol):
+    """A store in which programs that do not know undrift find what an alias serves under a name that stays."""
+
+    def point(self, name: str, field: VectorField) -> None:
+        """Let a name stand for a field from now on; done again, or where that is not configured, it changes nothing.
+
+        Raises:
+            StoreRejected: the name is that of something else, or this user may not give it.
+        """
+        ...
+
+
+@runtime_checkable
 class SupportsTagging(Protocol):
     """A store that can put a tag beside a vector that is there already."""
 

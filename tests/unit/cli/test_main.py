@@ -47,7 +47,7 @@ VERBS = [
         "rollback",
         "complete",
     ),
-    *("cancel", "selftest", "golden", "serve"),
+    *("cancel", "selftest", "golden", "catalogue", "serve"),
 ]
 
 

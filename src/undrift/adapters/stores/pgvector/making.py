@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from undrift.adapters.postgres import Database
-from undrift.adapters.stores.pgvector import capture, shapes, tables
+from undrift.adapters.stores.pgvector import capture, shapes, tables, views
 from undrift.adapters.stores.pgvector.creation import (
     addition,
     adjustment,
@@ -116,11 +116,34 @@ class Collections(Session):
             raise CollectionMissing(f"{self.name} has no collection {field.collection}")
         return present
 
+    def _show(self, schema: str, name: str, field: VectorField) -> None:
+        """Let a view show a field, if it does not yet."""
+        views.require_name(name)
+        there = self._read([(views.FIND, (schema, name))], field)
+        shown = views.shows(there[0][1]) if there else None
+        if there and (shown is None or not there[0][0]):
+            raise StoreRejected(
+                f"{self.name} has no room for a view {schema}.{name}: something else is called so",
+                "it shows what an alias serves, and nothing is replaced that undrift did not make",
+                "let `views` name another schema, which may be a new one",
+            )
+        if shown == field.collection:
+            return
+        schemas = "SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = %s"
+        made = self._read([(schemas, (schema,))], field)
+        statements = [] if made else [f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)}"]
+        found = self._find(field)
+        if found is None:
+            raise CollectionMissing(f"{self.name} has no collection {field.collection}")
+        statements += [sql for sql, _ in views.showing(schema, name, found, field.collection)]
+        self._change(field, statements)
+
     def _change(self, field: VectorField, statements: list[str]) -> None:
         """Change a table, giving way to those who use it."""
         for attempt in range(_TRIES):
             try:
-                self._write([(_PATIENCE, ()), *((sql, ()) for sql in statements)], field)
+                patience = [] if self.database.joined else [(_PATIENCE, ())]
+                self._write([*patience, *((sql, ()) for sql in statements)], field)
             except StoreUnavailable as error:
                 # Who waits for a whole table makes everybody wait that comes after.
                 if self.database.joined or attempt == _TRIES - 1 or "busy" not in error.message:

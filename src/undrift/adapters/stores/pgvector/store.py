@@ -64,6 +64,7 @@ class PgVectorStore(Collections):
         hnsw_ef_construction: int = 64,
         hnsw_ef_search: int = 100,
         capture: str = "none",
+        views: str = "",
     ) -> None:
         """Use a database as a store; it is connected to by the first call.
 
@@ -78,6 +79,8 @@ class PgVectorStore(Collections):
             hnsw_ef_search: how many candidates a search in the index looks at, at least.
             capture: `trigger`, and triggers tell a ledger in the same database what programs write that do not know
                 undrift; or `none`.
+            views: a schema, in which a view of each alias's name shows what it serves; it follows a cutover. None by
+                default.
 
         Raises:
             BadConfig: the address is not one, or has a password in it.
@@ -94,6 +97,7 @@ class PgVectorStore(Collections):
         ):
             if not least <= value <= most:
                 raise BadArgument(f"{name} is {value}; it can be {least} to {most}")
+        self._views = views
         if schema is not None and (not schema or len(schema.encode()) > tables.LONGEST_NAME or "\0" in schema):
             raise BadArgument(f"schema {schema!r} cannot be the name of one")
         database = place if isinstance(place, Database) else Database(address_from(place, Owner.STORE))
@@ -193,6 +197,26 @@ class PgVectorStore(Collections):
 
         self._on(field, work)
 
+    def tag(self, field: VectorField, entries: Sequence[Entry]) -> set[DocumentId]:
+        """Give records the tags of the entries, as long as they have their texts; return the ids of those that got one.
+
+        Columns for it are added to the table of other software.
+        """
+        told = [
+            (one.id, one.text, one.tag.space, one.tag.content, one.tag.sequence)
+            for one in entries
+            if one.tag is not None and one.text is not None and "\0" not in one.text
+        ]
+
+        def work(table: Table) -> set[DocumentId]:
+            fit = [row for row in told if can_be(row[0], table.ids)]
+            tagged = self._tagged(field, table) if fit else table
+            if not fit or tagged.tag is None:
+                return set()
+            return {DocumentId(id) for (id,) in self._write([writing.tag(tagged, fit)], field)}
+
+        return self._on(field, work)
+
     def detach(self, field: VectorField, ids: Sequence[DocumentId]) -> None:
         """Take vector and tag of the field out of these records, which stay with everything else."""
         self._on(field, lambda table: self._write([writing.detach(table, possible(ids, table.ids))], field))
@@ -254,6 +278,15 @@ class PgVectorStore(Collections):
         _require_positive("k", k)
         condition = _condition(filter)
         return self._on(field, lambda table: self._nearest(field, table, vector, k, condition))
+
+    def point(self, name: str, field: VectorField) -> None:
+        """Let the view of an alias show a field, where views are configured.
+
+        Raises:
+            StoreRejected: something else has that name, or the user may not make it.
+        """
+        if self._views:
+            self._show(self._views, name, field)
 
     def close(self) -> None:
         """Close the connections of this process; a later call opens them again."""

@@ -40,6 +40,12 @@ def translate(error: Any, address: Address, collection: str) -> UndriftError:
             text,
             "GRANT USAGE, CREATE ON SCHEMA, and ALL ON its tables, to the user of the address",
         )
+    if state == "2BP01":
+        return StoreRejected(
+            f"collection {collection} of {address.name} cannot be dropped: other things in the database depend on it",
+            f"{error.diag.message_detail or text}; {_NOTHING}",
+            "drop or change these first, such as a view of yours",
+        )
     if state[:2] in _REJECTED:
         return StoreRejected(f"{address.name} does not take this write: {error.diag.message_primary}", _NOTHING)
     if state in {"57014", "55P03", *AGAIN}:

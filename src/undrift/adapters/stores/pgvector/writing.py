@@ -61,6 +61,26 @@ def attach(table: Table, rows: Sequence[Row], block: Vectors) -> list[Statement]
     ]
 
 
+def tag(table: Table, rows: Sequence[tuple[str, str, str, str, int]]) -> Statement:
+    """Return the statement that puts tags beside vectors whose texts are these; it names those that got one.
+
+    Args:
+        table: the field.
+        rows: id, text, space, content and sequence.
+    """
+    assert table.tag is not None
+    changes = (f"{c} = there.{part}" for c, part in zip(table.tag, ("space", "content", "sequence"), strict=True))
+    return (
+        f"WITH there AS MATERIALIZED (SELECT r.{table.id} AS key, given.* FROM {table.name} AS r JOIN "
+        "unnest(%b::text[], %b::text[], %b::text[], %b::text[], %b::bigint[]) "
+        f"AS given (id, text, space, content, sequence) ON r.{table.id} = given.id{table.ids.cast} "
+        f"WHERE {table.present} ORDER BY r.{table.id} FOR UPDATE OF r) "
+        f"UPDATE {table.name} AS r SET {', '.join(changes)} FROM there "
+        f"WHERE r.{table.id} = there.key AND {table.text_value} = there.text RETURNING {table.id_text}",
+        [list(column) for column in zip(*rows, strict=True)],
+    )
+
+
 def detach(table: Table, ids: Iterable[DocumentId]) -> Statement:
     """Return the statement that takes vectors out of records, which stay."""
     nothing = ", ".join(f"{column} = NULL" for column in (table.vector, *(table.tag or ())))
