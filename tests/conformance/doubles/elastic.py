@@ -108,6 +108,13 @@ class Elastic:
                 return Response(body={"version": {**number, **named}, "tagline": "The OpenSearch Project"})
             case "POST" | "PUT", [*names, "_bulk"]:
                 return self._bulk("".join(names), request)
+            case "GET", ["_alias", name]:
+                there = {
+                    index.name: {"aliases": {name: {}}} for index in self.indexes.values() if name in index.aliases
+                }
+                return Response(status=200 if there else 404, body=there or {"error": "alias missing", "status": 404})
+            case "POST", ["_aliases"]:
+                return self._aliased(request.json["actions"])
             case "PUT", [name]:
                 return self._create(name, request.json or {})
             case "GET", [name]:
@@ -144,6 +151,22 @@ class Elastic:
                 raise Refusal(
                     400, "illegal_argument_exception", f"no handler found for {request.method} {request.path}"
                 )
+
+    def _aliased(self, actions: list[dict[str, dict[str, str]]]) -> Response:
+        for action in actions:
+            ((kind, said),) = action.items()
+            index = self._index(said["index"])
+            if said["alias"] in self.indexes:
+                raise Refusal(
+                    400,
+                    "invalid_alias_name_exception",
+                    f"Invalid alias name [{said['alias']}]: an index exists with it",
+                )
+            if kind == "add":
+                index.body.setdefault("aliases", {})[said["alias"]] = {}
+            else:
+                del index.body["aliases"][said["alias"]]
+        return Response(body={"acknowledged": True})
 
     def _begun(self, index: Index, request: Request, found: Response) -> Response:
         assert request.json["sort"] == ["_doc"]

@@ -126,6 +126,28 @@ class Collections:
             finally:
                 self.forget(field)
 
+    def point(self, name: str, found: Found) -> None:
+        """Let an alias of the engine stand for a collection, and for nothing else, in one step.
+
+        Raises:
+            BadArgument: no alias can be called so.
+            StoreRejected: an index is called so, or the alias stands for several.
+        """
+        self._require_name(name)
+        answer = self._wire.ask("GET", f"/_alias/{path(name)[1:]}", collection=name, allowed=frozenset({404}))
+        there = [] if answer.status == 404 else list(answer.body)
+        if there == [found.name]:
+            return
+        if len(there) > 1:
+            raise StoreRejected(
+                f"alias {name} of {self._wire.place.name} stands for {len(there)} indexes",
+                ", ".join(sorted(there)),
+                "let it stand for one, or leave `follow_alias` out of the store's settings",
+            )
+        actions = [*({"remove": {"index": index, "alias": name}} for index in there)]
+        actions.append({"add": {"index": found.name, "alias": name}})
+        self._wire.ask("POST", "/_aliases", collection=found.name, body={"actions": actions})
+
     def get(self, field: VectorField) -> Found:
         """Return a collection as it was last seen.
 

@@ -58,6 +58,7 @@ class ElasticStore:
         *,
         index: Index,
         refresh: str,
+        follow_alias: bool,
         listing_s: float,
         shards: int | None,
         replicas: int | None,
@@ -86,6 +87,7 @@ class ElasticStore:
             settles_within_s=_SETTLES_WITHIN_S,
             scans_lag_s=listing_s,
         )
+        self._follows = follow_alias
         self._refreshes_search = refresh == "search"
         self._wire = wire
         self._collections = Collections(wire, dialect, index, shards=shards, replicas=replicas)
@@ -127,6 +129,11 @@ class ElasticStore:
     def insert_absent(self, field: VectorField, records: Sequence[Record]) -> None:
         """Insert those records whose ids are not there yet."""
         self._write(field, records, "create", frozenset({_CONFLICT}))
+
+    def point(self, name: str, field: VectorField) -> None:
+        """Let an alias of the engine stand for what an alias of undrift serves, if the store's settings say so."""
+        if self._follows:
+            self._collections.point(name, self._collections.get(field))
 
     def tag(self, field: VectorField, entries: Sequence[Entry]) -> set[DocumentId]:
         """Give records the tags of the entries, as long as they have their texts."""

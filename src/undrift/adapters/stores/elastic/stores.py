@@ -24,6 +24,7 @@ class ElasticsearchStore(ElasticStore):
         hnsw_ef_construction: int = 100,
         hnsw_ef_search: int = 100,
         refresh: str = "search",
+        follow_alias: bool = False,
         listing_s: float = 10.0,
         shards: int | None = None,
         replicas: int | None = None,
@@ -43,6 +44,8 @@ class ElasticsearchStore(ElasticStore):
             hnsw_ef_search: how many candidates a search in the index looks at, in each shard, at least.
             refresh: before what the index is refreshed, so that it sees every acknowledged write: `search` for
                 searches, counts and scans; or `scan` for counts and scans only.
+            follow_alias: let an alias of the engine, called as that of undrift, stand for the index that serves, for
+                other programs; the index it stood for before keeps its documents.
             listing_s: how old a list of the ids of an index may be that somebody else made: it keeps no order of them.
             shards: of the indexes that are made; as the cluster says, if not given.
             replicas: of the indexes that are made; as the cluster says, if not given.
@@ -57,6 +60,7 @@ class ElasticsearchStore(ElasticStore):
             Wire(where, ElasticsearchClient),
             index=Index(method=index, m=hnsw_m, ef_construction=hnsw_ef_construction, ef_search=hnsw_ef_search),
             refresh=refresh,
+            follow_alias=follow_alias,
             listing_s=listing_s,
             shards=shards,
             replicas=replicas,
@@ -79,6 +83,7 @@ class OpenSearchStore(ElasticStore):
         hnsw_ef_construction: int = 100,
         hnsw_ef_search: int = 100,
         refresh: str = "search",
+        follow_alias: bool = False,
         listing_s: float = 10.0,
         shards: int | None = None,
         replicas: int | None = None,
@@ -98,6 +103,8 @@ class OpenSearchStore(ElasticStore):
             hnsw_ef_search: how many candidates a search in the index looks at, in each shard, at least.
             refresh: before what the index is refreshed, so that it sees every acknowledged write: `search` for
                 searches, counts and scans; or `scan` for counts and scans only.
+            follow_alias: let an alias of the engine, called as that of undrift, stand for the index that serves, for
+                other programs; the index it stood for before keeps its documents.
             listing_s: how old a list of the ids of an index may be that somebody else made: it keeps no order of them.
             shards: of the indexes that are made; as the cluster says, if not given.
             replicas: of the indexes that are made; as the cluster says, if not given.
@@ -112,6 +119,7 @@ class OpenSearchStore(ElasticStore):
             Wire(where, OpenSearchClient),
             index=Index(method=index, m=hnsw_m, ef_construction=hnsw_ef_construction, ef_search=hnsw_ef_search),
             refresh=refresh,
+            follow_alias=follow_alias,
             listing_s=listing_s,
             shards=shards,
             replicas=replicas,
