@@ -18,6 +18,7 @@ from benchmarks import (
     imports,
     migration_latency,
     pgvector,
+    qdrant_edge,
     search,
     verify,
     write,
@@ -28,7 +29,19 @@ from benchmarks.trace import table as trace
 
 BENCHMARKS: dict[str, ModuleType] = {
     module.__name__.rpartition(".")[2]: module
-    for module in (search, write, fixed_costs, backfill, verify, migration_latency, imports, fairness, pgvector, chroma)
+    for module in (
+        search,
+        write,
+        fixed_costs,
+        backfill,
+        verify,
+        migration_latency,
+        imports,
+        fairness,
+        pgvector,
+        chroma,
+        qdrant_edge,
+    )
 }
 #: Those that return a table of their own, which has other columns.
 TABLES: dict[str, ModuleType] = {"trace": trace}

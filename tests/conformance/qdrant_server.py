@@ -49,6 +49,10 @@ class WireServer:
         self.process.wait(30)
 
     @property
+    def options(self) -> dict[str, Any]:
+        return {}
+
+    @property
     def url(self) -> str:
         return f"qdrant://127.0.0.1:{self.port}"
 

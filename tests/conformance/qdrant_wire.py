@@ -105,7 +105,7 @@ class Qdrant:
             "indexed_vectors_count": info.indexed_vectors_count,
             "payload_schema": {},
             "config": {
-                "params": {"vectors": vectors[""] if set(vectors) == {""} else vectors, "shard_number": 1},
+                "params": {"vectors": vectors[""] if set(vectors) == {""} else vectors},
                 "hnsw_config": {"m": 16, "ef_construct": 100, "full_scan_threshold": 10000},
                 "optimizer_config": {
                     "deleted_threshold": 0.2,

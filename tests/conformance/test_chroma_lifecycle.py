@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -97,35 +93,23 @@ def test_no_acknowledged_write_is_lost_whoever_is_killed(mortal: ChromaServer, t
     plane.close()
 
 
-@pytest.mark.slow
-def test_the_command_line_takes_a_folder_through_its_whole_life(tmp_path: Path) -> None:
-    """Every command is a process of its own, which has the folder for as long as it runs."""
-    configured(tmp_path, "chroma:vectors")
+def test_a_folder_is_migrated_there_and_back_by_one_process(tmp_path: Path) -> None:
+    plane = undrift.open(configured(tmp_path, "chroma:vectors"))
+    kb = plane.alias("kb")
+    kb.upsert([Document(id=f"d{at:02}", text=f"text {at}", metadata={"nested": [at, None]}) for at in range(20)])
+    plane.register("kb", "new")
+    plane.work("kb", lambda migration: migration.phase is Phase.READY)
+    assert plane.cutover("kb")["phase"] == "reversing"
+    kb.upsert([Document(id="later", text="written after the cutover")])
+    kb.delete(["d03"])
+    assert plane.rollback("kb", now=True)["phase"] == "rolled_back"
+    alias = kb.route().alias
+    plane.work("kb", lambda _: plane.ledger.lag(alias).dirty == 0)
 
-    def run(*words: str, stdin: str = "") -> Any:
-        done = subprocess.run(
-            [sys.executable, "-m", "undrift", *words, "--json"],
-            cwd=tmp_path,
-            input=stdin,
-            text=True,
-            capture_output=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return json.loads(done.stdout)
-
-    lines = [
-        json.dumps({"id": f"d{number:03}", "text": f"text number {number}", "metadata": {"nested": [number, None]}})
-        for number in range(20)
-    ]
-    run("put", "kb", "-", stdin="\n".join(lines))
-    assert run("start", "kb", "--to", "new")["phase"] == "ready"
-    assert run("cutover", "kb", "--yes")["phase"] == "reversing"
-    run("put", "kb", "-", stdin='{"id": "later", "text": "written after the cutover"}\n')
-    assert run("rollback", "kb", "--now", "--yes")["phase"] == "rolled_back"
-    found = run("get", "kb", "later", "d007", "never")
-    assert [(one["id"], one["metadata"]) for one in found["documents"]] == [
-        ("later", {}),
-        ("d007", {"nested": [7, None]}),
-    ]
-    assert found["missing"] == ["never"]
+    assert plane.verify("kb")["verdict"] == "pass"
+    assert {one.id: one.metadata for one in kb.get(["later", "d07", "d03"])} == {
+        "later": {},
+        "d07": {"nested": [7, None]},
+    }
+    assert kb.count() == 20
+    plane.close()

@@ -207,7 +207,7 @@ def test_a_free_shape_has_text_and_metadata_where_the_address_says(store: Qdrant
     from qdrant_client import models
 
     params = models.VectorParams(size=8, distance=models.Distance.DOT)
-    client.create_collection("free", {"large": params, "small": models.VectorParams(size=2, distance="Cosine")})
+    client.create_collection("free", {"large": params})
     vectors = unit_vectors(2, 8)
     client.upsert(
         "free",
@@ -230,6 +230,26 @@ def test_a_free_shape_has_text_and_metadata_where_the_address_says(store: Qdrant
     assert store.search(field, vectors[1], k=1)[0].id == "x"
     with pytest.raises(StoreRejected, match="body"):
         store.upsert(field, [record("y", vectors[0], metadata={"body": "x"})])
+
+
+def test_a_write_does_not_take_away_the_other_vectors_of_a_point(store: QdrantStore, client: Any) -> None:
+    from qdrant_client import models
+
+    params = models.VectorParams(size=8, distance=models.Distance.DOT)
+    client.create_collection("several", {"one": params, "other": params})
+    vectors = dict(zip(("one", "other"), unit_vectors(2, 8).tolist(), strict=True))
+    client.upsert("several", [models.PointStruct(id=7, vector=vectors, payload={"text": "t", "metadata": {"a": 1}})])
+    field, id = at("several?vector=one"), DocumentId("7")
+
+    with pytest.raises(StoreRejected, match="'other'"):
+        store.upsert(field, [record("7", unit_vectors(1, 8)[0])])
+    store.merge_metadata(field, {id: {"b": 2}}, sequence=1)
+
+    (point,) = client.retrieve("several", [7], with_vectors=True)
+    assert set(point.vector) == {"one", "other"}
+    assert store.entries(field, [id])[id].metadata == {"a": 1, "b": 2}
+    store.delete(field, [id])
+    assert store.count(field) == 0
 
 
 def test_an_address_that_does_not_fit_the_collection_is_refused(store: QdrantStore, client: Any) -> None:

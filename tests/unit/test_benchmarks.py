@@ -16,6 +16,7 @@ from benchmarks import (
     imports,
     migration_latency,
     pgvector,
+    qdrant_edge,
     search,
     verify,
     write,
@@ -70,6 +71,11 @@ TINY = [
         chroma,
         chroma.Size(documents=100, queries=10, writes=2),
         ["insert 64", "replace 64", "search 100 documents", "with a filter", "back-fill 100 documents"],
+    ),
+    (
+        qdrant_edge,
+        qdrant_edge.Size(documents=100, queries=10, writes=3),
+        ["verification of 100 documents", "insert 64", "search 100 documents"],
     ),
 ]
 

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right, insort
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from threading import Lock
 
 from undrift.domain.record import DocumentId
+
+#: From so many new ids on they are merged into a list at once.
+_FEW = 16
 
 
 @dataclass(slots=True)
 class _Listed:
     taken: float
+    #: In order, each once; a set beside it would cost as much memory again.
     ids: list[DocumentId]
-    #: Ids of `ids`, and those that this process deleted since.
-    known: set[DocumentId]
+    #: Those of them that this process deleted since.
     gone: set[DocumentId] = field(default_factory=set)
 
 
@@ -39,7 +43,12 @@ class Listings:
         self._lock = Lock()
 
     def after(
-        self, collection: str, enumerate_ids: Callable[[], Iterable[DocumentId]], after: str, until: str | None
+        self,
+        collection: str,
+        enumerate_ids: Callable[[], Iterable[DocumentId]],
+        after: str,
+        until: str | None,
+        limit: int | None = None,
     ) -> Sequence[DocumentId]:
         """Return the ids with after < id <= until, in order, and without those that this process deleted.
 
@@ -48,17 +57,18 @@ class Listings:
             enumerate_ids: reads all of them from the store, in any order; called when the list is too old.
             after: ids up to this one are left out.
             until: ids behind this one are left out; None for none.
+            limit: at most so many; fewer mean that there are no more. None for all, which costs as much as there are.
         """
         with self._lock:
             listed = self._lists.get(collection)
             if listed is None or self._monotonic() - listed.taken >= self._age_s:
                 # As old as when it was begun: what came during the enumeration may be missing.
                 taken = self._monotonic()
-                known = set(enumerate_ids())
-                listed = self._lists[collection] = _Listed(taken, sorted(known), known)
+                listed = self._lists[collection] = _Listed(taken, sorted(set(enumerate_ids())))
             begin = bisect_right(listed.ids, after)
             end = len(listed.ids) if until is None else bisect_right(listed.ids, until)
-            return [id for id in listed.ids[begin:end] if id not in listed.gone]
+            there = (listed.ids[at] for at in range(begin, end) if listed.ids[at] not in listed.gone)
+            return list(islice(there, limit))
 
     def written(self, collection: str, ids: Iterable[DocumentId]) -> None:
         """Take note of records that this process has written."""
@@ -66,11 +76,19 @@ class Listings:
             listed = self._lists.get(collection)
             if listed is None:
                 return
+            new = []
             for id in ids:
                 listed.gone.discard(id)
-                if id not in listed.known:
-                    listed.known.add(id)
+                at = bisect_left(listed.ids, id)
+                if at == len(listed.ids) or listed.ids[at] != id:
+                    new.append(id)
+            if len(new) < _FEW:
+                for id in dict.fromkeys(new):
                     insort(listed.ids, id)
+            else:
+                # Two runs in order are merged in one go; one by one, each would move all that are behind it.
+                listed.ids += sorted(set(new))
+                listed.ids.sort()
 
     def deleted(self, collection: str, ids: Iterable[DocumentId]) -> None:
         """Take note of records that this process has deleted."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from undrift.adapters.listing import Listings
 from undrift.domain.record import DocumentId
 
@@ -17,8 +19,8 @@ class Collection:
         self.enumerated += 1
         return self.ids
 
-    def after(self, after: str = "", until: str | None = None) -> list[str]:
-        return list(self.listings.after("c", self._enumerate, after, until))
+    def after(self, after: str = "", until: str | None = None, limit: int | None = None) -> list[str]:
+        return list(self.listings.after("c", self._enumerate, after, until, limit))
 
 
 def test_ids_come_in_order_between_the_bounds() -> None:
@@ -62,3 +64,26 @@ def test_a_forgotten_collection_is_listed_anew() -> None:
     collection.listings.forget("c")
 
     assert collection.after() == []
+
+
+def test_a_page_has_as_many_as_asked_for_without_those_that_are_gone() -> None:
+    collection = Collection(*"abcdefgh")
+    collection.after()
+    collection.listings.deleted("c", [DocumentId("b"), DocumentId("c")])
+
+    assert collection.after(limit=3) == ["a", "d", "e"]
+    assert collection.after("e", limit=3) == ["f", "g", "h"]
+    assert collection.after("e", "g", limit=3) == ["f", "g"]
+    assert collection.after("h", limit=3) == []
+
+
+@pytest.mark.parametrize("many", [1, 15, 16, 500])
+def test_however_many_are_written_they_are_listed_once_and_in_order(many: int) -> None:
+    collection = Collection("id-000", "id-777")
+    collection.after()
+    new = [DocumentId(f"id-{(number * 7) % 997:03}") for number in range(many)]
+
+    collection.listings.written("c", [*new, *new, DocumentId("id-777")])
+
+    assert collection.after() == sorted({"id-000", "id-777", *new})
+    assert collection.enumerated == 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from undrift.adapters.listing import Listings
@@ -225,16 +225,11 @@ class ChromaStore(Writer):
             asked = sought(found, condition)
             if asked is None:
                 return []
-            ids = (
-                self._listed(field, found, after, until)
-                if asked.where is None
-                else self._found_by(field, found, asked.where, after, until)
-            )
             page: list[Entry] = []
             # Of what is looked at a filter leaves something out: not too little is looked at.
             many = limit if condition is None else max(limit, _LEAST_PAGE)
-            for start in range(0, len(ids), many):
-                page += self._of(field, found, ids[start : start + many], asked, parts)
+            for ids in self._in_order(field, found, asked, (after, until), many):
+                page += self._of(field, found, ids, asked, parts)
                 if len(page) >= limit:
                     break
             return page[:limit]
@@ -246,11 +241,10 @@ class ChromaStore(Writer):
         _require_positive("limit", limit)
 
         def work(found: Found) -> list[DocumentId]:
-            listed = self._listed(field, found, after, None)
             page: list[DocumentId] = []
-            for start in range(0, len(listed), limit):
-                there = {id for id, _, _, _ in self.get(field, found, listed[start : start + limit], ())}
-                page += [id for id in listed[start : start + limit] if id in there]
+            for ids in self._in_order(field, found, Sought(), (after, None), limit):
+                there = {id for id, _, _, _ in self.get(field, found, ids, ())}
+                page += [id for id in ids if id in there]
                 if len(page) >= limit:
                     break
             return page[:limit]
@@ -300,16 +294,24 @@ class ChromaStore(Writer):
         made = (entry(found, id, stored, document, with_text=with_text) for id, stored, document, _ in read)
         return sorted((one for one in made if asked.matches(one.metadata)), key=lambda one: one.id)
 
-    def _listed(self, field: VectorField, found: Found, after: str, until: str | None) -> Sequence[DocumentId]:
+    def _in_order(
+        self, field: VectorField, found: Found, asked: Sought, bounds: tuple[str, str | None], many: int
+    ) -> Iterator[Sequence[DocumentId]]:
+        """Return the ids of what may be asked for, in order and by the piece; some may be gone."""
+        after, until = bounds
+        if asked.where is not None:
+            ids = self.matching(field, found, asked.where)
+            some = sorted(id for id in ids if id > after and (until is None or id <= until))
+            yield from (some[start : start + many] for start in range(0, len(some), many))
+            return
         # A collection that is missing is said to be, also where a list of it is young enough.
         self.total(field, found)
-        return self._listings.after(_key(found), lambda: self.matching(field, found, None), after, until)
-
-    def _found_by(
-        self, field: VectorField, found: Found, where: Any, after: str, until: str | None
-    ) -> list[DocumentId]:
-        ids = self.matching(field, found, where)
-        return sorted(id for id in ids if id > after and (until is None or id <= until))
+        while True:
+            piece = self._listings.after(_key(found), lambda: self.matching(field, found, None), after, until, many)
+            yield piece
+            if len(piece) < many:
+                return
+            after = piece[-1]
 
     def _nothing(self, field: VectorField, found: Found) -> dict[DocumentId, Any]:
         """Say that a collection is missing also when nothing is asked of it."""

@@ -67,16 +67,19 @@ class ClientEngine:
     def vectors(self, collection: str) -> Mapping[str, VectorInfo] | None:
         """Return the vectors that a collection has by name."""
         try:
-            found = self._ask(collection, lambda client: client.get_collection(collection)).config.params.vectors
+            params = self._ask(collection, lambda client: client.get_collection(collection)).config.params
         except CollectionMissing:
             return None
+        found = params.vectors
         named = found if isinstance(found, Mapping) else {"": found} if found is not None else {}
         known = {name: metric for metric, name in _DISTANCES.items()}
-        return {
-            name: VectorInfo(dimensions=one.size, metric=known.get(one.distance.value))
+        dense = {
+            name: VectorInfo(
+                dimensions=one.size if one.multivector_config is None else 0, metric=known.get(one.distance.value)
+            )
             for name, one in named.items()
-            if one.multivector_config is None
         }
+        return dense | {name: VectorInfo(dimensions=0, metric=None) for name in params.sparse_vectors or {}}
 
     def create(self, collection: str, made: NewCollection) -> None:
         """Make an empty collection."""

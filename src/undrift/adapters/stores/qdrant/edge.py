@@ -67,10 +67,13 @@ class EdgeEngine:
         except CollectionMissing:
             return None
         known = {name: metric for metric, name in _DISTANCES.items()}
-        return {
-            name: VectorInfo(dimensions=one["size"], metric=known.get(one["distance"]))
+        dense = {
+            name: VectorInfo(
+                dimensions=0 if one.get("multivector_config") else one["size"], metric=known.get(one["distance"])
+            )
             for name, one in config["vectors"].items()
         }
+        return dense | {name: VectorInfo(dimensions=0, metric=None) for name in config.get("sparse_vectors") or {}}
 
     def create(self, collection: str, made: NewCollection) -> None:
         """Make an empty collection."""

@@ -35,12 +35,14 @@ class Place:
         shape: how its records are laid out.
         dimensions: of its vectors.
         metric: by which they are compared.
+        others: names of the other vectors that its points have.
     """
 
     name: str
     shape: PayloadShape
     dimensions: int
     metric: Metric
+    others: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,20 +113,22 @@ class Places:
         vectors = self._engine.vectors(name)
         if vectors is None:
             return None
-        if not shape.vector and "" not in vectors and len(vectors) == 1:
-            shape = replace(shape, vector=next(iter(vectors)))
-        found = vectors.get(shape.vector)
+        dense = {name: one for name, one in vectors.items() if one.dimensions}
+        if not shape.vector and "" not in dense and len(dense) == 1:
+            shape = replace(shape, vector=next(iter(dense)))
+        found = dense.get(shape.vector)
         if found is None and shape.vector:
             return None
         if found is None:
             raise BadConfig(
-                f"collection {name} has {len(vectors)} named vectors, and none without a name",
-                f"they are {', '.join(sorted(vectors)) or 'none that is dense'}",
+                f"collection {name} has {len(dense)} named vectors, and none without a name",
+                f"they are {', '.join(sorted(dense)) or 'none that is dense'}",
                 f"write its name behind it: {name}?vector=NAME",
             )
         if found.metric is None:
             raise StoreRejected(f"collection {name} is compared by a distance that undrift does not have")
-        return Place(name=name, shape=shape, dimensions=found.dimensions, metric=found.metric)
+        others = tuple(sorted(vectors.keys() - {shape.vector}))
+        return Place(name=name, shape=shape, dimensions=found.dimensions, metric=found.metric, others=others)
 
     def forget(self, field: VectorField) -> None:
         """Look anew the next time."""

@@ -38,7 +38,12 @@ class Point:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VectorInfo:
-    """What a collection says of one of its vectors; `metric` is None for one that undrift does not know."""
+    """What a collection says of one of its vectors.
+
+    Attributes:
+        dimensions: its length; 0 for a sparse one, and for one of several rows.
+        metric: how it is compared; None for a way that undrift does not know.
+    """
 
     dimensions: int
     metric: Metric | None

@@ -242,6 +242,13 @@ class QdrantVectors:
         self._engine.close()
 
     def _write(self, place: Place, records: Sequence[Record], *, only_absent: bool = False) -> None:
+        if place.others:
+            # An upsert replaces a point with all its vectors; no request replaces one and the payload at once.
+            raise StoreRejected(
+                f"collection {place.name} has other vectors in the same points: {', '.join(map(repr, place.others))}",
+                "a write would take them away from the point; nothing of this call was written",
+                "migrate to a collection of its own; deletions, changes of metadata and reads work here",
+            )
         block = stacked(records, dimensions=place.dimensions, metric=place.metric)
         ids = [point_id(record.id) for record in records]
         if len(set(ids)) != len(ids):
