@@ -57,3 +57,9 @@ def live(name: str, url: str | None = None) -> Live | None:
             said = key.removeprefix(prefix + "_").lower()
             options[said] = {"true": True, "false": False}.get(value, value)
     return Live(url=os.environ[prefix], options=options)
+
+
+def answering(name: str, stood_for: str) -> str:
+    """Return what a report calls the engine: where a live one is, or what the double stands for."""
+    named = live(name)
+    return f"in place of {stood_for}" if named is None else f"at {named.url}"

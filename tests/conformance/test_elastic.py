@@ -11,17 +11,13 @@ import pytest
 
 from tests.conformance.doubles.elastic import Elastic
 from tests.conformance.doubles.http import serving
-from tests.conformance.live import Live, live
+from tests.conformance.live import Live, answering, live
 from undrift.adapters.stores.elastic import ElasticsearchStore, OpenSearchStore
 from undrift.domain.record import DocumentId, Record, encode_metadata, tag_from_stored
 from undrift.domain.route import VectorField
 from undrift.domain.terms import words
 from undrift.ports.store import VectorStore
 from undrift.testing.stores import StoreBench, StoreConformance
-from undrift.testing.stores.fields import FieldTests
-from undrift.testing.stores.reads import ReadTests
-from undrift.testing.stores.searches import SearchTests
-from undrift.testing.stores.writes import WriteTests
 
 
 class ElasticsearchDoor:
@@ -122,16 +118,12 @@ def opensearch() -> Iterator[Live]:
         yield there
 
 
-class SameCode(FieldTests, WriteTests, ReadTests, SearchTests):
-    """The parts of the kit in which the two differ; on a double, the others would try the same code once more."""
-
-
 class Fixtures(StoreBench):
     """What the tests of both have in common."""
 
     adapter: ClassVar[Any]
     door: ClassVar[Any]
-    options: ClassVar[dict[str, Any]] = {"index": "none"}
+    options: ClassVar[dict[str, Any]] = {"index": "none", "listing_s": 0}
 
     @pytest.fixture
     def store(self, server: Live) -> Iterator[VectorStore]:
@@ -153,17 +145,23 @@ class Fixtures(StoreBench):
 
 
 class TestElasticsearch(Fixtures, StoreConformance):
-    live = live("elasticsearch") is not None
+    label, live = "Elasticsearch", live("elasticsearch") is not None
     adapter, door = ElasticsearchStore, ElasticsearchDoor
+
+    def engine(self, store: VectorStore) -> str:
+        return answering("elasticsearch", "Elasticsearch 9.2")
 
     @pytest.fixture
     def server(self, elasticsearch: Live) -> Live:
         return elasticsearch
 
 
-class TestOpenSearch(Fixtures, SameCode if live("opensearch") is None else StoreConformance):  # type: ignore[misc]
-    live = live("opensearch") is not None
+class TestOpenSearch(Fixtures, StoreConformance):
+    label, live = "OpenSearch", live("opensearch") is not None
     adapter, door = OpenSearchStore, OpenSearchDoor
+
+    def engine(self, store: VectorStore) -> str:
+        return answering("opensearch", "OpenSearch 3.1")
 
     @pytest.fixture
     def server(self, opensearch: Live) -> Live:

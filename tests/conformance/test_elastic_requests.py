@@ -482,3 +482,48 @@ def test_an_address_that_is_none_is_refused(vendor: str, rest: str, options: dic
 def test_a_setting_that_cannot_be_is_refused(vendor: str, option: dict[str, Any]) -> None:
     with pytest.raises(BadArgument, match=next(iter(option))):
         ADAPTERS[vendor]("//host", **option)
+
+
+def test_an_alias_of_the_engine_follows_what_serves(bench: Bench) -> None:
+    store = bench.store(follow_alias=True)
+    other = VectorField(store="main", collection="docs-2", space=SPACE.id)
+    for field in (FIELD, other):
+        store.create(field, dimensions=2, metric=Metric.COSINE)
+
+    store.point("kb", FIELD)
+    assert bench.last("/_aliases").json == {"actions": [{"add": {"index": "docs", "alias": "kb"}}]}
+    store.point("kb", other)
+    assert bench.last("/_aliases").json == {
+        "actions": [{"remove": {"index": "docs", "alias": "kb"}}, {"add": {"index": "docs-2", "alias": "kb"}}]
+    }
+    bench.server.asked()
+    store.point("kb", other)
+    assert "POST /_aliases" not in bench.server.asked()
+
+    store.upsert(VectorField(store="main", collection="kb", space=SPACE.id), [record("a", VECTOR)])
+    assert store.ids(other, limit=5) == ["a"]
+
+
+def test_an_alias_that_stands_for_something_else_is_left_alone(bench: Bench) -> None:
+    store = bench.store(follow_alias=True)
+    store.create(FIELD, dimensions=2, metric=Metric.COSINE)
+    for name in ("one", "two"):
+        bench.double._create(name, {"aliases": {"kb": {}}})
+    bench.double._create("index", {})
+
+    with pytest.raises(StoreRejected, match="stands for 2 indexes"):
+        store.point("kb", FIELD)
+    with pytest.raises(StoreRejected, match="index exists"):
+        store.point("index", FIELD)
+    with pytest.raises(BadArgument, match="cannot be called"):
+        store.point("KB", FIELD)
+
+
+def test_without_the_setting_no_alias_is_touched(bench: Bench) -> None:
+    store = bench.store()
+    store.create(FIELD, dimensions=2, metric=Metric.COSINE)
+    bench.server.asked()
+
+    store.point("kb", FIELD)
+
+    assert bench.server.asked() == []

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.conformance.doubles.redis import Redis, serving
-from tests.conformance.live import Live, live
+from tests.conformance.live import Live, answering, live
 from undrift.adapters.stores.redis import RedisStore
 from undrift.adapters.stores.redis.rows import pairs
 from undrift.domain.record import DocumentId, Record, decode_metadata, tag_from_stored
@@ -82,7 +82,10 @@ def server() -> Iterator[Live]:
 
 
 class TestRedis(StoreConformance):
-    live = live("redis") is not None
+    label, live = "Redis", live("redis") is not None
+
+    def engine(self, store: VectorStore) -> str:
+        return answering("redis", "Redis 8")
 
     @pytest.fixture
     def store(self, server: Live) -> Iterator[VectorStore]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import pytest
 
 from tests.conformance.doubles.redis import HANG_UP, Redis, Words, serving
 from undrift.adapters.stores.redis import RedisStore
-from undrift.domain.record import DocumentId
+from undrift.domain.record import NO_TAG, DocumentId
 from undrift.domain.route import VectorField
 from undrift.domain.space import Metric
 from undrift.errors import BadArgument, BadConfig, CollectionMissing, StoreRejected, StoreUnavailable, UndriftError
@@ -272,3 +272,15 @@ def test_a_name_that_keys_cannot_have_is_refused(bench: Bench, name: str) -> Non
         bench.store().create(field, dimensions=2, metric=Metric.COSINE)
 
     assert bench.sent() == []
+
+
+def test_an_address_may_say_that_tags_are_in_the_ledger_and_nothing_else(bench: Bench, made: RedisStore) -> None:
+    tagged = VectorField(store="main", collection="docs?tags=ledger", space=SPACE.id)
+    shaped = VectorField(store="main", collection="docs?as=langchain", space=SPACE.id)
+
+    made.upsert(tagged, [replace(record("a", VECTOR), tag=NO_TAG)])
+
+    assert made.fetch(tagged, [ID])["a"].tag == NO_TAG
+    assert made.entries(FIELD, [ID])["a"].tag is None
+    with pytest.raises(BadConfig, match="another shape"):
+        made.count(shaped)

@@ -26,7 +26,12 @@ _MOST_TERMS = 65_536
 _LONGEST_ID = 512
 _FORBIDDEN = set('\\/*?"<>| ,#:')
 _SIMILARITIES = {"cosine", "dot_product", "l2_norm", "max_inner_product"}
-_COMMON = {"index.number_of_shards", "index.number_of_replicas", "index.refresh_interval"}
+_COMMON = {
+    "index.number_of_shards",
+    "index.number_of_replicas",
+    "index.refresh_interval",
+    "index.mapping.ignore_malformed",
+}
 
 
 class Refusal(Exception):
@@ -78,6 +83,7 @@ class Elastic:
         self.indexes: dict[str, Index] = {}
         #: Answers that are given instead, by the end of the path.
         self.planted: dict[str, Response | None] = {}
+        self.scrolls: dict[str, list[dict[str, Any]]] = {}
         self._lock = threading.RLock()
 
     def answer(self, request: Request) -> Response | None:
@@ -94,12 +100,21 @@ class Elastic:
         product = {"X-Elastic-Product": "Elasticsearch"} if self.vendor == "elasticsearch" else {}
         return Response(status=response.status, body=response.body, headers={**product, **response.headers})
 
-    def _answer(self, request: Request) -> Response:
+    def _answer(self, request: Request) -> Response:  # noqa: C901, PLR0912
         match request.method, request.segments:
             case "GET", []:
                 number = {"number": self.version}
                 named = {"distribution": "opensearch"} if self.vendor == "opensearch" else {"build_flavor": "default"}
                 return Response(body={"version": {**number, **named}, "tagline": "The OpenSearch Project"})
+            case "POST" | "PUT", [*names, "_bulk"]:
+                return self._bulk("".join(names), request)
+            case "GET", ["_alias", name]:
+                there = {
+                    index.name: {"aliases": {name: {}}} for index in self.indexes.values() if name in index.aliases
+                }
+                return Response(status=200 if there else 404, body=there or {"error": "alias missing", "status": 404})
+            case "POST", ["_aliases"]:
+                return self._aliased(request.json["actions"])
             case "PUT", [name]:
                 return self._create(name, request.json or {})
             case "GET", [name]:
@@ -116,8 +131,12 @@ class Elastic:
                 index = self._index(name)
                 index.visible = {id: stored.source for id, stored in index.documents.items()}
                 return Response(body={"_shards": {"total": 1, "successful": 1, "failed": 0}})
-            case (("POST" | "PUT"), [name, "_bulk"]):
-                return self._bulk(name, request)
+            case "POST", ["_search", "scroll"]:
+                return self._scrolled(request.json["scroll_id"])
+            case "DELETE", ["_search", "scroll"]:
+                for id in request.json["scroll_id"]:
+                    self.scrolls.pop(id, None)
+                return Response(body={"succeeded": True, "num_freed": 1})
             case "POST", [name, "_mget"]:
                 return self._many(name, request)
             case "POST", [name, "_count"]:
@@ -125,11 +144,54 @@ class Elastic:
                 found = [id for id in index.visible if self._passes(index, id, request.json["query"])]
                 return Response(body={"count": len(found), "_shards": {"total": 1, "successful": 1, "failed": 0}})
             case "POST", [name, "_search"]:
-                return self._search(self._index(name), request.json)
+                index = self._index(name)
+                found = self._search(index, request.json, all_pages="scroll" in request.params)
+                return self._begun(index, request, found) if "scroll" in request.params else found
             case _:
                 raise Refusal(
                     400, "illegal_argument_exception", f"no handler found for {request.method} {request.path}"
                 )
+
+    def _aliased(self, actions: list[dict[str, dict[str, str]]]) -> Response:
+        for action in actions:
+            ((kind, said),) = action.items()
+            index = self._index(said["index"])
+            if said["alias"] in self.indexes:
+                raise Refusal(
+                    400,
+                    "invalid_alias_name_exception",
+                    f"Invalid alias name [{said['alias']}]: an index exists with it",
+                )
+            if kind == "add":
+                index.body.setdefault("aliases", {})[said["alias"]] = {}
+            else:
+                del index.body["aliases"][said["alias"]]
+        return Response(body={"acknowledged": True})
+
+    def _begun(self, index: Index, request: Request, found: Response) -> Response:
+        assert request.json["sort"] == ["_doc"]
+        id = f"scroll-{len(self.scrolls)}-{index.name}"
+        hits, size = found.body["hits"]["hits"], request.json["size"]
+        self.scrolls[id] = [hits[at : at + size] for at in range(0, len(hits), size)]
+        return self._scrolled(id)
+
+    def _scrolled(self, id: str) -> Response:
+        if id not in self.scrolls:
+            raise Refusal(404, "search_context_missing_exception", "No search context found")
+        hits = self.scrolls[id].pop(0) if self.scrolls[id] else []
+        shards = {"total": 1, "successful": 1, "failed": 0}
+        return Response(body={"_scroll_id": id, "timed_out": False, "_shards": shards, "hits": {"hits": hits}})
+
+    def _hides(self, index: Index) -> bool:
+        """Whether vectors are left out of what is given back."""
+        number = tuple(int(part) for part in self.version.split("."))
+        kept = index.body.get("settings", {}).get("index.mapping.exclude_source_vectors") is False
+        return self.vendor == "elasticsearch" and number >= (9, 2) and not kept
+
+    def _shown(self, index: Index, source: dict[str, Any], named: Any, *, with_vectors: bool) -> dict[str, Any]:
+        vectors = {name for name, mapping in index.properties.items() if mapping.get("type") == "dense_vector"}
+        hidden = vectors if self._hides(index) and not with_vectors else set()
+        return {key: value for key, value in _part(source, named).items() if key not in hidden}
 
     def _find(self, name: str) -> Index | None:
         if name in self.indexes:
@@ -166,9 +228,9 @@ class Elastic:
         return _COMMON | {"index.knn"} | ({"index.knn.derived_source.enabled"} if number >= (3,) else set())
 
     def _check_mapping(self, mapping: dict[str, Any]) -> None:
-        kind = mapping["type"]
+        kind = mapping.get("type", "object")
         theirs = {"elasticsearch": "dense_vector", "opensearch": "knn_vector"}[self.vendor]
-        if kind not in {"keyword", "text", "long", theirs}:
+        if kind not in {"object", "keyword", "text", "long", theirs}:
             raise Refusal(400, "mapper_parsing_exception", f"No handler for type [{kind}] declared on field")
         if kind == "dense_vector":
             is_indexed = mapping.get("index", True)
@@ -183,7 +245,6 @@ class Elastic:
 
     def _bulk(self, target: str, request: Request) -> Response:
         assert request.body.endswith(b"\n"), "a bulk request ends with a line end"
-        assert "x-ndjson" in request.headers["content-type"] or "+json" not in request.headers["content-type"]
         lines = [json.loads(line) for line in request.body.splitlines()] if request.body else []
         items: list[dict[str, Any]] = []
         at = 0
@@ -191,8 +252,11 @@ class Elastic:
             ((action, said),) = lines[at].items()
             source = None if action == "delete" else lines[at + 1]
             at += 1 if action == "delete" else 2
-            items.append({action: self._item(target, action, said, source, request)})
+            items.append({action: self._item(said.get("_index", target), action, said, source, request)})
         errors = any("error" in next(iter(item.values())) for item in items)
+        for name in {said["_index"] for item in items for said in item.values()}:
+            if request.params.get("refresh") in {"true", ""} and (index := self._find(name)) is not None:
+                index.visible = {id: stored.source for id, stored in index.documents.items()}
         return Response(body={"took": 1, "errors": errors, "items": items})
 
     def _item(self, target: str, action: str, said: dict[str, Any], source: Any, request: Request) -> dict[str, Any]:
@@ -233,7 +297,8 @@ class Elastic:
         if action == "update":
             if there is None:
                 raise Refusal(404, "document_missing_exception", f"[{id}]: document missing")
-            source = _merged(there.source, source["doc"])
+            is_script = "script" in source
+            source = _scripted(there.source, source["script"]) if is_script else _merged(there.source, source["doc"])
         self._check(index, source)
         version = 1 if there is None else there.version + 1
         index.documents[id] = Stored(source=source, number=index.next_number(), version=version)
@@ -244,7 +309,7 @@ class Elastic:
             value = source.get(name)
             if value is None:
                 continue
-            if mapping["type"] == "keyword":
+            if mapping.get("type") == "keyword":
                 for term in value if isinstance(value, list) else [value]:
                     if len(str(term).encode()) > 32_766:
                         raise Refusal(
@@ -252,7 +317,7 @@ class Elastic:
                             "illegal_argument_exception",
                             f'Document contains at least one immense term in field="{name}"',
                         )
-            if mapping["type"] in {"dense_vector", "knn_vector"}:
+            if mapping.get("type") in {"dense_vector", "knn_vector"}:
                 self._check_vector(mapping, value)
 
     def _check_vector(self, mapping: dict[str, Any], value: list[float]) -> None:
@@ -273,6 +338,8 @@ class Elastic:
     def _many(self, name: str, request: Request) -> Response:
         index = self._find(name)
         named = request.params["_source_includes"].split(",")
+        if "_source_exclude_vectors" in request.params and (self.vendor != "elasticsearch" or self.version < "9.2"):
+            raise Refusal(400, "illegal_argument_exception", "request contains unrecognized parameter")
         answers: list[dict[str, Any]] = []
         for id in request.json["ids"]:
             if index is None:
@@ -280,12 +347,13 @@ class Elastic:
             elif (there := index.documents.get(id)) is None:
                 answers.append({"_index": name, "_id": id, "found": False})
             else:
-                source = {key: value for key, value in there.source.items() if key in named}
+                with_vectors = request.params.get("_source_exclude_vectors") == "false"
+                source = self._shown(index, there.source, named, with_vectors=with_vectors)
                 version = {"_seq_no": there.number, "_primary_term": 1, "_version": there.version}
                 answers.append({"_index": index.name, "_id": id, **version, "found": True, "_source": source})
         return Response(body={"docs": answers})
 
-    def _search(self, index: Index, body: dict[str, Any]) -> Response:
+    def _search(self, index: Index, body: dict[str, Any], *, all_pages: bool = False) -> Response:
         size = body.get("size", 10)
         if size > _WINDOW:
             raise Refusal(
@@ -293,6 +361,7 @@ class Elastic:
             )
         scored = self._scored(index, body)
         order = body.get("sort", [{"_score": "desc"}])
+        order = [{"_doc": "asc"}] if order == ["_doc"] else order
         keyed = sorted(
             (([_key(one, id, score, index.visible[id]) for one in order], id, score) for id, score in scored.items()),
             key=lambda one: [_ordered(said, value) for said, value in zip(order, one[0], strict=True)],
@@ -306,10 +375,14 @@ class Elastic:
                 "_index": index.name,
                 "_id": id,
                 "_score": score if any("_score" in one for one in order) else None,
-                **({} if named is False else {"_source": _part(index.visible[id], named)}),
+                **(
+                    {}
+                    if named is False
+                    else {"_source": self._shown(index, index.visible[id], named, with_vectors=False)}
+                ),
                 **({"sort": key} if "sort" in body else {}),
             }
-            for key, id, score in keyed[:size]
+            for key, id, score in (keyed if all_pages else keyed[:size])
         ]
         shards = {"total": 1, "successful": 1, "skipped": 0, "failed": 0}
         return Response(
@@ -344,6 +417,8 @@ class Elastic:
             raise Refusal(
                 400, "illegal_argument_exception", f"to perform knn search on field [{name}], it must be indexed"
             )
+        if isinstance(filter, list):
+            filter = {"bool": {"filter": filter}}
         if filter is not None:
             _require_depth(filter)
         ids = [id for id in index.visible if filter is None or self._passes(index, id, filter)]
@@ -381,6 +456,8 @@ class Elastic:
                 return True
             case "match_none":
                 return False
+            case "ids":
+                return id in said["values"]
             case "exists":
                 return source.get(said["field"]) is not None
             case "term":
@@ -425,6 +502,23 @@ def _merged(there: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
+def _scripted(there: dict[str, Any], script: dict[str, Any]) -> dict[str, Any]:
+    """The two scripts that change metadata; how they are written is compared letter by letter."""
+    number = "; if (ctx._source.undrift_space != null) { ctx._source.undrift_sequence = params.sequence }"
+    params, changed = script["params"], copy.deepcopy(there)
+    assert script["lang"] == "painless"
+    match script["source"].removesuffix(number):
+        case "ctx._source[params.at].putAll(params.changes)":
+            changed[params["at"]].update(params["changes"])
+        case "ctx._source.putAll(params.changes)":
+            changed.update(params["changes"])
+        case other:
+            raise Refusal(400, "script_exception", f"compile error: {other}")
+    if script["source"].endswith(number) and changed.get("undrift_space") is not None:
+        changed["undrift_sequence"] = params["sequence"]
+    return changed
+
+
 def _require_depth(query: Any, depth: int = 1) -> None:
     if depth > _DEEPEST:
         raise Refusal(
@@ -449,7 +543,7 @@ def _between(term: str, bounds: dict[str, str]) -> bool:
 
 def _key(said: dict[str, str], id: str, score: float, source: dict[str, Any]) -> Any:
     ((name, _),) = said.items()
-    return score if name == "_score" else source.get(name)
+    return score if name == "_score" else id[::-1] if name == "_doc" else source.get(name)
 
 
 def _ordered(said: dict[str, str], value: Any) -> Any:
@@ -462,7 +556,7 @@ def _ordered(said: dict[str, str], value: Any) -> Any:
 
 
 def _part(source: dict[str, Any], named: Any) -> dict[str, Any]:
-    return source if named is True else {key: value for key, value in source.items() if key in named}
+    return source if named is True or named == ["*"] else {key: value for key, value in source.items() if key in named}
 
 
 def _arrays(left: list[float], right: list[float]) -> tuple[Any, Any]:

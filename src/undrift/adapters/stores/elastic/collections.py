@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote
 
-from undrift.adapters.stores.elastic.dialects import Dialect, Index, Version, noted
-from undrift.adapters.stores.elastic.documents import OWN_PLACES, Places, properties
+from undrift.adapters.stores.elastic.dialects import Dialect, Index, Version, leaves_vectors_out, noted
+from undrift.adapters.stores.elastic.documents import properties
+from undrift.adapters.stores.elastic.places import OWN_PLACES, Places, places_of
 from undrift.adapters.stores.elastic.wire import Wire
 from undrift.domain.route import VectorField
+from undrift.domain.shape import NO_TEXT, OWN, Shape, TagPlace, split_address
 from undrift.domain.space import Metric
 from undrift.errors import BadArgument, CollectionMissing, FieldInUse, StoreRejected
 
@@ -31,6 +33,7 @@ class Found:
         metric: how they are compared.
         is_indexed: whether a search can ask an index.
         places: where the parts of a record are.
+        hides_vectors: whether vectors have to be asked for.
     """
 
     name: str
@@ -39,6 +42,12 @@ class Found:
     metric: Metric
     is_indexed: bool
     places: Places
+    hides_vectors: bool = False
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it is in undrift's own shape."""
+        return self.places.shape is None
 
 
 class Collections:
@@ -61,7 +70,7 @@ class Collections:
             FieldInUse: an index or alias of that name is there.
             BadArgument: there can be no such index.
         """
-        name = field.collection
+        name, shape = split_address(field.collection)
         self._require_name(name)
         if not 1 <= dimensions <= self._dialect.max_dimensions:
             raise BadArgument(
@@ -72,15 +81,24 @@ class Collections:
         settings = self._dialect.settings(self._index, self._served_by(name))
         settings |= {key: value for key, value in self._counts.items() if value is not None}
         vector = self._dialect.mapping(dimensions, metric, self._index)
-        body = {
-            "aliases": {_target(name): {}},
-            "mappings": {
-                "_meta": {"undrift": {"format": _FORMAT, **noted(metric)}},
-                "dynamic": False,
-                "properties": properties(vector),
-            },
-            "settings": settings,
-        }
+        if is_own(shape):
+            body = {
+                "aliases": {_target(name): {}},
+                "mappings": {
+                    "_meta": {"undrift": {"format": _FORMAT, **noted(metric)}},
+                    "dynamic": False,
+                    "properties": properties(vector),
+                },
+                "settings": settings,
+            }
+        else:
+            places = places_of(name, shape, self._dialect, {})
+            text = {} if places.text == NO_TEXT else {places.text: {"type": "text"}}
+            body = {
+                # Of others' metadata the engine guesses types; a value that has another one is kept and not indexed.
+                "mappings": {"_meta": {"undrift": noted(metric)}, "properties": {**text, places.vector: vector}},
+                "settings": {**settings, "index.mapping.ignore_malformed": True},
+            }
         self.forget(field)
         try:
             # Who is asked to write it next has to find its shards.
@@ -92,7 +110,7 @@ class Collections:
         """Delete an index; one that is not there is no error.
 
         Raises:
-            FieldInUse: undrift did not make it.
+            FieldInUse: undrift did not make it, and its address does not say so.
         """
         self.forget(field)
         try:
@@ -108,6 +126,28 @@ class Collections:
             finally:
                 self.forget(field)
 
+    def point(self, name: str, found: Found) -> None:
+        """Let an alias of the engine stand for a collection, and for nothing else, in one step.
+
+        Raises:
+            BadArgument: no alias can be called so.
+            StoreRejected: an index is called so, or the alias stands for several.
+        """
+        self._require_name(name)
+        answer = self._wire.ask("GET", f"/_alias/{path(name)[1:]}", collection=name, allowed=frozenset({404}))
+        there = [] if answer.status == 404 else list(answer.body)
+        if there == [found.name]:
+            return
+        if len(there) > 1:
+            raise StoreRejected(
+                f"alias {name} of {self._wire.place.name} stands for {len(there)} indexes",
+                ", ".join(sorted(there)),
+                "let it stand for one, or leave `follow_alias` out of the store's settings",
+            )
+        actions = [*({"remove": {"index": index, "alias": name}} for index in there)]
+        actions.append({"add": {"index": found.name, "alias": name}})
+        self._wire.ask("POST", "/_aliases", collection=found.name, body={"actions": actions})
+
     def get(self, field: VectorField) -> Found:
         """Return a collection as it was last seen.
 
@@ -118,7 +158,7 @@ class Collections:
         if known is None:
             known = self.find(field)
         if known is None:
-            raise CollectionMissing(f"{self._wire.place.name} has no collection {field.collection}")
+            raise CollectionMissing(f"{self._wire.place.name} has no collection {split_address(field.collection)[0]}")
         return known
 
     def find(self, field: VectorField) -> Found | None:
@@ -127,7 +167,7 @@ class Collections:
         Raises:
             StoreRejected: there is an index of that name, and it has no vectors to search by.
         """
-        name = field.collection
+        name, shape = split_address(field.collection)
         if not _is_name(name):
             return None
         answer = self._wire.ask("GET", path(name), collection=name, allowed=frozenset({404}))
@@ -139,9 +179,9 @@ class Collections:
                 f"{name} is {len(answer.body)} indexes in {self._wire.place.name}", "a collection is one index"
             )
         ((index, said),) = answer.body.items()
-        found = self._found(name, index, said)
+        found = self._own(name, index, said) if is_own(shape) else self._foreign(name, index, said, shape)
         with self._guard:
-            self._known[name] = found
+            self._known[field.collection] = found
         return found
 
     def forget(self, field: VectorField) -> None:
@@ -149,14 +189,14 @@ class Collections:
         with self._guard:
             self._known.pop(field.collection, None)
 
-    def _found(self, name: str, index: str, said: Mapping[str, Any]) -> Found:
+    def _own(self, name: str, index: str, said: Mapping[str, Any]) -> Found:
         mappings = said.get("mappings", {})
         meta = mappings.get("_meta", {}).get("undrift")
-        if meta is None:
+        if meta is None or "format" not in meta:
             raise FieldInUse(
                 f"index {index} of {self._wire.place.name} is not one of undrift's",
-                "collections that others made are not read by this version",
-                "choose another name",
+                "a collection that somebody else made has an address that says how it looks",
+                f"choose another name, or write {name}?as=langchain or {name}?text=FIELD&vector=FIELD",
             )
         if meta.get("format") != _FORMAT:
             raise StoreRejected(
@@ -176,6 +216,34 @@ class Collections:
             metric=described[1],
             is_indexed=is_indexed,
             places=OWN_PLACES,
+        )
+
+    def _foreign(self, name: str, index: str, said: Mapping[str, Any], shape: Shape) -> Found:
+        mappings = said.get("mappings", {})
+        named = {
+            key: mapping
+            for key, mapping in mappings.get("properties", {}).items()
+            if mapping.get("type") == self._dialect.type
+        }
+        places = places_of(name, shape, self._dialect, named)
+        mapping = named.get(places.vector, {})
+        described = self._dialect.described(mapping, mappings.get("_meta", {}).get("undrift", {}))
+        if described is None:
+            raise StoreRejected(
+                f"index {index} of {self._wire.place.name} has no vectors in {places.vector}",
+                f"its vector fields are: {', '.join(sorted(named)) or 'none'}",
+                f"say which one: {name}?vector=FIELD",
+            )
+        # Vectors that are left out of a document come only when they are asked for.
+        hides = self._dialect.type == "dense_vector" and leaves_vectors_out(self._served_by(name))
+        return Found(
+            name=index,
+            target=index,
+            dimensions=described[0],
+            metric=described[1],
+            is_indexed=bool(mapping.get("index", self._dialect.type == "dense_vector" or "method" in mapping)),
+            places=places,
+            hides_vectors=hides,
         )
 
     def _served_by(self, collection: str) -> Version:
@@ -201,6 +269,11 @@ class Collections:
 def path(name: str, *parts: str) -> str:
     """Return the path of an index, or of something below it."""
     return "/".join(["", quote(name, safe=""), *parts])
+
+
+def is_own(shape: Shape) -> bool:
+    """Whether an address says nothing of how a collection looks, so that it is one of undrift's own."""
+    return replace(shape, tags=TagPlace.PAYLOAD) == OWN
 
 
 def _target(name: str) -> str:

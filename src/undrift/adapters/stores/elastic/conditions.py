@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, assert_never
 
-from undrift.adapters.stores.elastic.documents import Places
+from undrift.adapters.stores.elastic.places import WORDS, Places
 from undrift.domain.filter import And, Compare, Comparison, Condition, Exists, Not, OneOf, Or
 from undrift.domain.relaxation import relaxed
 from undrift.domain.terms import is_exact, span_of, word_of, word_of_key
@@ -26,10 +26,13 @@ def query_of(condition: Condition | None, places: Places) -> tuple[dict[str, Any
     """
     if condition is None:
         return None, True
+    if places.shape is not None:
+        # How somebody else's metadata are indexed nobody knows.
+        return None, False
     bound, exact = relaxed(condition, is_exact)
     if bound is None:
         return None, exact
-    query = _query(bound, places.words)
+    query = _query(bound, WORDS)
     return (None, False) if _depth(query) > _DEEPEST else (query, exact)
 
 

@@ -62,6 +62,7 @@ class Dialect:
         read: parameters of every search and count that has to see all that was acknowledged.
         mapping: makes the mapping of a vector field.
         described: reads dimensions and metric of a vector field's mapping; None when it is none that can be searched.
+        presets: text, metadata and vector of the indexes that other programs make.
         settings: makes the settings of an index.
         exactly: makes a query that compares with every record.
         by_index: makes the part of a search that asks the index.
@@ -74,6 +75,7 @@ class Dialect:
     read: Mapping[str, str]
     mapping: Callable[[int, Metric, Index], dict[str, Any]]
     described: Callable[[Mapping[str, Any], Mapping[str, Any]], tuple[int, Metric] | None]
+    presets: Mapping[str, tuple[str, str, str]]
     settings: Callable[[Index, Version], dict[str, Any]]
     exactly: Callable[[str, list[float], Metric, dict[str, Any]], dict[str, Any]]
     by_index: Callable[[str, list[float], int, int, dict[str, Any] | None], dict[str, Any]]
@@ -134,9 +136,13 @@ def _described_dense_vector(mapping: Mapping[str, Any], noted: Mapping[str, Any]
 
 def _elasticsearch_settings(index: Index, version: Version) -> dict[str, Any]:
     del index
-    keeps = version.is_serverless or version.number >= _VERSION_WITHOUT_VECTORS_IN_SOURCE
     # Otherwise it would give back vectors that it has normalised.
-    return {"index.mapping.exclude_source_vectors": False} if keeps else {}
+    return {"index.mapping.exclude_source_vectors": False} if leaves_vectors_out(version) else {}
+
+
+def leaves_vectors_out(version: Version) -> bool:
+    """Whether an Elasticsearch of this version leaves vectors out of what it gives back, unless it is told not to."""
+    return version.is_serverless or version.number >= _VERSION_WITHOUT_VECTORS_IN_SOURCE
 
 
 def _elasticsearch_exactly(field: str, query: list[float], metric: Metric, condition: dict[str, Any]) -> dict[str, Any]:
@@ -213,6 +219,7 @@ ELASTICSEARCH = Dialect(
     read={},
     mapping=_dense_vector,
     described=_described_dense_vector,
+    presets={"langchain": ("text", "metadata", "vector"), "llama_index": ("content", "metadata", "embedding")},
     settings=_elasticsearch_settings,
     exactly=_elasticsearch_exactly,
     by_index=_elasticsearch_by_index,
@@ -226,6 +233,7 @@ OPENSEARCH = Dialect(
     read={"preference": "_primary"},
     mapping=_knn_vector,
     described=_described_knn_vector,
+    presets={"langchain": ("text", "metadata", "vector_field"), "llama_index": ("content", "metadata", "embedding")},
     settings=_opensearch_settings,
     exactly=_opensearch_exactly,
     by_index=_opensearch_by_index,

@@ -4,58 +4,39 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from undrift.adapters.stores.elastic import foreign
+from undrift.adapters.stores.elastic.places import ID, OWN_PLACES, WORDS, Places
 from undrift.domain.record import (
+    NO_TAG,
     DocumentId,
     Entry,
     Hit,
     Record,
     SpaceTag,
-    Vector,
     Vectors,
     decode_metadata,
     encode_metadata,
     tag_from_stored,
 )
+from undrift.domain.shape import NO_TEXT
 from undrift.domain.terms import words
 from undrift.ports.store import Part
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Places:
-    """The keys of a document under which the parts of a record are.
-
-    Attributes:
-        id: the id once more, because an index does not order by its own.
-        text: the text.
-        metadata: all metadata, as one JSON text: exact, of any depth, and without a type for every key.
-        words: what `domain.terms` makes of the metadata, for filters.
-        vector: the vector.
-    """
-
-    id: str
-    text: str
-    metadata: str
-    words: str
-    vector: str
-
-
-OWN_PLACES = Places(id="id", text="text", metadata="metadata", words="filter_words", vector="embedding")
-_SPACE, _CONTENT, _SEQUENCE = "space", "content", "sequence"
+_SPACE, _CONTENT, _SEQUENCE = TAG = ("space", "content", "sequence")
 
 
 def properties(vector: Mapping[str, Any]) -> dict[str, Any]:
     """Return the mapping of an index; what is not named is kept and not indexed."""
     places = OWN_PLACES
     return {
-        places.id: {"type": "keyword"},
+        ID: {"type": "keyword"},
         # Not for undrift, but for whoever searches by words too.
         places.text: {"type": "text"},
-        places.words: {"type": "keyword"},
+        WORDS: {"type": "keyword"},
         _SPACE: {"type": "keyword"},
         _SEQUENCE: {"type": "long"},
         places.vector: dict(vector),
@@ -73,14 +54,7 @@ def lines(places: Places, records: Sequence[Record], block: Vectors, action: str
     """
     made = []
     for record, row in zip(records, block.tolist(), strict=True):
-        source = {
-            places.id: record.id,
-            places.text: record.text,
-            **_of_metadata(places, record.id, record.metadata),
-            _SPACE: record.tag.space,
-            _CONTENT: record.tag.content,
-            _SEQUENCE: record.tag.sequence,
-        }
+        source = _own_source(places, record) if places.shape is None else foreign.source(places, record)
         # Nine digits are all that a float32 has; Python would write seventeen. What has no point is an integer in
         # JSON, and no integer is minus nothing.
         vector = ",".join([f"{value:.9g}" if value else str(value) for value in row])
@@ -90,11 +64,32 @@ def lines(places: Places, records: Sequence[Record], block: Vectors, action: str
 
 
 def change(
-    places: Places, id: DocumentId, metadata: Mapping[str, Any], *, sequence: int, at: Mapping[str, Any]
+    places: Places, id: DocumentId, changes: Mapping[str, Any], *, sequence: int, at: Mapping[str, Any]
 ) -> bytes:
-    """Return what a bulk request says of a document's new metadata, for the version of it that was read."""
+    """Return what a bulk request says of a document whose metadata change, for the version of it that was read.
+
+    Args:
+        places: of their parts.
+        id: the document's.
+        changes: keys that are put into its metadata.
+        sequence: the tag's.
+        at: the document as it was read, with its version.
+    """
     action = {"update": {"_id": id, "if_seq_no": at["_seq_no"], "if_primary_term": at["_primary_term"]}}
-    return f"{_text(action)}\n{_text({'doc': {**_of_metadata(places, id, metadata), _SEQUENCE: sequence}})}\n".encode()
+    if places.shape is None:
+        merged = {**metadata_of(places, at["_source"]), **changes}
+        said: dict[str, Any] = {"doc": {**_of_metadata(places, id, merged), _SEQUENCE: sequence}}
+    else:
+        said = {"script": foreign.change(places, at["_source"], changes, sequence=sequence)}
+    return f"{_text(action)}\n{_text(said)}\n".encode()
+
+
+def tagging(places: Places, id: DocumentId, tag: SpaceTag, *, at: Mapping[str, Any]) -> bytes:
+    """Return what a bulk request says of a document that gets a tag, for the version of it that was read."""
+    action = {"update": {"_id": id, "if_seq_no": at["_seq_no"], "if_primary_term": at["_primary_term"]}}
+    names = TAG if places.shape is None else foreign.TAG
+    said = dict(zip(names, (tag.space, tag.content, tag.sequence), strict=True))
+    return f"{_text(action)}\n{_text({'doc': said})}\n".encode()
 
 
 def deletion(id: DocumentId, at: Mapping[str, Any] | None = None) -> bytes:
@@ -105,14 +100,28 @@ def deletion(id: DocumentId, at: Mapping[str, Any] | None = None) -> bytes:
 
 def fields(places: Places, parts: Part, *, with_vector: bool = False) -> list[str]:
     """Return which keys of a document have to be read."""
-    named = [places.id, places.metadata, _SPACE, _CONTENT, _SEQUENCE]
+    if places.shape is not None:
+        return foreign.fields(places, with_text=Part.TEXT in parts, with_vector=with_vector)
+    named = [ID, places.metadata, *TAG]
     if Part.TEXT in parts:
         named.append(places.text)
     return [*named, places.vector] if with_vector else named
 
 
+def metadata_fields(places: Places) -> list[str]:
+    """Return which keys of a document have to be read for its metadata."""
+    return [places.metadata] if places.shape is None else foreign.fields(places, with_text=False, with_vector=False)
+
+
+def text_of(places: Places, source: Mapping[str, Any]) -> str | None:
+    """Return the text of a document, None when it is elsewhere."""
+    return None if places.text == NO_TEXT else str(source.get(places.text) or "")
+
+
 def metadata_of(places: Places, source: Mapping[str, Any]) -> dict[str, Any]:
     """Return the metadata of a document."""
+    if places.shape is not None:
+        return foreign.metadata(places, source)
     return decode_metadata(source.get(places.metadata) or "{}")
 
 
@@ -121,20 +130,19 @@ def record_from(places: Places, id: str, source: Mapping[str, Any]) -> Record | 
     vector = source.get(places.vector)
     if vector is None:
         return None
-    tag = _tag(source) or tag_from_stored("", "", 0)
     return Record(
         id=DocumentId(id),
-        text=source.get(places.text) or "",
+        text=text_of(places, source) or "",
         metadata=metadata_of(places, source),
-        vector=_vector(vector),
-        tag=tag,
+        vector=np.array(vector, np.float32),
+        tag=_tag(places, source) or NO_TAG,
     )
 
 
 def entry_from(places: Places, id: str, source: Mapping[str, Any], parts: Part) -> Entry:
     """Return the entry of a document."""
-    text = (source.get(places.text) or "") if Part.TEXT in parts else None
-    return Entry(id=DocumentId(id), text=text, metadata=metadata_of(places, source), tag=_tag(source))
+    text = text_of(places, source) if Part.TEXT in parts else None
+    return Entry(id=DocumentId(id), text=text, metadata=metadata_of(places, source), tag=_tag(places, source))
 
 
 def hit_from(places: Places, id: str, source: Mapping[str, Any], score: float) -> Hit:
@@ -142,25 +150,33 @@ def hit_from(places: Places, id: str, source: Mapping[str, Any], score: float) -
     return Hit(
         id=id,
         score=score,
-        text=source.get(places.text) or "",
+        text=text_of(places, source) or "",
         metadata=metadata_of(places, source),
-        tag=_tag(source),
+        tag=_tag(places, source),
     )
 
 
+def _own_source(places: Places, record: Record) -> dict[str, Any]:
+    return {
+        ID: record.id,
+        places.text: record.text,
+        **_of_metadata(places, record.id, record.metadata),
+        _SPACE: record.tag.space,
+        _CONTENT: record.tag.content,
+        _SEQUENCE: record.tag.sequence,
+    }
+
+
 def _of_metadata(places: Places, id: str, metadata: Mapping[str, Any]) -> dict[str, Any]:
-    return {places.metadata: encode_metadata(id, metadata), places.words: words(metadata)}
+    return {places.metadata: encode_metadata(id, metadata), WORDS: words(metadata)}
 
 
-def _tag(source: Mapping[str, Any]) -> SpaceTag | None:
-    space, content = source.get(_SPACE), source.get(_CONTENT)
-    if not isinstance(space, str) or not isinstance(content, str):
+def _tag(places: Places, source: Mapping[str, Any]) -> SpaceTag | None:
+    names = TAG if places.shape is None else foreign.TAG
+    space, content, sequence = (source.get(name) for name in names)
+    if not space or not content:
         return None
-    return tag_from_stored(space, content, int(source.get(_SEQUENCE) or 0))
-
-
-def _vector(stored: Sequence[float]) -> Vector:
-    return np.array(stored, np.float32)
+    return tag_from_stored(str(space), str(content), int(sequence or 0))
 
 
 def _text(value: object) -> str:

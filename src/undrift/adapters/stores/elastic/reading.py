@@ -9,13 +9,19 @@ from undrift.adapters.stores.elastic.collections import Found, path
 from undrift.adapters.stores.elastic.conditions import EVERYTHING
 from undrift.adapters.stores.elastic.dialects import WINDOW, Dialect, Index, exact_score, indexed_score
 from undrift.adapters.stores.elastic.documents import fields
+from undrift.adapters.stores.elastic.places import ID
 from undrift.adapters.stores.elastic.wire import Wire
 from undrift.domain.record import DocumentId, Vector
-from undrift.errors import CollectionMissing, StoreUnavailable
+from undrift.errors import CollectionMissing, StoreRejected, StoreUnavailable
 from undrift.ports.store import Part
 
 #: Ids of one request by id.
 _IDS = 500
+#: How long the engine keeps what a list of ids is read from, between two pages.
+_SCROLL = "1m"
+#: Hits of a page, and most ids that a query can leave out.
+_UNSEEN = 100
+_MOST_SEEN = 60_000
 
 
 class Reading:
@@ -39,13 +45,16 @@ class Reading:
         """
         wanted = list(dict.fromkeys(ids))
         there: list[dict[str, Any]] = []
+        params = {"_source_includes": ",".join(named), "realtime": "true"}
+        if found.hides_vectors and (found.places.vector in named or "*" in named):
+            params["_source_exclude_vectors"] = "false"
         for start in range(0, len(wanted), _IDS):
             answer = self._wire.ask(
                 "POST",
                 path(found.name, "_mget"),
                 collection=found.name,
                 body={"ids": wanted[start : start + _IDS]},
-                params={"_source_includes": ",".join(named), "realtime": "true"},
+                params=params,
             )
             for document in answer.body["docs"]:
                 if "error" in document:
@@ -66,7 +75,7 @@ class Reading:
             "POST",
             path(found.name, "_count"),
             collection=found.name,
-            body={"query": query or EVERYTHING},
+            body={"query": query or (EVERYTHING if found.is_own else _has_vector(found))},
             params=self._dialect.read,
         )
         _require_all_shards(answer.body, self._wire.place.name, counted=True)
@@ -96,10 +105,10 @@ class Reading:
         source = False if parts is None else fields(found.places, parts)
         while True:
             bounds = {"gt": after, **({} if until is None else {"lte": until})}
-            conditions = [{"range": {found.places.id: bounds}}, *([] if query is None else [query])]
+            conditions = [{"range": {ID: bounds}}, *([] if query is None else [query])]
             body = {
                 "query": {"bool": {"filter": conditions}},
-                "sort": [{found.places.id: "asc"}],
+                "sort": [{ID: "asc"}],
                 "size": size,
                 "_source": source,
                 "track_total_hits": False,
@@ -138,7 +147,8 @@ class Reading:
                 return sorted(scored, key=lambda one: (-one[0], one[1]["_id"]))[:k]
             # An index may give up before it has found enough.
         nearest: list[tuple[float, dict[str, Any]]] = []
-        for hit in self._by_nearness(found, query, condition, size=min(k, WINDOW)):
+        pages = self._by_nearness if found.is_own else self._unseen_by_nearness
+        for hit in pages(found, query, condition, size=min(k, WINDOW)):
             if accepts is None or accepts(hit["_source"]):
                 nearest.append((exact_score(hit["_score"], found.metric), hit))
                 if len(nearest) == k:
@@ -149,11 +159,10 @@ class Reading:
         self, found: Found, query: Vector, condition: dict[str, Any] | None, *, size: int
     ) -> Iterator[dict[str, Any]]:
         places = found.places
-        has_vector = {"exists": {"field": places.vector}}
-        among = {"bool": {"filter": [has_vector, *([] if condition is None else [condition])]}}
+        among = {"bool": {"filter": [_has_vector(found), *([] if condition is None else [condition])]}}
         body: dict[str, Any] = {
             "query": self._dialect.exactly(places.vector, query.tolist(), found.metric, among),
-            "sort": [{"_score": "desc"}, {places.id: "asc"}],
+            "sort": [{"_score": "desc"}, {ID: "asc"}],
             "size": size,
             "_source": fields(places, Part.TEXT),
             "track_total_hits": False,
@@ -165,6 +174,66 @@ class Reading:
                 return
             body["search_after"] = page[-1]["sort"]
 
+    def _unseen_by_nearness(
+        self, found: Found, query: Vector, condition: dict[str, Any] | None, *, size: int
+    ) -> Iterator[dict[str, Any]]:
+        """Yield documents by nearness where none has a key to go on from: each page leaves out what has been seen.
+
+        Raises:
+            StoreRejected: so many have been seen that the engine takes no longer list of them.
+        """
+        places, seen = found.places, list[str]()
+        size = min(WINDOW, max(_UNSEEN, size))
+        while len(seen) <= _MOST_SEEN:
+            among = {
+                "bool": {
+                    "filter": [_has_vector(found), *([] if condition is None else [condition])],
+                    "must_not": [{"ids": {"values": seen}}] if seen else [],
+                }
+            }
+            body = {
+                "query": self._dialect.exactly(places.vector, query.tolist(), found.metric, among),
+                "size": size,
+                "_source": fields(places, Part.TEXT),
+                "track_total_hits": False,
+            }
+            page = self._hits(found, body)
+            # Equal ones come in any order; the last score may go on behind the page.
+            last = page[-1]["_score"] if len(page) == size else None
+            whole = [hit for hit in page if hit["_score"] != last] or page
+            yield from sorted(whole, key=lambda hit: (-hit["_score"], hit["_id"]))
+            seen += [hit["_id"] for hit in whole]
+            if len(page) < size:
+                return
+        raise StoreRejected(
+            f"a search in collection {found.name} looked at {len(seen)} documents that do not match",
+            "how an index of somebody else is filtered, the engine is not asked",
+            'use a filter of the engine\'s own: {"$native": ...}',
+        )
+
+    def every_id(self, found: Found) -> Iterator[DocumentId]:
+        """Yield the ids of all documents with a vector, in any order, as they were at one moment."""
+        body = {"query": _has_vector(found), "sort": ["_doc"], "size": WINDOW, "_source": False}
+        said = self._wire.ask(
+            "POST",
+            path(found.name, "_search"),
+            collection=found.name,
+            body=body,
+            params={"scroll": _SCROLL, **self._dialect.read},
+        ).body
+        while hits := said["hits"]["hits"]:
+            _require_all_shards(said, self._wire.place.name, counted=False)
+            yield from (DocumentId(hit["_id"]) for hit in hits)
+            more = {"scroll": _SCROLL, "scroll_id": said["_scroll_id"]}
+            said = self._wire.ask("POST", "/_search/scroll", collection=found.name, body=more).body
+        self._wire.ask(
+            "DELETE",
+            "/_search/scroll",
+            collection=found.name,
+            body={"scroll_id": [said["_scroll_id"]]},
+            allowed=frozenset({404}),
+        )
+
     def _hits(self, found: Found, body: dict[str, Any]) -> list[dict[str, Any]]:
         answer = self._wire.ask(
             "POST", path(found.name, "_search"), collection=found.name, body=body, params=self._dialect.read
@@ -172,6 +241,10 @@ class Reading:
         _require_all_shards(answer.body, self._wire.place.name, counted=False)
         hits: list[dict[str, Any]] = answer.body["hits"]["hits"]
         return hits
+
+
+def _has_vector(found: Found) -> dict[str, Any]:
+    return {"exists": {"field": found.places.vector}}
 
 
 def _require_all_shards(body: Mapping[str, Any], name: str, *, counted: bool) -> None:

@@ -1,245 +1,11 @@
-"""Vectors in an Elasticsearch or OpenSearch cluster."""
+"""The stores of the two vendors, by what a configuration says."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from itertools import islice
-from typing import Any
-
 from undrift.adapters.place import place_from
-from undrift.adapters.stores.elastic.collections import Collections, Found
-from undrift.adapters.stores.elastic.conditions import query_of
-from undrift.adapters.stores.elastic.dialects import ELASTICSEARCH, OPENSEARCH, Dialect, Index
-from undrift.adapters.stores.elastic.documents import (
-    change,
-    deletion,
-    entry_from,
-    fields,
-    hit_from,
-    lines,
-    metadata_of,
-    record_from,
-)
-from undrift.adapters.stores.elastic.reading import Reading
+from undrift.adapters.stores.elastic.dialects import ELASTICSEARCH, OPENSEARCH, Index
+from undrift.adapters.stores.elastic.store import ElasticStore
 from undrift.adapters.stores.elastic.wire import ElasticsearchClient, OpenSearchClient, Wire
-from undrift.adapters.stores.elastic.writing import Writing
-from undrift.domain.filter import Condition, matches, native, parse
-from undrift.domain.record import DocumentId, Entry, Hit, Metadata, Record, Vector, encode_metadata
-from undrift.domain.route import VectorField
-from undrift.domain.space import Metric
-from undrift.domain.vectors import checked_query, stacked
-from undrift.errors import BadArgument, CollectionMissing, StoreRejected, UndriftError
-from undrift.ports.store import FieldDescription, Filter, Layout, Part, StoreCapabilities
-
-#: A request is given up by the client after 10 s, and the cluster waits 10 s for a shard; how long it may stand in a
-#: queue of the cluster nobody limits; we know of none that takes a minute.
-_SETTLES_WITHIN_S = 60.0
-_CONFLICT, _GONE = 409, 404
-
-
-class ElasticStore:
-    """Records as documents, collections as indexes; what both engines have in common.
-
-    A write is acknowledged when it is in the log of every copy of its shard, and reads by id look into that log. What
-    searches, counts and scans see is brought up to date before they begin, unless `refresh` says otherwise.
-    """
-
-    def __init__(
-        self, dialect: Dialect, wire: Wire, *, index: Index, refresh: str, shards: int | None, replicas: int | None
-    ) -> None:
-        """Use a cluster, which is connected to by the first call."""
-        for name, chosen, choices in (("index", index.method, ("hnsw", "none")), ("refresh", refresh, _REFRESHES)):
-            if chosen not in choices:
-                raise BadArgument(
-                    f"{name} is {chosen!r}; it can be {' or '.join(choices)}", hint=f'{name} = "{choices[0]}"'
-                )
-        for name, value, least, most in (
-            ("hnsw_m", index.m, 2, 512),
-            ("hnsw_ef_construction", index.ef_construction, 2, 3200),
-            ("hnsw_ef_search", index.ef_search, 1, 10_000),
-            ("shards", 1 if shards is None else shards, 1, 1024),
-            ("replicas", 0 if replicas is None else replicas, 0, 64),
-        ):
-            if not least <= value <= most:
-                raise BadArgument(f"{name} is {value}; it can be {least} to {most}")
-        self._capabilities = StoreCapabilities(
-            name=dialect.name,
-            metrics=frozenset(Metric),
-            max_dimensions=dialect.max_dimensions,
-            layouts=frozenset({Layout.COLLECTION}),
-            settles_within_s=_SETTLES_WITHIN_S,
-        )
-        self._refreshes_search = refresh == "search"
-        self._wire = wire
-        self._collections = Collections(wire, dialect, index, shards=shards, replicas=replicas)
-        self._reading = Reading(wire, dialect, index)
-        self._writing = Writing(wire)
-
-    @property
-    def capabilities(self) -> StoreCapabilities:
-        """What this adapter can do."""
-        return self._capabilities
-
-    def create(self, field: VectorField, *, dimensions: int, metric: Metric) -> None:
-        """Make an empty collection."""
-        self._collections.create(field, dimensions=dimensions, metric=metric)
-
-    def drop(self, field: VectorField) -> None:
-        """Delete a collection with everything in it; an index that is not undrift's is refused."""
-        self._collections.drop(field)
-
-    def describe(self, field: VectorField) -> FieldDescription | None:
-        """Return what the store knows about a field."""
-        found = self._collections.find(field)
-        if found is None:
-            return None
-        try:
-            self._reading.refresh(found)
-            count = self._reading.count(found, None)
-        except CollectionMissing:
-            return None
-        return FieldDescription(dimensions=found.dimensions, metric=found.metric, count=count)
-
-    def upsert(self, field: VectorField, records: Sequence[Record]) -> None:
-        """Insert the records, replacing those with the same id whole."""
-        self._write(field, records, "index", frozenset())
-
-    def insert_absent(self, field: VectorField, records: Sequence[Record]) -> None:
-        """Insert those records whose ids are not there yet."""
-        self._write(field, records, "create", frozenset({_CONFLICT}))
-
-    def delete(self, field: VectorField, ids: Sequence[DocumentId], *, filter: Filter | None = None) -> None:
-        """Delete records by id, those only that match the filter if there is one."""
-        condition, wanted = _condition(filter), list(dict.fromkeys(ids))
-        if not wanted:
-            return
-        found = self._collections.get(field)
-        if condition is None:
-            self._writing.send(found, [deletion(id) for id in wanted], allowed=frozenset({_GONE}))
-            return
-        named = [found.places.metadata]
-
-        def line(document: Mapping[str, Any]) -> bytes | None:
-            is_meant = matches(condition, metadata_of(found.places, document["_source"]))
-            return deletion(DocumentId(document["_id"]), document) if is_meant else None
-
-        self._writing.conditionally(found, wanted, lambda left: self._reading.by_id(found, left, named), line)
-
-    def merge_metadata(self, field: VectorField, changes: Mapping[DocumentId, Metadata], *, sequence: int) -> None:
-        """Put the given keys into the metadata of existing records, and set the tag's sequence."""
-        for id, one in changes.items():
-            encode_metadata(id, one)
-        if not changes:
-            return
-        found = self._collections.get(field)
-        named = [found.places.metadata]
-
-        def line(document: Mapping[str, Any]) -> bytes:
-            id = DocumentId(document["_id"])
-            merged = {**metadata_of(found.places, document["_source"]), **changes[id]}
-            return change(found.places, id, merged, sequence=sequence, at=document)
-
-        self._writing.conditionally(found, list(changes), lambda left: self._reading.by_id(found, left, named), line)
-
-    def fetch(self, field: VectorField, ids: Sequence[DocumentId]) -> dict[DocumentId, Record]:
-        """Return the records with their vectors."""
-        found = self._collections.get(field)
-        named = fields(found.places, Part.TEXT, with_vector=True)
-        documents = self._reading.by_id(found, ids, named)
-        read = [record_from(found.places, one["_id"], one["_source"]) for one in documents]
-        return {record.id: record for record in read if record is not None}
-
-    def entries(
-        self, field: VectorField, ids: Sequence[DocumentId], parts: Part = Part.TEXT
-    ) -> dict[DocumentId, Entry]:
-        """Return the records without their vectors."""
-        found = self._collections.get(field)
-        documents = self._reading.by_id(found, ids, fields(found.places, parts))
-        read = [entry_from(found.places, one["_id"], one["_source"], parts) for one in documents]
-        return {entry.id: entry for entry in read}
-
-    def scan(
-        self,
-        field: VectorField,
-        *,
-        after: str = "",
-        until: str | None = None,
-        limit: int,
-        parts: Part = Part.NONE,
-        filter: Filter | None = None,
-    ) -> list[Entry]:
-        """Return the next records in the order of their ids: at most `limit` with after < id <= until."""
-        _require_positive("limit", limit)
-        condition = _condition(filter)
-        found = self._seen(field)
-        return list(islice(self._matching(found, condition, after=after, until=until, limit=limit, parts=parts), limit))
-
-    def ids(self, field: VectorField, *, after: str = "", limit: int) -> list[DocumentId]:
-        """Return the next ids in order, at most `limit`."""
-        _require_positive("limit", limit)
-        found = self._seen(field)
-        documents = self._reading.in_order(found, None, after=after, until=None, limit=limit, parts=None)
-        return [DocumentId(one["_id"]) for one in islice(documents, limit)]
-
-    def count(self, field: VectorField, filter: Filter | None = None) -> int:
-        """Return how many records there are, or how many match the filter."""
-        condition = _condition(filter)
-        found = self._seen(field)
-        query, exact = query_of(condition, found.places)
-        if exact:
-            return self._reading.count(found, query)
-        return sum(1 for _ in self._matching(found, condition, after="", until=None, limit=1000, parts=Part.NONE))
-
-    def search(self, field: VectorField, vector: Vector, *, k: int, filter: Filter | None = None) -> list[Hit]:
-        """Return the k nearest records that match the filter, best first."""
-        _require_positive("k", k)
-        theirs = native(filter)
-        condition = None if theirs is not None else _condition(filter)
-        found = self._seen(field) if self._refreshes_search else self._collections.get(field)
-        query = checked_query(vector, dimensions=found.dimensions, metric=found.metric)
-        bound, exact = (theirs, True) if theirs is not None else query_of(condition, found.places)
-
-        def accepts(source: Mapping[str, Any]) -> bool:
-            return condition is None or matches(condition, metadata_of(found.places, source))
-
-        nearest = self._reading.nearest(found, query, bound, k=k, accepts=None if exact else accepts)
-        return [hit_from(found.places, hit["_id"], hit["_source"], score) for score, hit in nearest]
-
-    def close(self) -> None:
-        """Close the connections of this process; a later call opens them again."""
-        self._wire.close()
-
-    def _write(self, field: VectorField, records: Sequence[Record], action: str, allowed: frozenset[int]) -> None:
-        if not records:
-            return
-        found = self._collections.get(field)
-        try:
-            block = stacked(records, dimensions=found.dimensions, metric=found.metric)
-            if len({record.id for record in records}) != len(records):
-                raise StoreRejected("one call has two records of the same id", "nothing of it was written")
-            self._writing.send(found, lines(found.places, records, block, action), allowed=allowed)
-        except UndriftError:
-            # It may be another index by now, of the same name.
-            self._collections.forget(field)
-            raise
-
-    def _seen(self, field: VectorField) -> Found:
-        """Return a collection whose searches and counts see everything that was acknowledged."""
-        found = self._collections.get(field)
-        self._reading.refresh(found)
-        return found
-
-    def _matching(
-        self, found: Found, condition: Condition | None, *, after: str, until: str | None, limit: int, parts: Part
-    ) -> Any:
-        query, exact = query_of(condition, found.places)
-        for one in self._reading.in_order(found, query, after=after, until=until, limit=limit, parts=parts):
-            entry = entry_from(found.places, one["_id"], one["_source"], parts)
-            if exact or condition is None or matches(condition, entry.metadata):
-                yield entry
-
-
-_REFRESHES = ("search", "scan")
 
 
 class ElasticsearchStore(ElasticStore):
@@ -258,6 +24,8 @@ class ElasticsearchStore(ElasticStore):
         hnsw_ef_construction: int = 100,
         hnsw_ef_search: int = 100,
         refresh: str = "search",
+        follow_alias: bool = False,
+        listing_s: float = 10.0,
         shards: int | None = None,
         replicas: int | None = None,
     ) -> None:
@@ -276,6 +44,9 @@ class ElasticsearchStore(ElasticStore):
             hnsw_ef_search: how many candidates a search in the index looks at, in each shard, at least.
             refresh: before what the index is refreshed, so that it sees every acknowledged write: `search` for
                 searches, counts and scans; or `scan` for counts and scans only.
+            follow_alias: let an alias of the engine, called as that of undrift, stand for the index that serves, for
+                other programs; the index it stood for before keeps its documents.
+            listing_s: how old a list of the ids of an index may be that somebody else made: it keeps no order of them.
             shards: of the indexes that are made; as the cluster says, if not given.
             replicas: of the indexes that are made; as the cluster says, if not given.
 
@@ -289,6 +60,8 @@ class ElasticsearchStore(ElasticStore):
             Wire(where, ElasticsearchClient),
             index=Index(method=index, m=hnsw_m, ef_construction=hnsw_ef_construction, ef_search=hnsw_ef_search),
             refresh=refresh,
+            follow_alias=follow_alias,
+            listing_s=listing_s,
             shards=shards,
             replicas=replicas,
         )
@@ -310,6 +83,8 @@ class OpenSearchStore(ElasticStore):
         hnsw_ef_construction: int = 100,
         hnsw_ef_search: int = 100,
         refresh: str = "search",
+        follow_alias: bool = False,
+        listing_s: float = 10.0,
         shards: int | None = None,
         replicas: int | None = None,
     ) -> None:
@@ -328,6 +103,9 @@ class OpenSearchStore(ElasticStore):
             hnsw_ef_search: how many candidates a search in the index looks at, in each shard, at least.
             refresh: before what the index is refreshed, so that it sees every acknowledged write: `search` for
                 searches, counts and scans; or `scan` for counts and scans only.
+            follow_alias: let an alias of the engine, called as that of undrift, stand for the index that serves, for
+                other programs; the index it stood for before keeps its documents.
+            listing_s: how old a list of the ids of an index may be that somebody else made: it keeps no order of them.
             shards: of the indexes that are made; as the cluster says, if not given.
             replicas: of the indexes that are made; as the cluster says, if not given.
 
@@ -341,15 +119,8 @@ class OpenSearchStore(ElasticStore):
             Wire(where, OpenSearchClient),
             index=Index(method=index, m=hnsw_m, ef_construction=hnsw_ef_construction, ef_search=hnsw_ef_search),
             refresh=refresh,
+            follow_alias=follow_alias,
+            listing_s=listing_s,
             shards=shards,
             replicas=replicas,
         )
-
-
-def _condition(filter: Filter | None) -> Condition | None:
-    return None if filter is None else parse(filter)
-
-
-def _require_positive(name: str, value: int) -> None:
-    if value < 1:
-        raise BadArgument(f"{name} is {value}; at least 1 can be asked for")

@@ -39,13 +39,15 @@ class Writing:
             CollectionMissing: there is no such index.
         """
         statuses: list[int] = []
+        if not found.is_own:
+            self._require(found)
         for body in _requests(lines):
             answer = self._wire.ask(
                 "POST",
                 path(found.target, "_bulk"),
                 collection=found.name,
                 body=body,
-                params={"require_alias": "true", "timeout": SHARD_TIMEOUT},
+                params={**({"require_alias": "true"} if found.is_own else {}), "timeout": SHARD_TIMEOUT},
             )
             items = [next(iter(item.values())) for item in answer.body["items"]]
             bad = [item for item in items if item["status"] >= 300 and not _is_allowed(item, allowed)]
@@ -60,7 +62,7 @@ class Writing:
         ids: Sequence[DocumentId],
         read: Callable[[Sequence[DocumentId]], Sequence[Mapping[str, Any]]],
         line: Callable[[Mapping[str, Any]], bytes | None],
-    ) -> None:
+    ) -> set[DocumentId]:
         """Change documents by what is in them: each is read, and changed only if it is still what was read.
 
         Args:
@@ -69,22 +71,32 @@ class Writing:
             read: reads documents with their versions.
             line: what shall be done with a document; None for nothing.
 
+        Returns:
+            The ids of those that were changed.
+
         Raises:
             StoreUnavailable: others changed the same documents all the time; each was changed whole or not at all.
         """
-        left = list(ids)
+        left, changed = list(ids), set[DocumentId]()
         for _ in range(_TRIES):
             asked = [(DocumentId(one["_id"]), said) for one in read(left) if (said := line(one)) is not None]
             if not asked:
-                return
+                return changed
             statuses = self.send(found, [said for _, said in asked], allowed=frozenset({_CONFLICT, _GONE}))
+            changed |= {id for (id, _), status in zip(asked, statuses, strict=True) if status < 300}
             left = [id for (id, _), status in zip(asked, statuses, strict=True) if status == _CONFLICT]
             if not left:
-                return
+                return changed
         raise StoreUnavailable(
             f"{self._wire.place.name} is busy: others change {left[0]!r} of collection {found.name} all the time",
             f"tried {_TRIES} times; each document was changed whole or not at all",
         )
+
+    def _require(self, found: Found) -> None:
+        """Pass when an index is there that has no alias of ours: a write would make it."""
+        answer = self._wire.ask("HEAD", path(found.name), collection=found.name, allowed=frozenset({404}))
+        if answer.status == 404:
+            raise CollectionMissing(f"{self._wire.place.name} has no collection {found.name}")
 
     def _failure(self, found: Found, bad: Sequence[Mapping[str, Any]], *, written: int) -> Exception:
         errors = [self._wire.refused(item["status"], item.get("error", {}), found.name) for item in bad]

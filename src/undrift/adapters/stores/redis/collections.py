@@ -10,6 +10,7 @@ from typing import Any
 
 from undrift.adapters.stores.redis.session import Session
 from undrift.domain.route import VectorField
+from undrift.domain.shape import own_name
 from undrift.domain.space import Metric
 from undrift.errors import BadArgument, CollectionMissing, FieldInUse, StoreRejected
 
@@ -103,7 +104,7 @@ class Collections:
             BadArgument: there can be no such collection.
             StoreRejected: the server has no query engine, or does not make the index.
         """
-        name = field.collection
+        name = own_name(field.collection)
         if not name or len(name.encode(errors="replace")) > _LONGEST_NAME or set("{}") & set(name):
             raise BadArgument(
                 f"a collection of store redis cannot be called {name!r}",
@@ -154,7 +155,7 @@ class Collections:
         Raises:
             CollectionMissing: there is none.
         """
-        known = self._known.get(field.collection) or self.find(field)
+        known = self._known.get(own_name(field.collection)) or self.find(field)
         if known is None:
             raise self.missing(field)
         return known
@@ -165,7 +166,8 @@ class Collections:
         Raises:
             StoreRejected: another version of undrift made it.
         """
-        said = self._session.run("HGETALL", about(field.collection))
+        name = own_name(field.collection)
+        said = self._session.run("HGETALL", about(name))
         values = _texts(said)
         if not values:
             self.forget(field)
@@ -177,20 +179,20 @@ class Collections:
                 "pip install --upgrade undrift",
             )
         found = Found(
-            name=field.collection,
+            name=name,
             incarnation=values["incarnation"],
             dimensions=int(values["dimensions"]),
             metric=Metric(values["metric"]),
             method=values["method"],
         )
         with self._guard:
-            self._known[field.collection] = found
+            self._known[name] = found
         return found
 
     def forget(self, field: VectorField) -> None:
         """Look a collection up when it is used next."""
         with self._guard:
-            self._known.pop(field.collection, None)
+            self._known.pop(own_name(field.collection), None)
 
     def missing(self, field: VectorField) -> CollectionMissing:
         """Return the error for a collection that is not there, and forget what was known of it."""

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from undrift.domain.record import (
+    NO_TAG,
     DocumentId,
     Entry,
     Hit,
@@ -63,7 +64,7 @@ def record_from(id: str, row: Sequence[Any]) -> Record | None:
     if row[5] is None:
         return None
     entry = entry_from(id, row, Part.TEXT)
-    tag = entry.tag or tag_from_stored("", "", 0)
+    tag = entry.tag or NO_TAG
     return Record(id=entry.id, text=entry.text or "", metadata=entry.metadata, vector=vector_of(row), tag=tag)
 
 
@@ -75,12 +76,12 @@ def vector_of(row: Sequence[Any]) -> Vector:
 def entry_from(id: str, row: Sequence[Any], parts: Part) -> Entry:
     """Return the entry of a row."""
     metadata, space, content, sequence, *text = row
-    is_tagged = space is not None and content is not None
+    has_tag = bool(space) and bool(content)
     return Entry(
         id=DocumentId(id),
         text=(text[0] or b"").decode() if Part.TEXT in parts else None,
         metadata=decode_metadata((metadata or b"{}").decode()),
-        tag=tag_from_stored(space.decode(), content.decode(), int(sequence or 0)) if is_tagged else None,
+        tag=tag_from_stored(space.decode(), content.decode(), int(sequence or 0)) if has_tag else None,
     )
 
 

@@ -126,6 +126,28 @@ class RedisStore:
         """Insert those records whose ids are not there yet."""
         self._write(field, records, replaces=False)
 
+    def tag(self, field: VectorField, entries: Sequence[Entry]) -> set[DocumentId]:
+        """Give records the tags of the entries, as long as they have their texts."""
+        wanted = {entry.id: entry for entry in entries if entry.tag is not None}
+        tagged: set[DocumentId] = set()
+        if not wanted:
+            return tagged
+        found = self._collections.get(field)
+
+        def put(pipeline: Any, page: Sequence[DocumentId]) -> None:
+            tagged.difference_update(page)
+            rows = self._rows_of(found, page, ["text"])
+            pipeline.multi()
+            for id, row in rows.items():
+                tag, text = wanted[id].tag, wanted[id].text
+                if tag is not None and text is not None and row[0] == text.encode():
+                    said = ("space", tag.space, "content", tag.content, "sequence", tag.sequence)
+                    pipeline.execute_command("HSET", found.key(id), *said)
+                    tagged.add(id)
+
+        self._in_pages(field, found, list(wanted), put, reads=True)
+        return tagged
+
     def delete(self, field: VectorField, ids: Sequence[DocumentId], *, filter: Filter | None = None) -> None:
         """Delete records by id, those only that match the filter if there is one."""
         condition, wanted = _condition(filter), list(dict.fromkeys(ids))
