@@ -14,7 +14,9 @@ from benchmarks import (
     fairness,
     fixed_costs,
     imports,
+    lancedb,
     migration_latency,
+    milvus,
     pgvector,
     qdrant_edge,
     search,
@@ -77,12 +79,23 @@ TINY = [
         qdrant_edge.Size(documents=100, queries=10, writes=3),
         ["verification of 100 documents", "insert 64", "search 100 documents"],
     ),
+    (lancedb, lancedb.Size(documents=100, queries=5, writes=3, many=20), ["search 100 documents", "lancedb"]),
+    (milvus, milvus.Size(documents=100, queries=5, writes=2), ["search 100 documents", "upsert 64"]),
 ]
+#: What a benchmark needs that the tests do not bring along; without it, it has no rows.
+NEEDED = {
+    "chroma": ("chromadb",),
+    "qdrant_edge": ("qdrant_edge",),
+    "lancedb": ("lancedb", "lance"),
+    "milvus": ("pymilvus", "milvus_lite"),
+}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("module", "size", "about"), TINY, ids=[module.__name__ for module, _, _ in TINY])
 def test_a_benchmark_yields_its_rows(module, size, about, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for package in NEEDED.get(module.__name__.rpartition(".")[2], ()):
+        pytest.importorskip(package)
     # The processes hear of each other's migrations sooner, so that there is less to wait for.
     monkeypatch.setenv("UNDRIFT_TIMING__POLL_S", "0.05")
 
