@@ -54,6 +54,7 @@ _KEYS = {
     "openai": "OPENAI_API_KEY",
     "chroma": "CHROMA_TOKEN",
     "elasticsearch": "ELASTICSEARCH_API_KEY",
+    "milvus": "MILVUS_TOKEN",
     "opensearch": "OPENSEARCH_PASSWORD",
     "qdrant": "QDRANT_API_KEY",
     "qdrants": "QDRANT_API_KEY",

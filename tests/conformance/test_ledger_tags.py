@@ -253,6 +253,7 @@ def test_it_has_of_the_stores_abilities_only_those_that_leave_tags_alone(scene: 
     assert not isinstance(ours, SupportsInsertAbsent | SupportsInPlace)
     assert ours.capabilities.layouts == {Layout.COLLECTION}
     assert isinstance(ours, SupportsNames)
-    assert not isinstance(scene.ours, SupportsNames)
     ours.point("kb", FIELD)
     assert inner.pointed == ("kb", FIELD)
+    scene.ours.point("kb", FIELD)
+    assert not hasattr(scene.inner, "pointed"), "a store without names is left alone"

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from undrift.domain.record import (
     NO_TAG,
@@ -59,12 +58,6 @@ class LedgerTaggedStore:
         """What the store can do, but for a second vector in the same records: its tags would have to go with it."""
         inner = self._inner.capabilities
         return replace(inner, layouts=inner.layouts - {Layout.IN_PLACE})
-
-    def __getattr__(self, name: str) -> Any:
-        """Hand on the one ability that has nothing to do with records, if the store has it."""
-        if name != "point":
-            raise AttributeError(name)
-        return self._inner.point  # type: ignore[attr-defined]
 
     @property
     def database(self) -> object:
