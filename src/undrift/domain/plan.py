@@ -181,6 +181,9 @@ def plan_completion(route: Route, migration: Migration) -> Plan:
 def plan_cancel(route: Route, migration: Migration, *, drop: bool) -> Plan:
     """Return the steps that give a migration up; the target is kept unless it is to be dropped."""
     steps: list[Step] = []
+    if migration.phase is Phase.ROLLED_BACK:
+        # A rollback that was interrupted may have left the truth of documents in the target only.
+        steps.append(SettleForeign())
     if migration.phase is not Phase.ABORTING:
         steps.append(StopJournal(phase=Phase.ABORTING))
     epoch = route.epoch if route.mode is Mode.PASSIVE and not steps else route.epoch + 1

@@ -98,6 +98,14 @@ def test_a_completion_drops_the_source_only_after_everybody_has_left_it() -> Non
     assert plan_completion(ENDED, migration(Phase.RETIRING)) == plan[1:]
 
 
+def test_a_migration_that_was_rolled_back_is_cancelled_when_no_truth_is_left_in_its_target() -> None:
+    """Found by the simulation: a rollback was interrupted, and the cancellation dropped the last text of a document."""
+    plan = plan_cancel(JOURNAL, migration(Phase.ROLLED_BACK), drop=True)
+
+    kinds = [type(step) for step in plan]
+    assert kinds.index(SettleForeign) < kinds.index(StopJournal) < kinds.index(DropField)
+
+
 @pytest.mark.parametrize("drop", [False, True])
 def test_a_cancelled_migration_keeps_its_target_unless_it_is_to_be_dropped(drop: bool) -> None:
     plan = plan_cancel(JOURNAL, migration(Phase.BACKFILL), drop=drop)

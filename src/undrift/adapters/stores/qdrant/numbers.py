@@ -100,7 +100,7 @@ def _is_near(stored: object, exact: object) -> bool:
         case bool(), _:
             return stored is exact
         case ((int() | float()), (int() | float())) if not isinstance(exact, bool):
-            return math.isclose(_as_float(stored), _as_float(exact), rel_tol=1e-15, abs_tol=1e-300)
+            return math.isclose(_as_float(stored), _as_float(exact), rel_tol=1e-15, abs_tol=1e-290)
         case _:
             return stored == exact
 
