@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
-from tests.simulation.seeds import Tally, run, story
-from undrift.testing.simulation import Hands
+from tests.simulation.seeds import Tally, share_of, story
 
 #: Seeds that one process of several takes at a time.
 _SHARE = 250
@@ -48,24 +47,16 @@ def _many(seeds: range, *, jobs: int) -> int:
     total = Tally()
     if jobs == 1:
         for share in shares:
-            total.take(_share(share))
+            total.take(share_of(share))
     else:
         # Not forked: the threads of a simulation do not go along.
         with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-            for tally in pool.map(_share, shares):
+            for tally in pool.map(share_of, shares):
                 total.take(tally)
     for seed in total.broken[:3]:
         sys.stdout.write(story(seed) + "\n")
     sys.stdout.write(f"{total}\n{time.monotonic() - began:.0f} s\n")
     return 1 if total.broken else 0
-
-
-def _share(seeds: range) -> Tally:
-    hands = Hands()
-    try:
-        return run(seeds, hands)
-    finally:
-        hands.close()
 
 
 if __name__ == "__main__":

@@ -67,3 +67,12 @@ def story(seed: int, *, last: int | None = _LAST) -> str:
         + "\n".join(events)
         + f"\nsee all of it: python -m tests.simulation {seed} --trace\n"
     )
+
+
+def share_of(seeds: range) -> Tally:
+    """Run seeds in a process of their own; a process that is spawned finds it here, and not in a `__main__`."""
+    hands = Hands()
+    try:
+        return run(seeds, hands)
+    finally:
+        hands.close()
