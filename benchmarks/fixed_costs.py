@@ -67,7 +67,7 @@ def measure(folder: Path, size: Size = FULL) -> list[Row]:
             made = [vectors.prepare([one.text for one in batch]) for batch in batches]
             seconds = in_turns(
                 lambda number: alias.upsert(batches[number]),  # noqa: B023 - it is called at once
-                lambda number: raw_writer.upsert(batches[number], made[number]),  # noqa: B023
+                lambda number: raw_writer.upsert(batches[number], made[number]),  # noqa: B023 - called at once
                 size.writes,
                 clock=time.thread_time,
             )

@@ -144,7 +144,7 @@ def _growth(folder: Path, size: Size) -> list[Row]:
     vectors.prepare([document(number).text for number in chosen])
     with scene.open() as plane:
         alias = plane.alias(ALIAS)
-        seconds = [timed(lambda: alias.upsert([document(number)])) for number in chosen]  # noqa: B023
+        seconds = [timed(lambda: alias.upsert([document(number)])) for number in chosen]  # noqa: B023 - called at once
     part = min(50, size.many // 4)
     named = f"lancedb: upsert 1 after {size.many:,} writes, beside the first {part}"
     return latency_rows(named, seconds[-part:], seconds[:part], p50=_GROWTH, p99=None)

@@ -200,7 +200,7 @@ def _writes(folder: Path, server: PostgresServer, size: Size) -> list[Row]:
         )
         plane.register(ALIAS, "new")
         plane.work(ALIAS, lambda migration: migration is None or migration.phase is Phase.READY)
-        during = [timed(lambda: alias.upsert(fresh[2 * size.writes + number])) for number in range(size.writes)]  # noqa: B023
+        during = [timed(lambda: alias.upsert(fresh[2 * size.writes + number])) for number in range(size.writes)]  # noqa: B023 - called at once
     raw.close()
     named = f"pgvector: insert {BATCH}"
     return [

@@ -143,7 +143,7 @@ def _while_migrating(scene: Scene, texts: list[str], size: Size) -> Seconds:
             place += _BURST
             burst = in_turns(
                 lambda number: alias.search(texts[some[number]], k=10),  # noqa: B023 - it is called at once
-                lambda number: raw.search(known[some[number]], k=10),  # noqa: B023
+                lambda number: raw.search(known[some[number]], k=10),  # noqa: B023 - called at once
                 _BURST,
             )
             if alias.route() == before:

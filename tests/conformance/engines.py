@@ -80,7 +80,8 @@ class Engines:
             case "chroma":
                 url, more = self._fixture("chroma").url, "listing_s = 0"
             case "qdrant":
-                url = self._qdrant()
+                # A test looks at once at what others wrote: no list of ids may be older.
+                url, more = self._qdrant(), "listing_s = 0"
             case "pgvector":
                 url = self._database("pgvector")
             case "elasticsearch":

@@ -52,7 +52,7 @@ class Writer:
         self._begun = threading.Event()
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
-        assert self._begun.wait(60)
+        assert self._begun.wait(90)
 
     def kill(self) -> None:
         """End it wherever it is."""

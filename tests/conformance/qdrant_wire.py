@@ -325,7 +325,7 @@ class Handler(BaseHTTPRequestHandler):
         except Exception as error:
             self._answer(500, f"Service internal error: {error!r}", error=True)
 
-    do_GET = do_PUT = do_POST = do_DELETE = do_PATCH = _handle  # noqa: N815
+    do_GET = do_PUT = do_POST = do_DELETE = do_PATCH = _handle  # noqa: N815 - names of the standard library
 
     def _fault(self, path: str) -> dict[str, Any]:
         for fault in list(self.faults):
@@ -334,7 +334,7 @@ class Handler(BaseHTTPRequestHandler):
                 return fault
         return {}
 
-    def _route(self, steps: list[str], body: Any) -> Any:  # noqa: C901, PLR0912
+    def _route(self, steps: list[str], body: Any) -> Any:  # noqa: C901, PLR0912 - one case for each request
         qdrant, words = self.qdrant, [unquote(step) for step in steps]
         match self.command, words:
             case "GET", [""]:

@@ -76,7 +76,7 @@ def test_no_acknowledged_write_is_lost_whoever_is_killed(mortal: ChromaServer, t
     kill_the_server()
     plane.work("kb", lambda migration: migration.phase is Phase.READY)
     kill_a_writer()
-    assert plane.cutover("kb")["phase"] == "reversing"
+    assert plane.cutover("kb", max_wait_s=30)["phase"] == "reversing"
     kill_the_server()
     assert plane.rollback("kb", now=True)["phase"] == "rolled_back"
     for writer in writers:
@@ -99,7 +99,7 @@ def test_a_folder_is_migrated_there_and_back_by_one_process(tmp_path: Path) -> N
     kb.upsert([Document(id=f"d{at:02}", text=f"text {at}", metadata={"nested": [at, None]}) for at in range(20)])
     plane.register("kb", "new")
     plane.work("kb", lambda migration: migration.phase is Phase.READY)
-    assert plane.cutover("kb")["phase"] == "reversing"
+    assert plane.cutover("kb", max_wait_s=30)["phase"] == "reversing"
     kb.upsert([Document(id="later", text="written after the cutover")])
     kb.delete(["d03"])
     assert plane.rollback("kb", now=True)["phase"] == "rolled_back"

@@ -85,7 +85,7 @@ def test_no_acknowledged_write_is_lost_whoever_is_killed(
     plane.work("kb", lambda migration: migration.phase is Phase.BACKFILL)
     kill_one()
     plane.work("kb", lambda migration: migration.phase is Phase.READY)
-    assert plane.cutover("kb")["phase"] == "reversing"
+    assert plane.cutover("kb", max_wait_s=30)["phase"] == "reversing"
     kill_one()
     assert plane.rollback("kb", now=True)["phase"] == "rolled_back"
     for writer in writers:

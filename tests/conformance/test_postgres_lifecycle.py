@@ -79,7 +79,7 @@ def test_a_life_cycle_under_writers_of_other_processes_loses_nothing(place: Path
 
     plane.register("kb", "new")
     plane.work("kb", lambda migration: migration.phase is Phase.READY)
-    assert plane.cutover("kb")["phase"] == "reversing"
+    assert plane.cutover("kb", max_wait_s=30)["phase"] == "reversing"
     for writer in writers:
         out, _ = writer.communicate("stop\n")
         assert writer.returncode == 0

@@ -85,7 +85,7 @@ try:
         time.sleep(60)
     if until == "over":
         plane.work("kb", lambda migration: migration.phase is Phase.READY)
-        assert plane.cutover("kb")["phase"] == "reversing"
+        assert plane.cutover("kb", max_wait_s=30)["phase"] == "reversing"
         say("over")
         time.sleep(60)
     assert plane.rollback("kb", now=True)["phase"] == "rolled_back"
@@ -96,7 +96,7 @@ finally:
 alias = kb.route().alias
 plane.work("kb", lambda _: plane.ledger.lag(alias).dirty == 0 and plane.ledger.lag(alias).open == 0)
 assert plane.verify("kb")["verdict"] == "pass"
-assert plane.cutover("kb")["phase"] == "reversing"
+assert plane.cutover("kb", max_wait_s=30)["phase"] == "reversing"
 assert plane.complete("kb")["phase"] == "done"
 plane.close()
 say("end")

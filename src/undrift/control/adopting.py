@@ -170,9 +170,14 @@ class Adopting(Examining):
                 "no vector says which model it was made for",
                 "make a new one: undrift alias create, with another collection",
             )
-        examination = self.examine(
-            field, model, source, sample, salt=field.key, tokens=tokens, usd=usd, unlimited=unlimited, again=True
+        allowance = sampling.Allowance(
+            self.model_door(model),
+            tokens=tokens,
+            usd=usd,
+            unlimited=unlimited,
+            what=f"an adoption of collection {field.collection}",
         )
+        examination = self.examine(field, model, source, sample, salt=field.key, allowance=allowance, again=True)
         space = self.model_door(model).space
         finding = Finding(
             total=examination.total,

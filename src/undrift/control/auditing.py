@@ -73,27 +73,30 @@ class Auditing(Adopting):
         known = self.ledger.space(place.space)
         model = self._model_of(known) if known is not None else state.model
         source = PayloadSource()
-        budget = {"tokens": budget_tokens, "usd": budget_usd}
         seen: list[str] = []
         examination = None
         if sample:
+            allowance = sampling.Allowance(
+                self.model_door(model),
+                tokens=budget_tokens,
+                usd=budget_usd,
+                unlimited=unlimited,
+                what=f"an audit of collection {place.collection}",
+            )
             examination = self.examine(
                 place,
                 model,
                 source,
                 sample,
                 salt=f"{place.key} {self.clock.now().isoformat()}",
+                allowance=allowance,
                 again=True,
-                unlimited=unlimited,
-                **budget,  # type: ignore[arg-type]
             )
         else:
             seen.append("no text was embedded again (--sample 0): foreign vectors of the same family stay unseen")
         detector = self._learn(place, examination, seen)
         count = self._walk(place, source, detector, on_progress)
-        confirmed, cleared, open_ids = self._confirm(
-            place, model, source, count, examination, sample=sample, unlimited=unlimited, budget=budget
-        )
+        confirmed, cleared, open_ids = self._confirm(place, model, source, count, examination, sample=sample)
         return _report(
             name, place, count, examination, (confirmed, cleared, open_ids), model=model, detector=detector, seen=seen
         )
@@ -152,26 +155,15 @@ class Auditing(Adopting):
         examination: Examination | None,
         *,
         sample: int,
-        unlimited: bool,
-        budget: dict[str, Any],
     ) -> tuple[list[DocumentId], list[DocumentId], list[DocumentId]]:
         """Return those suspects that the texts prove foreign, those that they clear, and those not asked about."""
         ordered = [id for _, id in sorted(count.suspects, reverse=True)]
         if examination is None or not ordered:
             return [], [], ordered
-        spent = examination.tokens
-        tokens = budget["tokens"]
-        allowance = sampling.Allowance(
-            self.model_door(model),
-            tokens=None if tokens is None else max(0, tokens - spent),
-            usd=budget["usd"],
-            unlimited=unlimited,
-            what=f"an audit of collection {place.collection}",
-        )
         chosen = ordered[:sample]
         records = [one for page in sampling.read(self.store_of(place), place, chosen) for one in page]
         examined = sampling.examine(
-            records, self.model_door(model), source, allowance, noise=examination.examined.noise
+            records, self.model_door(model), source, examination.allowance, noise=examination.examined.noise
         )
         differing = set(examined.differing)
         foreign = [one.id for row, one in enumerate(examined.records) if row in differing]

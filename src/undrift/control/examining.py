@@ -32,7 +32,7 @@ class Examination:
         examined: those that could be compared, and how they compare.
         explanations: what those that differ turned out to be.
         not_asked: other models that would have had to be asked, and why they were not.
-        tokens: tokens that it took.
+        allowance: what it might spend, and spent so far.
     """
 
     total: int
@@ -40,7 +40,7 @@ class Examination:
     examined: sampling.Examined
     explanations: list[Explanation]
     not_asked: list[str]
-    tokens: int
+    allowance: sampling.Allowance
 
     def as_dict(self) -> dict[str, Any]:
         """Return the JSON form."""
@@ -65,7 +65,7 @@ class Examination:
             "unreadable": dict(sorted(examined.unreadable.items())),
             "explanations": [one.as_dict() for one in self.explanations],
             "not_asked": self.not_asked,
-            "tokens": self.tokens,
+            "tokens": self.allowance.spent,
         }
 
 
@@ -80,9 +80,7 @@ class Examining(Migrations):
         sample: int,
         *,
         salt: str,
-        tokens: int | None,
-        usd: float | None,
-        unlimited: bool,
+        allowance: sampling.Allowance,
         again: bool,
         on_progress: Callable[[int], None] = lambda _: None,
     ) -> Examination:
@@ -94,16 +92,12 @@ class Examining(Migrations):
             source: where texts come from.
             sample: how many records.
             salt: decides which ones.
-            tokens: most tokens for a paid model.
-            usd: most dollars.
-            unlimited: it may cost what it costs.
+            allowance: what it may cost.
             again: whether what differs is to be explained.
             on_progress: told how many ids were listed.
         """
         store, door = self.store_of(field), self.model_door(model)
         self.door_of(self.recorded(model).space.id)
-        what = f"a look at collection {field.collection}"
-        allowance = sampling.Allowance(door, tokens=tokens, usd=usd, unlimited=unlimited, what=what)
         (ids,), total = sampling.choose(store, field, [sample], salt=salt, on_progress=on_progress)
         records = [record for page in sampling.read(store, field, ids) for record in page]
         examined = sampling.examine(records, door, source, allowance, noise=None)
@@ -127,7 +121,7 @@ class Examining(Migrations):
             examined=examined,
             explanations=explanations,
             not_asked=not_asked,
-            tokens=allowance.spent,
+            allowance=allowance,
         )
 
     def _other_doors(self, model: str) -> tuple[dict[str, EmbeddingDoor], list[str]]:

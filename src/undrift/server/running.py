@@ -52,8 +52,8 @@ def listen(host: str, port: int, *, token: str | None) -> Listener:
         MissingExtra: the server is not installed.
     """
     try:
-        import starlette  # noqa: F401
-        import uvicorn  # noqa: F401
+        import starlette  # noqa: F401 - only whether it is installed
+        import uvicorn  # noqa: F401 - only whether it is installed
     except ImportError as error:
         raise MissingExtra(
             "the HTTP server is not installed", f"{error.name} is missing", "pip install 'undrift[server]'"

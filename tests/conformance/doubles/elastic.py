@@ -100,7 +100,7 @@ class Elastic:
         product = {"X-Elastic-Product": "Elasticsearch"} if self.vendor == "elasticsearch" else {}
         return Response(status=response.status, body=response.body, headers={**product, **response.headers})
 
-    def _answer(self, request: Request) -> Response:  # noqa: C901, PLR0912
+    def _answer(self, request: Request) -> Response:  # noqa: C901, PLR0912 - one case for each request
         match request.method, request.segments:
             case "GET", []:
                 number = {"number": self.version}

@@ -90,7 +90,7 @@ def connected(place: Server | Folder, *, tenant: str, database: str) -> Client:
         Exception: whatever that client raises when it is not let in, or not answered.
     """
     try:
-        import chromadb  # noqa: F401
+        import chromadb  # noqa: F401 - only whether it is installed
     except ImportError as error:
         raise MissingExtra(
             "store chroma needs the package chromadb, which is not installed",

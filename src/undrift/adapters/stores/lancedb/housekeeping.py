@@ -129,7 +129,7 @@ class Housekeeper:
         works = [small, lambda: asyncio.to_thread(self._compact, collection, large=True)] if seldom else [small]
         for work in works:
             with suppress(StoreUnavailable):
-                self._session.run(lambda: self._tried(work), _LEASE_S, collection)  # noqa: B023
+                self._session.run(lambda: self._tried(work), _LEASE_S, collection)  # noqa: B023 - called at once
 
     async def _tried(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         for attempt in range(_TRIES):

@@ -50,7 +50,7 @@ class Session:
     """A client that is made by the first call, and anew after a fork."""
 
     #: By database: two stores of one process are two clients of it, and know nothing of one another.
-    _locks: dict[str, Locks] = {}  # noqa: RUF012
+    _locks: dict[str, Locks] = {}  # noqa: RUF012 - all of this process share it
     _guard = threading.Lock()
 
     def __init__(self, place: str, *, api_key: str = "", database: str = "") -> None:

@@ -52,7 +52,7 @@ class ClientEngine:
             MissingExtra: the client is not installed.
         """
         try:
-            import qdrant_client  # noqa: F401
+            import qdrant_client  # noqa: F401 - only whether it is installed
         except ImportError as error:
             raise MissingExtra("the client of Qdrant is not installed", hint="pip install 'undrift[qdrant]'") from error
         self.name = place.name

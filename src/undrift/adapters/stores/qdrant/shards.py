@@ -34,7 +34,7 @@ class OpenShard:
 class Shards:
     """The shards of a folder, open once for all stores of this process that use the folder."""
 
-    _all: dict[str, Shards] = {}  # noqa: RUF012
+    _all: dict[str, Shards] = {}  # noqa: RUF012 - all of this process share it
     _guard = threading.Lock()
 
     def __init__(self, folder: Path) -> None:
