@@ -42,6 +42,10 @@ class ModelSettings(BaseModel):
     provider: str = Field(description="`hashing`, `wordllama`, `sentence_transformers`, `callable` or `openai`")
     api_key_env: str | None = Field(default=None, description="name of the environment variable that holds the key")
     api_key_file: Path | None = Field(default=None, description="file that holds the key")
+    num_gpus: float = Field(
+        default=0.0, ge=0, description="graphics processors of one process of the engine `ray`; 0.5 is shared by two"
+    )
+    num_cpus: float = Field(default=1.0, ge=0, description="cores of one process of the engine `ray`")
 
     @property
     def options(self) -> dict[str, Any]:
@@ -219,6 +223,20 @@ class Settings(_Strict):
     )
     pause_file: str | None = Field(
         default=None, description="while this file is there, no worker with this configuration works, on any alias"
+    )
+    engine: Literal["local", "ray"] = Field(
+        default="local",
+        description="who carries the pieces of a back-fill: `local`, the worker itself, or `ray`, processes of a Ray "
+        "cluster",
+    )
+    ray_address: str = Field(
+        default="",
+        pattern=r"^(|auto|ray://.+|[^/]+:\d+)$",
+        description="the Ray cluster: `auto` or `ray://HOST:PORT` for one that is there; empty for one of this "
+        "machine's own, which ends with the worker",
+    )
+    ray_processes: int | None = Field(
+        default=None, ge=1, description="most processes at a time in the Ray cluster; as many as find room by default"
     )
     timing: TimingSettings = Field(default_factory=TimingSettings)
     server: ServerSettings = Field(default_factory=ServerSettings)
