@@ -46,8 +46,20 @@ def _progress(value: Mapping[str, Any]) -> list[tuple[str, str]]:
         *_proof(value),
         ("cost", spent(value["cost"])),
         *([("tuned", ", ".join(f"{key}={text}" for key, text in value["tuning"].items()))] if value["tuning"] else []),
+        *first_ones(value["order"]),
         *(way_back if value["phase"] == "reversing" else []),
     ]
+
+
+def first_ones(order: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+    """Describe what comes first in the back-fill, where anything does."""
+    if order is None:
+        return []
+    kinds = [
+        "most searched" if word == "searched" else f"highest {word.removeprefix('recent:')}" for word in order["first"]
+    ]
+    left = f"; {number(order['left'])} known and to be carried" if order.get("left") else ""
+    return [("first", f"{number(order['documents'])} documents each: {', then '.join(kinds)}{left}")]
 
 
 def _proof(value: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -122,6 +134,7 @@ def plan(value: Mapping[str, Any]) -> str:
         ("cost", _price(value["cost_usd"])),
         *([("time", duration(hours * 3600))] if hours is not None else []),
         ("storage", f"{size(value['storage_bytes'])} more, until the old field is dropped"),
+        *first_ones(value["order"]),
         ("gates", ", ".join(value["gates"])),
     ]
     warnings = columns([("Warning:", warning) for warning in value["warnings"]])

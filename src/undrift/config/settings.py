@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
+from undrift.domain.order import FIRST, Order, read_first
 from undrift.domain.timing import Timing
 from undrift.domain.tuning import Limits, read_hours, read_knob
 from undrift.errors import BadArgument
@@ -168,6 +169,13 @@ class AliasSettings(_Strict):
     mirror: Literal["journal", "inline"] = Field(
         default="journal", description="`inline`: a write also waits until the other field has it"
     )
+    order: list[str] = Field(
+        default=[],
+        description="which documents a back-fill carries first, before the others in the order of their ids: "
+        "`searched`, those that searches return most, and `recent:KEY`, those with the highest value of that key of "
+        "their metadata",
+    )
+    order_documents: int = Field(default=FIRST, ge=1, le=10_000, description="how many of each kind come first")
     throttle: ThrottleSettings = Field(
         default_factory=ThrottleSettings, description="how hard workers may work on it: `[aliases.NAME.throttle]`"
     )
@@ -178,6 +186,18 @@ class AliasSettings(_Strict):
         default="suspected",
         description="when a cutover wants two scans for writes past undrift: `suspected` or `always`",
     )
+
+    @field_validator("order")
+    @classmethod
+    def _is_order(cls, value: list[str]) -> list[str]:
+        try:
+            return [read_first(word) for word in value]
+        except BadArgument as error:
+            raise ValueError(f"{error.message}; {error.detail}") from error
+
+    def as_order(self) -> Order:
+        """Return the value that the core works with."""
+        return Order(first=tuple(self.order), documents=self.order_documents)
 
 
 class TimingSettings(_Strict):

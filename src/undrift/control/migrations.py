@@ -97,6 +97,7 @@ class Migrations(Aiming, Operations, Pooling):
             "layout": layout_word(layout_of(route.serving, target)),
             "documents": facts.documents,
             "unique_texts": facts.unique_texts,
+            "order": self.order_of(migration.alias).as_dict(),
             "tokens": facts.tokens,
             "tokens_are": "exact" if facts.tokens_exact else "estimated",
             "cost_usd": as_money(facts.usd(price)),

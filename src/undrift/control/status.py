@@ -10,6 +10,8 @@ from undrift.domain.checkpoint import Lag, Progress
 from undrift.domain.client import WORKING_ROLES
 from undrift.domain.gate import Gate, Verdict
 from undrift.domain.migration import BEFORE_CUTOVER, AliasState, Migration, Phase, RunStatus, fields_of
+from undrift.domain.order import in_order, named_first
+from undrift.domain.record import DocumentId
 from undrift.domain.route import AliasName, Mode
 from undrift.domain.tuning import Limits, shown, tuned
 from undrift.domain.wording import plural
@@ -41,6 +43,7 @@ class Status(Wiring):
             "gates": [gate.as_dict() for gate in gates],
             "verification": verification_of(self.ledger, alias, self.clock.now()),
             "reconciliation": reconciliation_of(self.ledger, state),
+            "order": self._order(alias, migration),
             "rollback_ready": migration is not None and rollback_ready(self.workshop(alias), migration),
             "next_steps": next_steps(name, state, gates),
         }
@@ -150,6 +153,16 @@ class Status(Wiring):
         usual = shown(Limits())
         present = shown(tuned(self.limits_of(alias), self.ledger.tuning(alias)))
         return {key: value for key, value in present.items() if value != usual[key]}
+
+    def _order(self, alias: AliasName, migration: Migration | None) -> dict[str, Any] | None:
+        """Return what comes first in the back-fill, and how much of that is known and still to be carried."""
+        order = self.order_of(alias)
+        shown = order.as_dict()
+        if shown is None or migration is None or migration.phase is not Phase.BACKFILL:
+            return None if shown is None else {**shown, "left": 0}
+        ids = in_order(named_first(self.ledger.tuning(alias)).items(), order)
+        touched = self.ledger.journal_state(alias, [DocumentId(id) for id in ids])
+        return {**shown, "left": sum(id not in touched or touched[DocumentId(id)][0] for id in ids)}
 
     def _paused_by(self, migration: Migration | None) -> dict[str, Any] | None:
         operator = operator_wait(self.ledger, migration) if migration is not None else None

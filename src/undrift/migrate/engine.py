@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import partial
 from typing import Any
 
 from undrift.domain.checkpoint import Progress
@@ -28,6 +29,7 @@ from undrift.errors import (
 )
 from undrift.migrate.admission import attended
 from undrift.migrate.backfill import CHUNK_SIZE, carry_chunk, lay_out
+from undrift.migrate.first import First
 from undrift.migrate.fleet import Fleet
 from undrift.migrate.gates import is_close
 from undrift.migrate.hooks import call_due
@@ -72,7 +74,7 @@ class Worker:
         sample: documents that a verification embeds again.
         chunk_size: documents in a piece of the back-fill.
         fleet: a pool that carries the pieces of the back-fill; None where this worker does it.
-        carried: documents in the pieces that this worker has carried over.
+        carried: documents that this worker has carried over in the back-fill.
     """
 
     workshop: Workshop
@@ -89,6 +91,7 @@ class Worker:
     _operator: tuple[Any, str] = (None, "")
     _notice: Notice = field(init=False)
     _lookout: Lookout = field(init=False)
+    _first: First = field(init=False)
 
     def __post_init__(self) -> None:
         """Ask before each call of a store or a model whether it may still be made."""
@@ -96,6 +99,7 @@ class Worker:
         self._notice = Notice(shop.ledger, shop.alias, shop.me, shop.clock)
         self._lookout = Lookout(shop)
         self.workshop = attended(shop, self._waits, self._lookout.called)
+        self._first = First(workshop=self.workshop)
 
     def run(self, until: Callable[[Migration | None], bool]) -> None:
         """Work until a condition on the migration holds; failures that may pass are waited out.
@@ -249,6 +253,8 @@ class Worker:
 
     def _fill(self, migration: Migration) -> Tick:
         if not migration.planned and self._coordinates(migration):
+            looking = partial(self._wait_as_coordinator, migration, "the newest documents, which come first")
+            self._first.look_up(migration, looking)
             lay_out(self.workshop, migration, self.chunk_size)
             self.workshop.ledger.yield_coordination(migration.id, owner=self.workshop.me)
             return Tick.WORKED
@@ -271,9 +277,12 @@ class Worker:
         if self.fleet is not None and migration.planned:
             return self.fleet.tend(migration)
         began = self.workshop.clock.monotonic()
-        documents = carry_chunk(self.workshop, migration, at_once=self._lookout.limits.chunk_size)
-        if documents is None:
-            return False
+        documents = self._first.carry(self._lookout.notes)
+        if not documents:
+            found = carry_chunk(self.workshop, migration, at_once=self._lookout.limits.chunk_size)
+            if found is None:
+                return False
+            documents = found
         self.carried += documents
         self._lookout.rest(documents, began)
         return True
