@@ -81,6 +81,22 @@ class FakePool:
         pass
 
 
+@dataclass
+class NoPool:
+    """Has hosts, and no process."""
+
+    others: Sequence[str] = ()
+
+    def hosts(self) -> Sequence[str]:
+        return self.others
+
+    def begin(self, errand: Errand, opener: Callable[[Errand], Hand], pieces: int) -> Job:
+        raise AssertionError("nobody is sent out here")
+
+    def close(self) -> None:
+        pass
+
+
 @pytest.fixture
 def scene(tmp_path: Path) -> Iterator[Scene]:
     scene = Scene(tmp_path)
@@ -202,6 +218,7 @@ def test_an_operator_s_word_reaches_the_processes_of_the_pool(scene: Scene, pool
 def plane(tmp_path: Path) -> Iterator[ControlPlane]:
     (tmp_path / "undrift.toml").write_text(CONFIG)
     with ControlPlane(load(tmp_path / "undrift.toml")) as plane:
+        plane.plugins._pool = NoPool()
         plane.alias("kb").upsert([Document(id=f"d{n:03d}", text=f"text {n}", metadata={}) for n in range(300)])
         plane.register("kb", "new")
         plane.work("kb", lambda migration: migration is not None and migration.planned)
@@ -268,11 +285,9 @@ def test_a_model_that_cannot_be_imported_there_is_told_before_a_piece_is_taken(
 
 def test_files_of_this_host_are_refused_to_a_cluster_of_others(plane: ControlPlane) -> None:
     workshop = plane.workshop(AliasName("kb"))
-    pool = FakePool.__new__(FakePool)
-    pool.others = ["another-host"]
 
     with pytest.raises(BadConfig, match="the engine ray cannot work on kb") as caught:
-        refuse_unreachable(plane.config, workshop, pool)
+        refuse_unreachable(plane.config, workshop, NoPool(others=["another-host"]))
 
     assert "the ledger sqlite:///undrift.db is a file of this host" in caught.value.detail
     assert "store main is in files of this host, which another-host cannot use" in caught.value.detail
@@ -280,11 +295,9 @@ def test_files_of_this_host_are_refused_to_a_cluster_of_others(plane: ControlPla
 
 def test_a_store_in_memory_is_refused_on_one_host_too(plane: ControlPlane, tmp_path: Path) -> None:
     values = {"stores": {"main": {"url": "memory:x"}}}
-    pool = FakePool.__new__(FakePool)
-    pool.others = []
 
     with pytest.raises(BadConfig) as caught:
-        refuse_unreachable(parse(values, tmp_path / "none.toml"), plane.workshop(AliasName("kb")), pool)
+        refuse_unreachable(parse(values, tmp_path / "none.toml"), plane.workshop(AliasName("kb")), NoPool())
 
     assert "store main is in the memory of this process" in caught.value.detail
     assert "the configuration is in no file" in caught.value.detail
