@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,10 @@ from undrift.testing.rig import ALIAS
 
 
 @pytest.fixture
-def scene(tmp_path: Path) -> Scene:
-    return Scene(tmp_path).begin(Phase.READY)
+def scene(tmp_path: Path) -> Iterator[Scene]:
+    made = Scene(tmp_path).begin(Phase.READY)
+    yield made
+    made.rig.close()
 
 
 def bad(scene: Scene) -> dict[str, tuple[str, str]]:
