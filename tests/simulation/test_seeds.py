@@ -1,4 +1,4 @@
-"""Whatever a seed lets happen, every promise is kept: the short form of `make simulate`, of which CI runs 2,000 seeds."""
+"""Whatever a seed lets happen, every promise is kept: the short form of `make simulate`."""
 
 from __future__ import annotations
 

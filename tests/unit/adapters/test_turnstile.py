@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 
@@ -10,19 +9,17 @@ import pytest
 
 from undrift.adapters.sqlite.turnstile import Turnstile
 
+OPEN_FILES = Path("/proc/self/fd")
+
 
 def opened(folder: Path) -> list[str]:
     """The files of a folder that this process has open."""
-    there = [os.readlink(f"/proc/self/fd/{number}") for number in os.listdir("/proc/self/fd") if _is_open(number)]
-    return sorted(Path(path).name for path in there if path.startswith(str(folder)))
+    # A listing has itself in it, and that is gone by now.
+    there = [one.readlink() for one in OPEN_FILES.iterdir() if one.is_symlink()]
+    return sorted(path.name for path in there if path.is_relative_to(folder))
 
 
-def _is_open(number: str) -> bool:
-    # That of the listing itself is gone by now.
-    return os.path.lexists(f"/proc/self/fd/{number}")
-
-
-@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="looks at open files where Linux shows them")
+@pytest.mark.skipif(not OPEN_FILES.exists(), reason="looks at open files where Linux shows them")
 def test_a_turnstile_that_nobody_closed_lets_go_of_its_lock_files(tmp_path: Path) -> None:
     turnstile = Turnstile(tmp_path / "data.db")
     with turnstile.turn(time.monotonic() + 10):
