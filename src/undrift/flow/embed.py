@@ -20,6 +20,7 @@ from undrift.errors import (
     EmbedderRejected,
     EmbedderUnavailable,
     MalformedVectors,
+    ModelUnavailable,
     TextTooLong,
     UndriftError,
 )
@@ -266,6 +267,9 @@ class EmbeddingDoor:
             vectors = self._request(texts, progress, spend)
         except TextTooLong as error:
             self._settle_refused(texts, error, progress, spend)
+        except ModelUnavailable:
+            # No text is to blame, and none would fare better.
+            raise
         except EmbedderRejected as error:
             if len(texts) == 1:
                 self._prove_that_the_text_is_to_blame(error, progress, spend)
