@@ -37,6 +37,8 @@ STORES = {
     "opensearch": "undrift.adapters.stores.elastic:OpenSearchStore",
     "redis": "undrift.adapters.stores.redis:RedisStore",
     "milvus": "undrift.adapters.stores.milvus:MilvusStore",
+    "weaviate": "undrift.adapters.stores.weaviate:WeaviateStore",
+    "weaviates": "undrift.adapters.stores.weaviate:WeaviateStore",
     "memory": "undrift.adapters.stores.memory:MemoryStore",
 }
 #: Providers and servers that are called over HTTP → where their key is looked for when the configuration does not say.
@@ -76,6 +78,8 @@ _KEYS = {
     "qdrant": "QDRANT_API_KEY",
     "qdrants": "QDRANT_API_KEY",
     "redis": "REDIS_PASSWORD",
+    "weaviate": "WEAVIATE_API_KEY",
+    "weaviates": "WEAVIATE_API_KEY",
 }
 
 
@@ -317,6 +321,8 @@ class Plugins:
         if scheme in {"qdrant", "qdrants"}:
             is_server = rest.startswith(("//", ":"))
             return url if is_server else f"{scheme}:{self._config.resolve(rest)}"
+        if scheme in {"weaviate", "weaviates"}:
+            return url
         if (scheme == "lancedb" and "://" not in rest) or (scheme == "milvus" and not rest.startswith("//")):
             return str(self._config.resolve(rest))
         if scheme == "chroma" and rest and not rest.startswith("//"):
