@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from undrift.adapters.embedders.http import dialect
+from undrift.adapters.embedders.http.account import account_of
+from undrift.adapters.embedders.http.limits import seen_limits
 from undrift.adapters.embedders.http.refusal import Refusal, refusal
 from undrift.domain.record import Vector, Vectors
 from undrift.domain.space import Metric, Space, Truncation
@@ -24,7 +26,7 @@ from undrift.errors import (
     MalformedVectors,
     ModelChanged,
 )
-from undrift.ports.embedder import BEFORE_RETRY, EmbedderLimits, TokenCount
+from undrift.ports.embedder import BEFORE_RETRY, WATCH, EmbedderLimits, TokenCount
 
 if TYPE_CHECKING:
     import httpx2
@@ -37,6 +39,8 @@ _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 20.0
 #: Servers that ask many clients to wait for the same time would meet them all again at once.
 _SPREAD_S = 0.25
+#: What a server answers that has not even begun with a request. After any other 5xx it may have been billed.
+_UNSERVED = frozenset({501, 503, 505, 529})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,6 +163,8 @@ class HttpEmbedder:
             concurrency=concurrency,
             usd_per_million_tokens=listed_price if usd_per_million_tokens is None else usd_per_million_tokens,
             paid=not _is_local(self._host) if paid is None else paid,
+            reports_usage=True,
+            account=account_of(self._host, self._headers),
         )
         self._connect_timeout_s, self._timeout_s = connect_timeout_s, timeout_s
         self._patience_s, self._query_patience_s = patience_s, query_patience_s
@@ -214,9 +220,11 @@ class HttpEmbedder:
     def _embed(self, texts: Sequence[str], patience_s: float) -> Vectors:
         body = dialect.request_body(self._space.model, texts, cut=self._space.cut, encoding=self._encoding)
         answer = self._answer(body, patience_s)
+        if billed := dialect.billed_tokens(answer):
+            WATCH.get().billed(billed)
         self._refuse_another_model(answer.get("model"))
         with self._lock:
-            self._billed_tokens += dialect.billed_tokens(answer)
+            self._billed_tokens += billed
         try:
             return dialect.vectors(answer, len(texts))
         except ValueError as error:
@@ -244,8 +252,7 @@ class HttpEmbedder:
     def _send(self, body: dict[str, Any], timeout_s: float) -> dict[str, Any] | Refusal:
         import httpx2
 
-        client = self._client()
-        model = self._space.model
+        client, model = self._client(), self._space.model
         timeout = httpx2.Timeout(timeout_s, connect=min(self._connect_timeout_s, timeout_s))
         try:
             response = client.post(self._url, json=body, timeout=timeout)
@@ -255,10 +262,13 @@ class HttpEmbedder:
             detail = self._masked(f"{type(error).__name__}: {error}")
             if "CERTIFICATE" in detail:
                 raise EmbedderRejected(f"{self._host} has no certificate that this machine trusts", detail) from None
+            if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout):
+                WATCH.get().unbilled()
             failed = EmbedderUnavailable(f"{self._host} did not answer for model {model}", detail)
             return Refusal(error=failed, may_change=True)
         if not response.is_success:
             return self._refusal(response.status_code, response)
+        WATCH.get().sees(seen_limits(response.headers), refused=False)
         try:
             answer = dialect.parse(response.content)
         except ValueError as error:
@@ -270,15 +280,18 @@ class HttpEmbedder:
         return answer
 
     def _refusal(self, status: int, response: httpx2.Response) -> Refusal:
+        if status < 500 or status in _UNSERVED:
+            WATCH.get().unbilled()
         # Masked before anything is cut off, so that no half of a key is left.
         content = self._masked(response.text).encode()
         headers = {name.lower(): self._masked(value) for name, value in response.headers.items()}
-        return refusal(status, headers, content, model=self._space.model, host=self._host)
+        found = refusal(status, headers, content, model=self._space.model, host=self._host)
+        WATCH.get().sees(seen_limits(headers, content), refused=status == 429 and found.may_change)
+        return found
 
     def _client(self) -> httpx2.Client:
         """Return the connections of this process; a child must not speak on its parent's."""
-        # Imported at the first request: it takes as long as numpy.
-        import httpx2
+        import httpx2  # At the first request: it takes as long as numpy.
 
         with self._lock:
             if self._opened is None or self._opened[0] != os.getpid():
