@@ -55,7 +55,16 @@ def a_redis() -> Iterator[str]:
         yield f"redis://127.0.0.1:{port}"
 
 
-@pytest.mark.parametrize("serving", [an_elasticsearch, an_opensearch, a_redis])
+@contextmanager
+def a_mongodb() -> Iterator[str]:
+    pytest.importorskip("pymongo")
+    from tests.conformance.doubles import mongodb
+
+    with mongodb.serving(mongodb.MongoDb()) as port:
+        yield f"mongodb://127.0.0.1:{port}/vectors"
+
+
+@pytest.mark.parametrize("serving", [an_elasticsearch, an_opensearch, a_redis, a_mongodb])
 def test_a_collection_goes_to_another_model_and_back_and_on_again(
     tmp_path: Path, serving: Callable[[], AbstractContextManager[str]]
 ) -> None:
