@@ -3,8 +3,9 @@
 .PHONY: help demo test test-all conformance simulate torture lint rules format types imports bench lock clean
 
 ARGS ?=
-# The tests of one file stay in one process, so that what they share is made once.
-PYTEST_ARGS ?= --numprocesses 2 --dist loadfile
+# The tests of one file stay in one process, so that what they share is made once. One process more than the cores of a
+# small machine: many tests wait for other processes.
+PYTEST_ARGS ?= --numprocesses 3 --dist loadfile
 
 VENV := .venv
 BIN := $(VENV)/bin

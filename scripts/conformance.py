@@ -34,6 +34,7 @@ PACKAGES = {
     "elasticsearch": ("elasticsearch",),
     "mongodb": ("pymongo",),
     "opensearch": ("opensearch-py",),
+    "weaviate": ("weaviate-client",),
     "memory": ("numpy",),
 }
 #: The page on which a store is explained, where its name does not say.
