@@ -19,6 +19,7 @@ from undrift.errors import (
     BudgetExhausted,
     EmbedderRejected,
     MalformedVectors,
+    ModelUnavailable,
     TextTooLong,
     UndriftError,
 )
@@ -257,6 +258,9 @@ class EmbeddingDoor:
             vectors = self._request(texts, progress, purse)
         except TextTooLong as error:
             self._settle_refused(texts, error, progress, purse)
+        except ModelUnavailable:
+            # No text is to blame, and none would fare better.
+            raise
         except BudgetExhausted:
             # What is left may be enough for a part of them, if that is kept until the rest can be paid for.
             if len(texts) == 1 or self._cache is None:
