@@ -157,13 +157,14 @@ class Plugins:
         return "sqlite-vec" in schemes or not self._ledger_is_server()
 
     def cache(self) -> VectorCache:
-        """Open the cache of vectors that are paid for and not yet published, beside the ledger or the configuration."""
+        """Open the cache of vectors that were paid for, beside the ledger or the configuration."""
         from undrift.adapters.caches.sqlite import SqliteVectorCache
 
+        max_bytes = self._config.settings.cache_mb << 20
         if self._ledger_is_server():
-            return SqliteVectorCache(self._config.resolve("undrift.db-vectors"))
+            return SqliteVectorCache(self._config.resolve("undrift.db-vectors"), max_bytes=max_bytes)
         path = self.ledger_path()
-        return SqliteVectorCache(path.with_name(path.name + "-vectors"))
+        return SqliteVectorCache(path.with_name(path.name + "-vectors"), max_bytes=max_bytes)
 
     def catalogue(self) -> Catalogue:
         """Return what is known of models: what is shipped, and what a file of the user's says instead.
