@@ -37,6 +37,8 @@ STORES = {
     "opensearch": "undrift.adapters.stores.elastic:OpenSearchStore",
     "redis": "undrift.adapters.stores.redis:RedisStore",
     "milvus": "undrift.adapters.stores.milvus:MilvusStore",
+    "mongodb": "undrift.adapters.stores.mongodb:MongoDbStore",
+    "mongodb+srv": "undrift.adapters.stores.mongodb:MongoDbStore",
     "weaviate": "undrift.adapters.stores.weaviate:WeaviateStore",
     "weaviates": "undrift.adapters.stores.weaviate:WeaviateStore",
     "memory": "undrift.adapters.stores.memory:MemoryStore",
@@ -74,6 +76,8 @@ _KEYS = {
     "chroma": "CHROMA_TOKEN",
     "elasticsearch": "ELASTICSEARCH_API_KEY",
     "milvus": "MILVUS_TOKEN",
+    "mongodb": "MONGODB_PASSWORD",
+    "mongodb+srv": "MONGODB_PASSWORD",
     "opensearch": "OPENSEARCH_PASSWORD",
     "qdrant": "QDRANT_API_KEY",
     "qdrants": "QDRANT_API_KEY",
@@ -322,7 +326,7 @@ class Plugins:
         if scheme in {"qdrant", "qdrants"}:
             is_server = rest.startswith(("//", ":"))
             return url if is_server else f"{scheme}:{self._config.resolve(rest)}"
-        if scheme in {"weaviate", "weaviates"}:
+        if scheme in {"mongodb", "mongodb+srv", "weaviate", "weaviates"}:
             return url
         if (scheme == "lancedb" and "://" not in rest) or (scheme == "milvus" and not rest.startswith("//")):
             return str(self._config.resolve(rest))
