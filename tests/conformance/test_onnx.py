@@ -1,4 +1,4 @@
-"""Models in ONNX files: the weights of WordLlama as a graph, and graphs made here, each against the same sum by hand."""
+"""Models in ONNX files: the weights of WordLlama as a graph, and graphs made here, each against its sum by hand."""
 
 from __future__ import annotations
 
