@@ -118,6 +118,7 @@ NOTES = {
     "wordllama": "The weights come with the package `wordllama`. Extra `embedded`.",
     "sentence_transformers": "Nothing is downloaded. The space is read from the model's files, its prompts become the "
     "prefixes. Extra `sentence-transformers`.",
+    "onnx": "Nothing is downloaded. Extra `onnx`. [How to](../how-to/use-your-own-model.md#onnx).",
     "callable": "`function` and `query_function` are written as `module:name`, and found beside the configuration too. "
     "[How to](../how-to/use-your-own-model.md).",
     "openai": "`openai` is for every server that speaks OpenAI's dialect, too. [How to](../how-to/use-providers.md).",

@@ -65,6 +65,7 @@ EMBEDDERS = {
     "hashing": "undrift.adapters.embedders.hashing:HashingEmbedder",
     "wordllama": "undrift.adapters.embedders.wordllama:WordLlamaEmbedder",
     "sentence_transformers": "undrift.adapters.embedders.sentence_transformers:SentenceTransformersEmbedder",
+    "onnx": "undrift.adapters.embedders.onnx:OnnxEmbedder",
     "callable": "undrift.adapters.embedders.callable:CallableEmbedder",
     **dict.fromkeys(_PROVIDERS, "undrift.adapters.embedders.http:HttpEmbedder"),
 }
