@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from undrift.config import Config, HookSettings, ModelSettings, ThrottleSettings
 from undrift.domain.catalogue import Catalogue
@@ -194,7 +194,7 @@ class Plugins:
                 options["api_key"] = self._config.secret(settings, _KEYS.get(provider, ""))
             _check_options("model", name, factory, options)
             try:
-                self._embedders[name] = factory(**options)
+                self._embedders[name] = _counting(factory(**options), settings.tokenizer, self._config)
             except (TypeError, ValueError) as error:
                 raise BadConfig(f"model {name} cannot be set up", str(error), f"look at [models.{name}]") from error
         return self._embedders[name]
@@ -350,6 +350,15 @@ def load_function(reference: str) -> Callable[..., Any]:
     except (ImportError, AttributeError, ValueError) as error:
         raise BadConfig(f"{reference!r} cannot be imported", str(error), "write it as package.module:name") from error
     return found
+
+
+def _counting(embedder: Embedder, tokenizer: Path | None, config: Config) -> Embedder:
+    if tokenizer is None:
+        return embedder
+    from undrift.adapters.tokenizers.counting import CountingEmbedder
+    from undrift.adapters.tokenizers.files import tokenizer_at
+
+    return cast(Embedder, CountingEmbedder(embedder, tokenizer_at(config.resolve(str(tokenizer)))))
 
 
 def _check_options(kind: str, name: str, factory: Callable[..., Any], options: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Self, cast
@@ -13,6 +14,7 @@ from undrift.adapters.sources.payload import PayloadSource
 from undrift.adapters.stores.ledger_tags import LedgerTaggedStore
 from undrift.adapters.stores.texted import TextedStore
 from undrift.config import Config, HookSettings, ModelSettings, ThrottleSettings
+from undrift.domain.record import ContentHash
 from undrift.domain.route import AliasName, VectorField
 from undrift.domain.shape import has_tags_in_ledger
 from undrift.domain.space import ProvenSpace, Space, SpaceId, differences
@@ -139,6 +141,14 @@ class Wiring:
                 embedder = self.plugins.embedder(name, self.model_settings(name))
                 self._doors[name] = EmbeddingDoor(embedder, clock=self.clock, cache=self._cache)
             return self._doors[name]
+
+    def kept_of(self, door: EmbeddingDoor) -> Callable[[Sequence[ContentHash]], Collection[ContentHash]]:
+        """Return what tells which texts have a vector in the cache, by their hashes."""
+
+        def kept(hashes: Sequence[ContentHash]) -> Collection[ContentHash]:
+            return self._cache.get(door.space.id, hashes) if door.limits.worth_keeping else ()
+
+        return kept
 
     def recorded(self, name: str) -> ProvenSpace:
         """Return the space of a configured model with its probe vectors; one that is new is recorded now."""

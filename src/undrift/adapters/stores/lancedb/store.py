@@ -15,6 +15,7 @@ from undrift.adapters.stores.lancedb.searching import Index, nearest
 from undrift.adapters.stores.lancedb.session import READ_S, WRITE_S, Session
 from undrift.adapters.stores.lancedb.tables import Table
 from undrift.adapters.stores.lancedb.writing import delete, insert_absent, merge_metadata, upsert
+from undrift.domain.cost import Footprint
 from undrift.domain.record import DocumentId, Entry, Hit, Metadata, Record, Vector
 from undrift.domain.route import VectorField
 from undrift.domain.space import Metric
@@ -32,6 +33,7 @@ _CAPABILITIES = StoreCapabilities(
     # A write is given up after 10 s, whatever it waits for; the rest is for a machine that is busy.
     settles_within_s=15,
     requests_die_with_process=True,
+    footprint=Footprint(basis="four bytes a dimension in a column of Lance, without an index"),
 )
 
 
