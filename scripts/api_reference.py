@@ -18,8 +18,8 @@ from undrift.control.crew import Crew
 from undrift.control.documents import Documents
 from undrift.control.evidence import Evidence
 from undrift.control.migrations import Migrations
-from undrift.control.planning import Planning
 from undrift.control.operations import Operations
+from undrift.control.planning import Planning
 from undrift.control.selftest import Selftest
 from undrift.control.status import Status
 from undrift.control.traffic import Traffic
