@@ -33,6 +33,7 @@ PACKAGES = {
     "qdrant-edge": ("qdrant-edge-py",),
     "elasticsearch": ("elasticsearch",),
     "opensearch": ("opensearch-py",),
+    "weaviate": ("weaviate-client",),
     "memory": ("numpy",),
 }
 #: The page on which a store is explained, where its name does not say.

@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from undrift.config import Config, HookSettings, ModelSettings, ThrottleSettings
 from undrift.domain.catalogue import Catalogue
@@ -37,7 +37,26 @@ STORES = {
     "opensearch": "undrift.adapters.stores.elastic:OpenSearchStore",
     "redis": "undrift.adapters.stores.redis:RedisStore",
     "milvus": "undrift.adapters.stores.milvus:MilvusStore",
+    "weaviate": "undrift.adapters.stores.weaviate:WeaviateStore",
+    "weaviates": "undrift.adapters.stores.weaviate:WeaviateStore",
     "memory": "undrift.adapters.stores.memory:MemoryStore",
+}
+#: Providers and servers that are called over HTTP → where their key is looked for when the configuration does not say.
+_PROVIDERS = {
+    "openai": "OPENAI_API_KEY",
+    "azure": "AZURE_OPENAI_API_KEY",
+    "cohere": "CO_API_KEY",
+    "gemini": "GEMINI_API_KEY",
+    "vertex": "GOOGLE_ACCESS_TOKEN",
+    "bedrock": "AWS_BEARER_TOKEN_BEDROCK",
+    "voyage": "VOYAGE_API_KEY",
+    "mistral": "MISTRAL_API_KEY",
+    "jina": "JINA_API_KEY",
+    "nvidia": "NVIDIA_API_KEY",
+    "together": "TOGETHER_API_KEY",
+    "fireworks": "FIREWORKS_API_KEY",
+    "openrouter": "OPENROUTER_API_KEY",
+    **dict.fromkeys(("vllm", "tei", "infinity", "lm_studio", "ollama"), ""),
 }
 #: Provider → module and class. Others come from the entry point group `undrift.embedders`.
 EMBEDDERS = {
@@ -45,13 +64,13 @@ EMBEDDERS = {
     "wordllama": "undrift.adapters.embedders.wordllama:WordLlamaEmbedder",
     "sentence_transformers": "undrift.adapters.embedders.sentence_transformers:SentenceTransformersEmbedder",
     "callable": "undrift.adapters.embedders.callable:CallableEmbedder",
-    "openai": "undrift.adapters.embedders.http:HttpEmbedder",
+    **dict.fromkeys(_PROVIDERS, "undrift.adapters.embedders.http:HttpEmbedder"),
 }
 #: Schemes of a ledger that a server keeps.
 _SERVERS = frozenset({"postgresql", "postgres"})
 #: Where the key of a provider, or of a store, is looked for when the configuration does not say.
 _KEYS = {
-    "openai": "OPENAI_API_KEY",
+    **_PROVIDERS,
     "chroma": "CHROMA_TOKEN",
     "elasticsearch": "ELASTICSEARCH_API_KEY",
     "milvus": "MILVUS_TOKEN",
@@ -59,6 +78,8 @@ _KEYS = {
     "qdrant": "QDRANT_API_KEY",
     "qdrants": "QDRANT_API_KEY",
     "redis": "REDIS_PASSWORD",
+    "weaviate": "WEAVIATE_API_KEY",
+    "weaviates": "WEAVIATE_API_KEY",
 }
 
 
@@ -190,13 +211,21 @@ class Plugins:
                     options[key] = self._user_function(options[key])
             if "path" in options:
                 options["path"] = str(self._config.resolve(str(options["path"])))
-            if "api_key" in inspect.signature(factory).parameters:
+            parameters = inspect.signature(factory).parameters
+            if "api_key" in parameters:
                 options["api_key"] = self._config.secret(settings, _KEYS.get(provider, ""))
+            if "provider" in parameters:
+                options["provider"] = provider
             _check_options("model", name, factory, options)
             try:
-                self._embedders[name] = _counting(factory(**options), settings.tokenizer, self._config)
+                self._embedders[name] = factory(**options)
             except (TypeError, ValueError) as error:
                 raise BadConfig(f"model {name} cannot be set up", str(error), f"look at [models.{name}]") from error
+            if settings.tokenizer is not None:
+                from undrift.adapters.tokenizers.counting import counted
+
+                tokenizer = self._config.resolve(str(settings.tokenizer))
+                self._embedders[name] = counted(self._embedders[name], tokenizer)
         return self._embedders[name]
 
     def source(self, text: str) -> DocumentSource:
@@ -297,6 +326,8 @@ class Plugins:
         if scheme in {"qdrant", "qdrants"}:
             is_server = rest.startswith(("//", ":"))
             return url if is_server else f"{scheme}:{self._config.resolve(rest)}"
+        if scheme in {"weaviate", "weaviates"}:
+            return url
         if (scheme == "lancedb" and "://" not in rest) or (scheme == "milvus" and not rest.startswith("//")):
             return str(self._config.resolve(rest))
         if scheme == "chroma" and rest and not rest.startswith("//"):
@@ -352,15 +383,6 @@ def load_function(reference: str) -> Callable[..., Any]:
     return found
 
 
-def _counting(embedder: Embedder, tokenizer: Path | None, config: Config) -> Embedder:
-    if tokenizer is None:
-        return embedder
-    from undrift.adapters.tokenizers.counting import CountingEmbedder
-    from undrift.adapters.tokenizers.files import tokenizer_at
-
-    return cast(Embedder, CountingEmbedder(embedder, tokenizer_at(config.resolve(str(tokenizer)))))
-
-
 def _check_options(kind: str, name: str, factory: Callable[..., Any], options: dict[str, Any]) -> None:
     known = [parameter for parameter in inspect.signature(factory).parameters if parameter != "self"]
     if kind == "store":
@@ -371,6 +393,6 @@ def _check_options(kind: str, name: str, factory: Callable[..., Any], options: d
         raise BadConfig(
             f"{kind} {name} has the unknown key {', '.join(unknown)}",
             f"its {'provider' if kind == 'model' else 'kind'} takes: "
-            + (", ".join(sorted(set(known) - {"api_key"})) or "no other keys"),
+            + (", ".join(sorted(set(known) - {"api_key", "provider"})) or "no other keys"),
             f"look at [{kind}s.{name}]",
         )

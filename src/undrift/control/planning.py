@@ -174,7 +174,7 @@ class Planning(Aiming):
             facts=facts,
             terms=terms,
             again=int(facts.estimate.tokens * share),
-            at_once=None if shared else online(facts.work, terms.pace),
+            at_once=None if shared else online(facts.work, terms.pace, reserved=terms.reserved),
             in_batches=None if shared else batched(facts.work, terms.batches),
             shared=shared,
         )

@@ -35,6 +35,7 @@ class Terms:
         batch: the price through the batch interface.
         tier: the tier of the account that the limits are of; empty where the provider has none, or nobody knows.
         tier_is_said: whether somebody said so; otherwise it is the narrowest there is.
+        reserved: share of the pace that is left to searches.
         tiers: all tiers that the catalogue knows of.
         pace: how fast the account may go.
         batches: what the batch interface takes.
@@ -47,6 +48,7 @@ class Terms:
     batch: Price
     tier: str
     tier_is_said: bool
+    reserved: float
     tiers: tuple[str, ...]
     pace: Pace
     batches: BatchTerms
@@ -93,13 +95,21 @@ def terms_of(
         if limits.paid and (fact := catalogue.limit(place, attribute, used)) is not None
     }
     figures: dict[str, Any] = {_FIGURES[attribute]: _number(fact.value) for attribute, fact in found.items()}
+    # What the user has configured holds, whatever the tier: it is what the work is held to as well.
+    configured = {
+        "requests_per_minute": settings.requests_per_min,
+        "tokens_per_minute": settings.tokens_per_min,
+        "queue_tokens": settings.batch_queue_tokens,
+    }
+    figures |= {name: value for name, value in configured.items() if value is not None}
     family = catalogue.tokenizer(place)
     return Terms(
         key=key,
         online=_online(limits, settings, catalogue, key),
         batch=_batch(limits, settings, catalogue, key),
         tier=used,
-        tier_is_said=named is not None,
+        tier_is_said=named is not None or settings.tokens_per_min is not None,
+        reserved=settings.reserved_for_queries,
         tiers=tiers,
         pace=Pace(**{name: figures[name] for name in _PACE.values() if name in figures}),
         batches=BatchTerms(**{name: figures[name] for name in _BATCH.values() if name in figures}),

@@ -54,7 +54,7 @@ def test_a_plan_has_every_documented_key_and_its_figures_agree(hosted: Callable[
     assert value["price"]["online"]["usd_per_million_tokens"] == 0.02
     assert value["cost_usd"]["online"] == pytest.approx(value["tokens"] * 0.02 / 1e6, abs=1e-6)
     assert value["cost_usd"]["batch"] == pytest.approx(value["tokens"] * 0.01 / 1e6, abs=1e-6)
-    assert value["hours"]["online"] == pytest.approx(value["tokens"] / 800_000 / 60, abs=1e-3)
+    assert value["hours"]["online"] == pytest.approx(value["tokens"] / 720_000 / 60, abs=1e-3)
     assert (value["hours"]["batch"], value["hours"]["batch_worst"], value["hours"]["wins"]) == (1, 24, "online")
     low, high = value["tokens_interval"]
     assert low < value["tokens"] < high
@@ -169,7 +169,7 @@ def test_an_own_catalogue_says_what_the_account_may(hosted: Callable[..., Undrif
 
     value = undrift("plan", "kb", "--to", "paid", "--json").json
 
-    assert value["hours"]["online"] == pytest.approx(value["tokens"] / 48 / 60, abs=1e-3)
+    assert value["hours"]["online"] == pytest.approx(value["tokens"] / 43.2 / 60, abs=1e-3)
     assert value["limits"]["tokens_per_minute"]["source"] == "our account"
 
 
