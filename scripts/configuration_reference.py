@@ -66,7 +66,7 @@ STORE_KINDS = """
 | `pgvector://USER@HOST:PORT/DATABASE` | tables of a PostgreSQL database; for millions. Extra `pgvector` |
 | `elasticsearch://HOST:PORT`, `opensearch://…` | a cluster; [not verified](../how-to/use-stores-not-verified.md) |
 | `redis://HOST:PORT/DATABASE` | Redis 8; [not verified](../how-to/use-stores-not-verified.md). Extra `redis` |
-| `mongodb://HOST/DATABASE`, `mongodb+srv://…` | [MongoDB Atlas, not verified](../how-to/use-stores-not-verified.md). Extra `mongodb` |
+| `mongodb://HOST/DATABASE`, `mongodb+srv://…` | [not verified](../how-to/use-stores-not-verified.md). Extra `mongodb` |
 | `qdrant://HOST:PORT`, `qdrants://HOST:PORT` | a Qdrant server, without and with TLS; for millions. Extra `qdrant` |
 | `qdrant:PATH` | a folder of Qdrant's own Python client, which imitates a server; for trials. Extra `qdrant` |
 | `qdrant-edge:PATH` | a folder of Qdrant's engine in one process. Extra `qdrant-edge` |
