@@ -250,5 +250,11 @@ class Settings(_Strict):
     pause_file: str | None = Field(
         default=None, description="while this file is there, no worker with this configuration works, on any alias"
     )
+    cache_mb: int = Field(
+        default=1024,
+        ge=1,
+        description="how large the file may get in which vectors are kept that were paid for, in MiB; those that "
+        "nobody asked for longest leave first",
+    )
     timing: TimingSettings = Field(default_factory=TimingSettings)
     server: ServerSettings = Field(default_factory=ServerSettings)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from enum import Enum
@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 
 from undrift import telemetry
-from undrift.domain.record import ContentHash, Vector, Vectors, canonical_text, content_hash
+from undrift.domain.record import Vector, Vectors, canonical_text, content_hash
 from undrift.domain.space import Space
 from undrift.errors import (
     BadArgument,
@@ -210,11 +210,6 @@ class EmbeddingDoor:
         made = [self._request(batch, _Progress(), purse, prefix=prefix) for batch in self._batches(forms)]
         return np.concatenate([np.empty((0, self.space.dimensions), dtype=np.float32), *made])
 
-    def published(self, hashes: Iterable[ContentHash]) -> None:
-        """Let the cache forget vectors that are in their field now."""
-        if self._cache is not None:
-            self._cache.forget(self.space.id, hashes)
-
     def count_tokens(self, texts: Sequence[str]) -> tuple[int, bool]:
         """Count what embedding these documents would be billed for, prefixes included, and say whether it is exact."""
         counted = self._embedder.count_tokens([self.space.document_prefix + canonical_text(text) for text in texts])
@@ -267,9 +262,9 @@ class EmbeddingDoor:
             # No text is to blame, and none would fare better.
             raise
         except BudgetExhausted:
-            if len(texts) == 1:
+            # What is left may be enough for a part of them, if that is kept until the rest can be paid for.
+            if len(texts) == 1 or self._cache is None:
                 raise
-            # What is left may be enough for a part of them.
             for half in (texts[: len(texts) // 2], texts[len(texts) // 2 :]):
                 self._settle(half, progress, purse)
         except EmbedderRejected as error:

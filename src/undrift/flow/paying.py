@@ -106,8 +106,8 @@ class Meter(Watch):
             self._pacer.sees(limits, refused=refused)
 
     def answered(self) -> None:
-        """Settle after an answer; one that does not say what it cost counts as estimated."""
-        self._close(self._cost, otherwise=self._tokens)
+        """Settle after an answer; one that should say what it cost and does not, counts with the most it can have."""
+        self._close(self._cost, otherwise=self._tokens if self._purse is None else self._most)
 
     def refused(self) -> None:
         """Settle after a refusal."""

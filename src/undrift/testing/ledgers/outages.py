@@ -86,6 +86,8 @@ _CALLS: dict[str, Callable[[Ledger], Any]] = {
     "publish": lambda it: it.publish(ALIAS, _CHUNK, ids("a"), owner=ME, lease_s=LEASE_S),
     "published": lambda it: it.published(ALIAS, _CHUNK, owner=ME),
     "release_chunk": lambda it: it.release_chunk(ALIAS, _CHUNK, owner=ME),
+    "published_over_time": lambda it: it.published_over_time(_MIGRATION.id),
+    "shares": lambda it: it.shares(_MIGRATION.id),
     "chunk_progress": lambda it: it.chunk_progress(_MIGRATION.id),
     "claim": lambda it: it.claim(ALIAS, owner=ME, limit=1, lease_s=LEASE_S, settle_s=SETTLE_S),
     "clear": lambda it: it.clear(ALIAS, [_CLAIM], owner=ME),
