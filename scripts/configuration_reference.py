@@ -148,7 +148,7 @@ In `[aliases.NAME.hooks]`: lists of programs, each a list of words, and of funct
 
 def reference() -> str:
     """Return the page."""
-    parts = [HEAD, _table(_settings(Settings, only=("ledger", "pause_file"))), LEDGER]
+    parts = [HEAD, _table(_settings(Settings, only=("ledger", "pause_file", "cache_mb"))), LEDGER]
     parts += [STORES, _table(_settings(StoreSettings)), STORE_KINDS]
     kinds = {target: name for name, target in reversed(STORES_BUILT_IN.items())}
     for target, name in reversed(kinds.items()):

@@ -109,7 +109,7 @@ class EmbeddingDoor:
         self._embedder = embedder
         self._clock = clock
         self._cache = cache if embedder.limits.worth_keeping else None
-        self._line = Line(limits=embedder.limits, space=embedder.space, clock=clock, pacer=pacer)
+        self._line = Line(limits=embedder.limits, clock=clock, pacer=pacer)
         self._slots = threading.BoundedSemaphore(embedder.limits.concurrency)
         self._opening = threading.Lock()
         self._pool: ThreadPoolExecutor | None = None
