@@ -32,7 +32,9 @@ PACKAGES = {
     "qdrant": ("qdrant-client",),
     "qdrant-edge": ("qdrant-edge-py",),
     "elasticsearch": ("elasticsearch",),
+    "mongodb": ("pymongo",),
     "opensearch": ("opensearch-py",),
+    "weaviate": ("weaviate-client",),
     "memory": ("numpy",),
 }
 #: The page on which a store is explained, where its name does not say.

@@ -16,7 +16,7 @@ from undrift.domain.migration import Phase
 _CONFIG = """
 ledger = "sqlite:///undrift.db"
 [stores.main]
-url = "{url}"
+{store}
 [models.old]
 provider = "hashing"
 dimensions = 32
@@ -38,30 +38,49 @@ work_lease_s = 3
 def an_elasticsearch() -> Iterator[str]:
     pytest.importorskip("elasticsearch")
     with http.serving(elastic.Elastic(vendor="elasticsearch", version="9.2.1").answer) as server:
-        yield f"elasticsearch://127.0.0.1:{server.port}"
+        yield f'url = "elasticsearch://127.0.0.1:{server.port}"'
 
 
 @contextmanager
 def an_opensearch() -> Iterator[str]:
     pytest.importorskip("opensearchpy")
     with http.serving(elastic.Elastic(vendor="opensearch", version="3.1.0").answer) as server:
-        yield f"opensearch://127.0.0.1:{server.port}"
+        yield f'url = "opensearch://127.0.0.1:{server.port}"'
 
 
 @contextmanager
 def a_redis() -> Iterator[str]:
     pytest.importorskip("redis")
     with redis.serving(redis.Redis()) as port:
-        yield f"redis://127.0.0.1:{port}"
+        yield f'url = "redis://127.0.0.1:{port}"'
 
 
-@pytest.mark.parametrize("serving", [an_elasticsearch, an_opensearch, a_redis])
+@contextmanager
+def a_mongodb() -> Iterator[str]:
+    pytest.importorskip("pymongo")
+    from tests.conformance.doubles import mongodb
+
+    with mongodb.serving(mongodb.MongoDb()) as port:
+        yield f'url = "mongodb://127.0.0.1:{port}/vectors"'
+
+
+@contextmanager
+def a_weaviate() -> Iterator[str]:
+    pytest.importorskip("weaviate")
+    from tests.conformance.doubles import weaviate
+
+    with weaviate.serving(weaviate.Weaviate()) as running:
+        # A back-fill waits until the list of ids is as true as the store says.
+        yield f'url = "{running.url}"\ngrpc_port = {running.grpc_port}\nlisting_s = 0.2'
+
+
+@pytest.mark.parametrize("serving", [an_elasticsearch, an_opensearch, a_redis, a_mongodb, a_weaviate])
 def test_a_collection_goes_to_another_model_and_back_and_on_again(
     tmp_path: Path, serving: Callable[[], AbstractContextManager[str]]
 ) -> None:
-    with serving() as url:
+    with serving() as store:
         file = tmp_path / "undrift.toml"
-        file.write_text(_CONFIG.format(url=url), encoding="utf-8")
+        file.write_text(_CONFIG.format(store=store), encoding="utf-8")
         plane = undrift.open(file)
         kb = plane.alias("kb")
         kb.upsert(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Self, cast
@@ -13,6 +14,7 @@ from undrift.adapters.sources.payload import PayloadSource
 from undrift.adapters.stores.ledger_tags import LedgerTaggedStore
 from undrift.adapters.stores.texted import TextedStore
 from undrift.config import Config, HookSettings, ModelSettings, ThrottleSettings
+from undrift.domain.record import ContentHash
 from undrift.domain.route import AliasName, VectorField
 from undrift.domain.shape import has_tags_in_ledger
 from undrift.domain.space import ProvenSpace, Space, SpaceId, differences
@@ -20,10 +22,12 @@ from undrift.domain.tuning import Limits
 from undrift.errors import SpaceMismatch, UnknownModel
 from undrift.flow import probe
 from undrift.flow.embed import EmbeddingDoor
+from undrift.flow.pacing import Pacer
 from undrift.flow.router import Router
 from undrift.flow.traffic import Traffic
 from undrift.migrate.workshop import Workshop
 from undrift.plugins import Plugins
+from undrift.ports.embedder import Embedder
 from undrift.ports.runtime import Clock, Processes
 from undrift.ports.store import VectorStore
 
@@ -136,9 +140,34 @@ class Wiring:
         """Return the door to a configured model, unproven."""
         with self._lock:
             if name not in self._doors:
-                embedder = self.plugins.embedder(name, self.model_settings(name))
-                self._doors[name] = EmbeddingDoor(embedder, clock=self.clock, cache=self._cache)
+                settings = self.model_settings(name)
+                embedder = self.plugins.embedder(name, settings)
+                self._doors[name] = EmbeddingDoor(
+                    embedder, clock=self.clock, cache=self._cache, pacer=self._pacer(embedder, settings)
+                )
             return self._doors[name]
+
+    def kept_of(self, door: EmbeddingDoor) -> Callable[[Sequence[ContentHash]], Collection[ContentHash]]:
+        """Return what tells which texts have a vector in the cache, by their hashes."""
+
+        def kept(hashes: Sequence[ContentHash]) -> Collection[ContentHash]:
+            return self._cache.get(door.space.id, hashes) if door.limits.worth_keeping else ()
+
+        return kept
+
+    def _pacer(self, embedder: Embedder, settings: ModelSettings) -> Pacer | None:
+        """Return the pace that a model's account shares with other processes, where there is an account or a limit."""
+        limits, space = settings.as_pace_limits(), embedder.space
+        if embedder.limits.account is None and limits.is_silent:
+            return None
+        return Pacer(
+            self.ledger,
+            "/".join(filter(None, (space.channel, space.model, embedder.limits.account))),
+            owner=self.router.client,
+            clock=self.clock,
+            limits=limits,
+            model=space.model,
+        )
 
     def recorded(self, name: str) -> ProvenSpace:
         """Return the space of a configured model with its probe vectors; one that is new is recorded now."""

@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any
 from undrift import telemetry
 from undrift.adapters.embedders.http import description, dialect, profiles
 from undrift.adapters.embedders.http.access import key_headers, signer
+from undrift.adapters.embedders.http.account import account_of
 from undrift.adapters.embedders.http.dialect import Call, CountsTokens, Reply, Side
 from undrift.adapters.embedders.http.identity import Identity
 from undrift.adapters.embedders.http.known import known
-from undrift.adapters.embedders.http.notices import notices, retired
+from undrift.adapters.embedders.http.limits import seen_limits
+from undrift.adapters.embedders.http.notices import Noticeboard
 from undrift.adapters.embedders.http.refusal import Refusal, refusal
 from undrift.domain.notice import ModelNotice
 from undrift.domain.record import Vector, Vectors
@@ -27,11 +29,10 @@ from undrift.errors import (
     EmbedderRejected,
     EmbedderUnavailable,
     MalformedVectors,
-    ModelRetired,
     ModelUnavailable,
     TextTooLong,
 )
-from undrift.ports.embedder import BEFORE_RETRY, EmbedderLimits, TokenCount
+from undrift.ports.embedder import BEFORE_RETRY, WATCH, EmbedderLimits, TokenCount
 
 if TYPE_CHECKING:
     import httpx2
@@ -43,14 +44,14 @@ _WITH_KNOWN_MODELS = frozenset(name for name, profile in profiles.PROFILES.items
 _SECRET_HEADERS = frozenset({"authorization", "x-amz-security-token"})
 #: More texts than any server takes.
 _MOST_TEXTS = 1 << 16
-#: Different notices that are kept; a server that counts in them would have no end.
-_MOST_NOTICES = 64
 #: Most times that one request is sent.
 _ATTEMPTS = 8
 _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 20.0
 #: Servers that ask many clients to wait for the same time would meet them all again at once.
 _SPREAD_S = 0.25
+#: What a server answers that has not even begun with a request. After any other 5xx it may have been billed.
+_UNSERVED = frozenset({501, 503, 505, 529})
 
 
 class HttpEmbedder:
@@ -184,6 +185,8 @@ class HttpEmbedder:
             concurrency=concurrency,
             usd_per_million_tokens=(listed_price or 0.0) if usd_per_million_tokens is None else usd_per_million_tokens,
             paid=not description.is_local(self._host) if paid is None else paid,
+            reports_usage=profile.reports_usage,
+            account=account_of(self._host, self._headers),
         )
         self._connect_timeout_s, self._timeout_s = connect_timeout_s, timeout_s
         self._patience_s, self._query_patience_s = patience_s, query_patience_s
@@ -191,7 +194,7 @@ class HttpEmbedder:
         self._lock = threading.Lock()
         self._opened: tuple[int, httpx2.Client] | None = None
         self._billed_tokens = 0
-        self._notices: dict[ModelNotice, None] = {}
+        self._noticeboard = Noticeboard(channel=self._space.channel, model=name)
 
     def __repr__(self) -> str:
         """Name the model and its host, never a secret."""
@@ -216,8 +219,7 @@ class HttpEmbedder:
     @property
     def notices(self) -> list[ModelNotice]:
         """What the provider said beside its answers in this process, each once."""
-        with self._lock:
-            return list(self._notices)
+        return self._noticeboard.notices
 
     def embed_documents(self, texts: Sequence[str]) -> Vectors:
         """Send one request; also raises `ModelChanged` when another model answers."""
@@ -251,8 +253,10 @@ class HttpEmbedder:
             )
         self._refuse_longer(texts, patience_s)
         reply = self._answer(self._dialect.request(texts, side), patience_s)
+        if billed := self._dialect.tokens(reply.body, reply.headers):
+            WATCH.get().billed(billed)
         with self._lock:
-            self._billed_tokens += self._dialect.tokens(reply.body, reply.headers)
+            self._billed_tokens += billed
         try:
             answer = self._dialect.answer(reply.body, len(texts))
         except ValueError as error:
@@ -304,9 +308,7 @@ class HttpEmbedder:
     def _send(self, call: Call, timeout_s: float) -> Reply | Refusal:
         import httpx2
 
-        client = self._client()
-        model = self._space.model
-        url = self._base_url + call.path
+        client, model, url = self._client(), self._space.model, self._base_url + call.path
         content = json.dumps(call.body, ensure_ascii=False, separators=(",", ":")).encode()
         signed = self._signer(url, content) if self._signer else {}
         self._signed = [value for name, value in signed.items() if name.lower() in _SECRET_HEADERS]
@@ -320,10 +322,13 @@ class HttpEmbedder:
             detail = self._masked(f"{type(error).__name__}: {error}")
             if "CERTIFICATE" in detail:
                 raise EmbedderRejected(f"{self._host} has no certificate that this machine trusts", detail) from None
+            if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout):
+                WATCH.get().unbilled()
             failed = EmbedderUnavailable(f"{self._host} did not answer for model {model}", detail)
             return Refusal(error=failed, may_change=True)
         if not response.is_success:
             return self._refusal(response.status_code, response)
+        WATCH.get().sees(seen_limits(response.headers), refused=False)
         try:
             answer = dialect.parse(response.content)
         except ValueError as error:
@@ -333,29 +338,23 @@ class HttpEmbedder:
             code = answer["error"].get("code") if isinstance(answer["error"], dict) else None
             return self._refusal(code if isinstance(code, int) else 400, response)
         reply = Reply(body=answer, headers={name.lower(): value for name, value in response.headers.items()})
-        self._take_notice(notices(reply, channel=self._space.channel, model=model))
+        self._noticeboard.answered(reply)
         return reply
 
     def _refusal(self, status: int, response: httpx2.Response) -> Refusal:
+        if status < 500 or status in _UNSERVED:
+            WATCH.get().unbilled()
         # Masked before anything is cut off, so that no half of a key is left.
         content = self._masked(response.text).encode()
         headers = {name.lower(): self._masked(value) for name, value in response.headers.items()}
-        refused = refusal(status, headers, content, model=self._space.model, host=self._host)
-        said = notices(Reply(body={}, headers=headers), channel=self._space.channel, model=self._space.model)
-        if isinstance(refused.error, ModelRetired):
-            said.append(retired(refused.error.detail, channel=self._space.channel, model=self._space.model))
-        self._take_notice(said)
-        return refused
-
-    def _take_notice(self, said: list[ModelNotice]) -> None:
-        with self._lock:
-            for notice in said[: _MOST_NOTICES - len(self._notices)]:
-                self._notices.setdefault(notice)
+        found = refusal(status, headers, content, model=self._space.model, host=self._host)
+        WATCH.get().sees(seen_limits(headers, content), refused=status == 429 and found.may_change)
+        self._noticeboard.refused(headers, found.error)
+        return found
 
     def _client(self) -> httpx2.Client:
         """Return the connections of this process; a child must not speak on its parent's."""
-        # Imported at the first request: it takes as long as numpy.
-        import httpx2
+        import httpx2  # At the first request: it takes as long as numpy.
 
         with self._lock:
             if self._opened is None or self._opened[0] != os.getpid():

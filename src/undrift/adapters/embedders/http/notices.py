@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -10,9 +11,13 @@ from typing import Any
 
 from undrift.adapters.embedders.http.dialect import Reply, within
 from undrift.domain.notice import ModelNotice, NoticeKind
+from undrift.errors import ModelRetired
+from undrift.ports.embedder import WATCH
 
 #: Longest part of a provider's own words that is kept.
 _MOST_WORDS = 500
+#: Different notices that are kept; a server that counts in them would have no end.
+_MOST_NOTICES = 64
 #: `<https://…>; rel="deprecation"; type="text/html", <…>; rel=sunset`
 _LINK = re.compile(r"<([^>]*)>\s*;[^,]*\brel=\"?([a-z-]+)")
 _LINKED = {
@@ -50,10 +55,39 @@ def notices(reply: Reply, *, channel: str, model: str) -> list[ModelNotice]:
     return found
 
 
-def retired(words: str, *, channel: str, model: str) -> ModelNotice:
-    """Return the notice that a model is gone, from the words with which it was refused."""
-    kept = words.partition("\n")[0][:_MOST_WORDS]
-    return ModelNotice(channel=channel, model=model, kind=NoticeKind.RETIRED, words=kept)
+class Noticeboard:
+    """What was said about one model in this process, each thing once; safe from any thread."""
+
+    def __init__(self, *, channel: str, model: str) -> None:
+        """Begin empty."""
+        self._channel, self._model = channel, model
+        self._lock = threading.Lock()
+        self._notices: list[ModelNotice] = []
+
+    @property
+    def notices(self) -> list[ModelNotice]:
+        """What was said, in the order in which it was first said."""
+        with self._lock:
+            return list(self._notices)
+
+    def answered(self, reply: Reply) -> None:
+        """Take note of what an answer says, and tell whoever watches the call."""
+        for notice in notices(reply, channel=self._channel, model=self._model):
+            self._take(notice)
+
+    def refused(self, headers: Mapping[str, str], error: Exception) -> None:
+        """Take note of what a refusal says."""
+        self.answered(Reply(headers=headers, body={}))
+        if isinstance(error, ModelRetired):
+            words = error.detail.partition("\n")[0][:_MOST_WORDS]
+            self._take(ModelNotice(channel=self._channel, model=self._model, kind=NoticeKind.RETIRED, words=words))
+
+    def _take(self, notice: ModelNotice) -> None:
+        with self._lock:
+            if notice in self._notices or len(self._notices) >= _MOST_NOTICES:
+                return
+            self._notices.append(notice)
+        WATCH.get().told(notice)
 
 
 def _said(headers: Mapping[str, str], body: Mapping[str, Any]) -> Iterator[tuple[NoticeKind, str]]:

@@ -60,6 +60,7 @@ class Profile:
         batch_size: texts in a request, unless somebody says otherwise.
         most_texts: most texts that a request can have the room for; None where only the server knows.
         can_cut: whether it gives shorter vectors when asked.
+        reports_usage: whether its answers say what they cost.
     """
 
     speaks: Callable[[Space, Place], Dialect]
@@ -74,6 +75,7 @@ class Profile:
     batch_size: int = 128
     most_texts: int | None = None
     can_cut: bool = True
+    reports_usage: bool = True
 
     @property
     def wants_key(self) -> bool:
@@ -148,6 +150,7 @@ PROFILES = {
         channel="gemini-api",
         access=Access.GOOGLE_KEY,
         key_variable="GEMINI_API_KEY",
+        reports_usage=False,
         tasks=("RETRIEVAL_DOCUMENT", "RETRIEVAL_QUERY"),
         takes=_TASKS,
         batch_size=100,
