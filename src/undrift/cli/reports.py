@@ -63,9 +63,19 @@ def _progress(value: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("quarantine", number(value["quarantined"])),
         *_proof(value),
         ("cost", spent(value["cost"])),
+        *(("pace", pace) for pace in map(_pace, value.get("pace", ())) if pace),
         *([("tuned", ", ".join(f"{key}={text}" for key, text in value["tuning"].items()))] if value["tuning"] else []),
         *(way_back if value["phase"] == "reversing" else []),
     ]
+
+
+def _pace(value: Mapping[str, Any]) -> str:
+    """Describe the pace of an account, where one is known."""
+    amounts = ((value["requests_per_min"], "requests"), (value["tokens_per_min"], "tokens"))
+    told = " and ".join(f"{number(amount)} {what}" for amount, what in amounts if amount is not None)
+    guessed = ", as far as refusals tell" if value["guessed"] else ""
+    shared = f", shared by {plural(value['processes'], 'process', 'processes')}" if value["processes"] > 1 else ""
+    return f"at most {told} a minute{guessed}{shared}" if told else ""
 
 
 def _proof(value: Mapping[str, Any]) -> list[tuple[str, str]]:
