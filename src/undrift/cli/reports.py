@@ -64,6 +64,7 @@ def _progress(value: Mapping[str, Any]) -> list[tuple[str, str]]:
         *_proof(value),
         ("cost", spent(value["cost"])),
         *_forecast(value["cost"]["forecast"]),
+        *(("pace", pace) for pace in map(_pace, value.get("pace", ())) if pace),
         *([("tuned", ", ".join(f"{key}={text}" for key, text in value["tuning"].items()))] if value["tuning"] else []),
         *(way_back if value["phase"] == "reversing" else []),
     ]
@@ -78,6 +79,15 @@ def _forecast(said: Mapping[str, Any] | None) -> list[tuple[str, str]]:
         "" if said["error"] is None else f"; it took {number(said['spent'])}, the plan was off by {said['error']:+.1%}"
     )
     return [("planned", f"{number(said['tokens'])} tokens for the back-fill{span}{off}")]
+
+
+def _pace(value: Mapping[str, Any]) -> str:
+    """Describe the pace of an account, where one is known."""
+    amounts = ((value["requests_per_min"], "requests"), (value["tokens_per_min"], "tokens"))
+    told = " and ".join(f"{number(amount)} {what}" for amount, what in amounts if amount is not None)
+    guessed = ", as far as refusals tell" if value["guessed"] else ""
+    shared = f", shared by {plural(value['processes'], 'process', 'processes')}" if value["processes"] > 1 else ""
+    return f"at most {told} a minute{guessed}{shared}" if told else ""
 
 
 def _proof(value: Mapping[str, Any]) -> list[tuple[str, str]]:

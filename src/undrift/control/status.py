@@ -11,6 +11,7 @@ from undrift.domain.client import WORKING_ROLES
 from undrift.domain.forecast import Share, seconds_left
 from undrift.domain.gate import Gate, Verdict
 from undrift.domain.migration import BEFORE_CUTOVER, AliasState, Migration, Phase, RunStatus, fields_of
+from undrift.domain.pacing import PaceLimits
 from undrift.domain.route import AliasName, Mode
 from undrift.domain.tuning import Limits, shown, tuned
 from undrift.domain.wording import plural
@@ -43,6 +44,7 @@ class Status(Wiring):
             "gates": [gate.as_dict() for gate in gates],
             "verification": verification_of(self.ledger, alias, self.clock.now()),
             "reconciliation": reconciliation_of(self.ledger, state),
+            "pace": self._paces(migration),
             "rollback_ready": migration is not None and rollback_ready(self.workshop(alias), migration),
             "next_steps": next_steps(name, state, gates),
         }
@@ -124,6 +126,26 @@ class Status(Wiring):
             rate = published.rate_per_s or (done / seconds if seconds > 0 and done else None)
             between_s = seconds_left(published, migration.total - done)
         return Progress(total=migration.total, done=done, rate_per_s=rate, between_s=between_s)
+
+    def _paces(self, migration: Migration | None) -> list[dict[str, Any]]:
+        """Return what is known of the pace of the accounts the target's model is asked with; no model is opened."""
+        known = self.ledger.space(migration.target.space) if migration is not None and not migration.is_final else None
+        if known is None or migration is None:
+            return []
+        configured = self.config.settings.models.get(migration.target_model)
+        limits = configured.as_pace_limits() if configured is not None else PaceLimits()
+        paces = self.ledger.paces(f"{known.space.channel}/{known.space.model}")
+        return [
+            {
+                "account": account,
+                "requests_per_min": pace.rates(limits)[0],
+                "tokens_per_min": pace.rates(limits)[1],
+                "guessed": pace.is_guessed,
+                "processes": len(pace.owners),
+                "batch_queue_tokens": sum(pace.queued.values()),
+            }
+            for account, pace in paces.items()
+        ]
 
     def _workers(self, alias: AliasName, migration: Migration | None) -> list[dict[str, Any]]:
         """Return the processes at work, and what each has done for the back-fill."""
