@@ -74,6 +74,7 @@ STORE_KINDS = """
 | `milvus://HOST:PORT` | a Milvus server; [verified on Milvus Lite](../how-to/use-milvus.md). Extra `milvus` |
 | `milvus:PATH.db` | a file of Milvus Lite, for one process. Extra `milvus` |
 | `weaviate://HOST:PORT`, `weaviates://…` | Weaviate 1.29; [not verified](../how-to/use-stores-not-verified.md) |
+| `pinecone:CLOUD/REGION` | Pinecone, without migrations; [not verified](../how-to/use-stores-not-verified.md) |
 | `memory:NAME` | inside this process, gone with it; for tests |
 
 Other packages may bring more ([write an adapter](../how-to/write-an-adapter.md#make-its-name-known)). The other keys

@@ -39,6 +39,7 @@ STORES = {
     "milvus": "undrift.adapters.stores.milvus:MilvusStore",
     "weaviate": "undrift.adapters.stores.weaviate:WeaviateStore",
     "weaviates": "undrift.adapters.stores.weaviate:WeaviateStore",
+    "pinecone": "undrift.adapters.stores.pinecone:PineconeStore",
     "memory": "undrift.adapters.stores.memory:MemoryStore",
 }
 #: Provider → module and class. Others come from the entry point group `undrift.embedders`.
@@ -60,6 +61,7 @@ _KEYS = {
     "opensearch": "OPENSEARCH_PASSWORD",
     "qdrant": "QDRANT_API_KEY",
     "qdrants": "QDRANT_API_KEY",
+    "pinecone": "PINECONE_API_KEY",
     "redis": "REDIS_PASSWORD",
     "weaviate": "WEAVIATE_API_KEY",
     "weaviates": "WEAVIATE_API_KEY",
