@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from scripts.docstrings import one_line, parsed
+from undrift.adapters.embedders.http.profiles import PROFILES
 from undrift.config import (
     AliasSettings,
     HookSettings,
@@ -65,6 +66,7 @@ STORE_KINDS = """
 | `pgvector://USER@HOST:PORT/DATABASE` | tables of a PostgreSQL database; for millions. Extra `pgvector` |
 | `elasticsearch://HOST:PORT`, `opensearch://…` | a cluster; [not verified](../how-to/use-stores-not-verified.md) |
 | `redis://HOST:PORT/DATABASE` | Redis 8; [not verified](../how-to/use-stores-not-verified.md). Extra `redis` |
+| `mongodb://HOST/DATABASE`, `mongodb+srv://…` | MongoDB Atlas; [not verified](../how-to/use-stores-not-verified.md) |
 | `qdrant://HOST:PORT`, `qdrants://HOST:PORT` | a Qdrant server, without and with TLS; for millions. Extra `qdrant` |
 | `qdrant:PATH` | a folder of Qdrant's own Python client, which imitates a server; for trials. Extra `qdrant` |
 | `qdrant-edge:PATH` | a folder of Qdrant's engine in one process. Extra `qdrant-edge` |
@@ -117,13 +119,16 @@ NOTES = {
     "wordllama": "The weights come with the package `wordllama`. Extra `embedded`.",
     "sentence_transformers": "Nothing is downloaded. The space is read from the model's files, its prompts become the "
     "prefixes. Extra `sentence-transformers`.",
+    "onnx": "Nothing is downloaded. Extra `onnx`. [How to](../how-to/use-your-own-model.md#onnx).",
     "callable": "`function` and `query_function` are written as `module:name`, and found beside the configuration too. "
     "[How to](../how-to/use-your-own-model.md).",
-    "openai": "For OpenAI and every server that speaks its dialect. "
-    "[How to](../how-to/use-an-openai-compatible-provider.md).",
+    "openai": "`openai` is for every server that speaks OpenAI's dialect, too. [How to](../how-to/use-providers.md).",
 }
 #: Keys that never stand in the configuration themselves.
-HIDDEN = frozenset({"self", "api_key"})
+HIDDEN = frozenset({"self", "api_key", "provider"})
+#: What is said of each provider that is called over HTTP.
+PROVIDERS_HEAD = """| provider | where | key from | keys of its own |
+| --- | --- | --- | --- |"""
 
 
 THROTTLE = """
@@ -144,7 +149,7 @@ In `[aliases.NAME.hooks]`: lists of programs, each a list of words, and of funct
 
 def reference() -> str:
     """Return the page."""
-    parts = [HEAD, _table(_settings(Settings, only=("ledger", "pause_file"))), LEDGER]
+    parts = [HEAD, _table(_settings(Settings, only=("ledger", "pause_file", "cache_mb"))), LEDGER]
     parts += [STORES, _table(_settings(StoreSettings)), STORE_KINDS]
     kinds = {target: name for name, target in reversed(STORES_BUILT_IN.items())}
     for target, name in reversed(kinds.items()):
@@ -152,10 +157,13 @@ def reference() -> str:
         if options:
             parts.append(f"### {name}\n\n{_table(iter(options))}\n")
     parts += [MODELS, _table(_settings(ModelSettings)), PROVIDERS]
-    for name, target in EMBEDDERS.items():
+    for target in dict.fromkeys(EMBEDDERS.values()):
         adapter = load_function(target)
+        name, *others = (name for name, its in EMBEDDERS.items() if its == target)
         summary = parsed(adapter).text.partition("\n\n")[0]
-        parts.append(f"### {name}\n\n{summary} {NOTES[name]}\n")
+        parts.append(f"### {'Providers over HTTP' if others else name}\n\n{summary} {NOTES[name]}\n")
+        if others:
+            parts.append("\n".join([PROVIDERS_HEAD, *map(_provider, PROFILES)]) + "\n")
         parts.append(_table(_arguments(adapter)) + "\n")
     parts += [ALIASES, _table(_settings(AliasSettings)), THROTTLE, _table(_settings(ThrottleSettings))]
     parts += [HOOKS, _table(_settings(HookSettings))]
@@ -177,6 +185,14 @@ def _arguments(adapter: Any) -> Iterator[tuple[str, str, str]]:
         if name not in HIDDEN:
             default = "required" if parameter.default is parameter.empty else _shown(parameter.default)
             yield name, default, one_line(described[name])
+
+
+def _provider(name: str) -> str:
+    profile = PROFILES[name]
+    own = ", ".join(f"`{option}`" for option in sorted(profile.takes))
+    key = f"`{profile.key_variable}`" if profile.key_variable else ""
+    where = profile.base_url.replace("{region}", "REGION")
+    return f"| `{name}` | {where or '`base_url`'} | {key} | {own} |"
 
 
 def _timing() -> Iterator[tuple[str, str, str]]:

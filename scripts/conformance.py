@@ -32,6 +32,7 @@ PACKAGES = {
     "qdrant": ("qdrant-client",),
     "qdrant-edge": ("qdrant-edge-py",),
     "elasticsearch": ("elasticsearch",),
+    "mongodb": ("pymongo",),
     "opensearch": ("opensearch-py",),
     "weaviate": ("weaviate-client",),
     "memory": ("numpy",),

@@ -37,27 +37,49 @@ STORES = {
     "opensearch": "undrift.adapters.stores.elastic:OpenSearchStore",
     "redis": "undrift.adapters.stores.redis:RedisStore",
     "milvus": "undrift.adapters.stores.milvus:MilvusStore",
+    "mongodb": "undrift.adapters.stores.mongodb:MongoDbStore",
+    "mongodb+srv": "undrift.adapters.stores.mongodb:MongoDbStore",
     "weaviate": "undrift.adapters.stores.weaviate:WeaviateStore",
     "weaviates": "undrift.adapters.stores.weaviate:WeaviateStore",
     "pinecone": "undrift.adapters.stores.pinecone:PineconeStore",
     "memory": "undrift.adapters.stores.memory:MemoryStore",
+}
+#: Providers and servers that are called over HTTP → where their key is looked for when the configuration does not say.
+_PROVIDERS = {
+    "openai": "OPENAI_API_KEY",
+    "azure": "AZURE_OPENAI_API_KEY",
+    "cohere": "CO_API_KEY",
+    "gemini": "GEMINI_API_KEY",
+    "vertex": "GOOGLE_ACCESS_TOKEN",
+    "bedrock": "AWS_BEARER_TOKEN_BEDROCK",
+    "voyage": "VOYAGE_API_KEY",
+    "mistral": "MISTRAL_API_KEY",
+    "jina": "JINA_API_KEY",
+    "nvidia": "NVIDIA_API_KEY",
+    "together": "TOGETHER_API_KEY",
+    "fireworks": "FIREWORKS_API_KEY",
+    "openrouter": "OPENROUTER_API_KEY",
+    **dict.fromkeys(("vllm", "tei", "infinity", "lm_studio", "ollama"), ""),
 }
 #: Provider → module and class. Others come from the entry point group `undrift.embedders`.
 EMBEDDERS = {
     "hashing": "undrift.adapters.embedders.hashing:HashingEmbedder",
     "wordllama": "undrift.adapters.embedders.wordllama:WordLlamaEmbedder",
     "sentence_transformers": "undrift.adapters.embedders.sentence_transformers:SentenceTransformersEmbedder",
+    "onnx": "undrift.adapters.embedders.onnx:OnnxEmbedder",
     "callable": "undrift.adapters.embedders.callable:CallableEmbedder",
-    "openai": "undrift.adapters.embedders.http:HttpEmbedder",
+    **dict.fromkeys(_PROVIDERS, "undrift.adapters.embedders.http:HttpEmbedder"),
 }
 #: Schemes of a ledger that a server keeps.
 _SERVERS = frozenset({"postgresql", "postgres"})
 #: Where the key of a provider, or of a store, is looked for when the configuration does not say.
 _KEYS = {
-    "openai": "OPENAI_API_KEY",
+    **_PROVIDERS,
     "chroma": "CHROMA_TOKEN",
     "elasticsearch": "ELASTICSEARCH_API_KEY",
     "milvus": "MILVUS_TOKEN",
+    "mongodb": "MONGODB_PASSWORD",
+    "mongodb+srv": "MONGODB_PASSWORD",
     "opensearch": "OPENSEARCH_PASSWORD",
     "qdrant": "QDRANT_API_KEY",
     "qdrants": "QDRANT_API_KEY",
@@ -138,13 +160,14 @@ class Plugins:
         return "sqlite-vec" in schemes or not self._ledger_is_server()
 
     def cache(self) -> VectorCache:
-        """Open the cache of vectors that are paid for and not yet published, beside the ledger or the configuration."""
+        """Open the cache of vectors that were paid for, beside the ledger or the configuration."""
         from undrift.adapters.caches.sqlite import SqliteVectorCache
 
+        max_bytes = self._config.settings.cache_mb << 20
         if self._ledger_is_server():
-            return SqliteVectorCache(self._config.resolve("undrift.db-vectors"))
+            return SqliteVectorCache(self._config.resolve("undrift.db-vectors"), max_bytes=max_bytes)
         path = self.ledger_path()
-        return SqliteVectorCache(path.with_name(path.name + "-vectors"))
+        return SqliteVectorCache(path.with_name(path.name + "-vectors"), max_bytes=max_bytes)
 
     def catalogue(self) -> Catalogue:
         """Return what is known of models: what is shipped, and what a file of the user's says instead.
@@ -196,8 +219,11 @@ class Plugins:
                     options[key] = self._user_function(options[key])
             if "path" in options:
                 options["path"] = str(self._config.resolve(str(options["path"])))
-            if "api_key" in inspect.signature(factory).parameters:
+            parameters = inspect.signature(factory).parameters
+            if "api_key" in parameters:
                 options["api_key"] = self._config.secret(settings, _KEYS.get(provider, ""))
+            if "provider" in parameters:
+                options["provider"] = provider
             _check_options("model", name, factory, options)
             try:
                 self._embedders[name] = factory(**options)
@@ -303,7 +329,7 @@ class Plugins:
         if scheme in {"qdrant", "qdrants"}:
             is_server = rest.startswith(("//", ":"))
             return url if is_server else f"{scheme}:{self._config.resolve(rest)}"
-        if scheme in {"weaviate", "weaviates"}:
+        if scheme in {"mongodb", "mongodb+srv", "weaviate", "weaviates"}:
             return url
         if (scheme == "lancedb" and "://" not in rest) or (scheme == "milvus" and not rest.startswith("//")):
             return str(self._config.resolve(rest))
@@ -370,6 +396,6 @@ def _check_options(kind: str, name: str, factory: Callable[..., Any], options: d
         raise BadConfig(
             f"{kind} {name} has the unknown key {', '.join(unknown)}",
             f"its {'provider' if kind == 'model' else 'kind'} takes: "
-            + (", ".join(sorted(set(known) - {"api_key"})) or "no other keys"),
+            + (", ".join(sorted(set(known) - {"api_key", "provider"})) or "no other keys"),
             f"look at [{kind}s.{name}]",
         )

@@ -57,6 +57,15 @@ def a_redis() -> Iterator[str]:
 
 
 @contextmanager
+def a_mongodb() -> Iterator[str]:
+    pytest.importorskip("pymongo")
+    from tests.conformance.doubles import mongodb
+
+    with mongodb.serving(mongodb.MongoDb()) as port:
+        yield f'url = "mongodb://127.0.0.1:{port}/vectors"'
+
+
+@contextmanager
 def a_weaviate() -> Iterator[str]:
     pytest.importorskip("weaviate")
     from tests.conformance.doubles import weaviate
@@ -66,7 +75,7 @@ def a_weaviate() -> Iterator[str]:
         yield f'url = "{running.url}"\ngrpc_port = {running.grpc_port}\nlisting_s = 0.2'
 
 
-@pytest.mark.parametrize("serving", [an_elasticsearch, an_opensearch, a_redis, a_weaviate])
+@pytest.mark.parametrize("serving", [an_elasticsearch, an_opensearch, a_redis, a_mongodb, a_weaviate])
 def test_a_collection_goes_to_another_model_and_back_and_on_again(
     tmp_path: Path, serving: Callable[[], AbstractContextManager[str]]
 ) -> None:

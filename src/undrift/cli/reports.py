@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from undrift.cli.following import spent
+from undrift.cli.following import between, spent
 from undrift.cli.layout import columns, duration, money, number, paragraphs, size, steps
 from undrift.domain.wording import plural
 
@@ -26,7 +26,25 @@ def status(value: Mapping[str, Any]) -> str:
     body = columns(facts, indent=2)
     waiting = f"Waiting for: {value['waiting_for']}" if value["waiting_for"] else ""
     tail = "\n".join(part for part in (waiting, steps(value["next_steps"])) if part)
-    return paragraphs(f"{head}\n{body}", gates(value["gates"]), tail)
+    return paragraphs(f"{head}\n{body}", workers(value["workers"]), gates(value["gates"]), tail)
+
+
+def workers(values: Sequence[Mapping[str, Any]]) -> str:
+    """Describe the processes at work, a line each; nothing when one or none is, of whom the rest tells all."""
+    if len(values) < 2:
+        return ""
+    head = ("WORKER", "ROLE", "DOCUMENTS", "A SECOND", "IN HAND")
+    rows = [
+        (
+            f"{one['host']} {one['pid']}",
+            one["role"],
+            number(one["documents"]),
+            number(one["rate_per_s"]) if one.get("rate_per_s") else "",
+            plural(one["pieces_in_hand"], "piece"),
+        )
+        for one in values
+    ]
+    return columns([head, *rows], right=frozenset({2, 3}))
 
 
 def _progress(value: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -36,7 +54,7 @@ def _progress(value: Mapping[str, Any]) -> list[tuple[str, str]]:
     if progress["rate_per_s"]:
         parts.append(f"{number(progress['rate_per_s'])} a second")
     if progress["eta_s"]:
-        parts.append(f"about {duration(progress['eta_s'])} left")
+        parts.append(f"about {duration(progress['eta_s'])} left{between(progress)}")
     oldest = f", the oldest for {duration(value['oldest_dirty_s'])}" if value["oldest_dirty_s"] else ""
     way_back = [("way back", "ready: a rollback can begin at once" if value["rollback_ready"] else "not ready")]
     return [

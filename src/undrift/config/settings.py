@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
+from undrift.domain.pacing import PaceLimits
 from undrift.domain.timing import Timing
 from undrift.domain.tuning import Limits, read_hours, read_knob
 from undrift.errors import BadArgument
@@ -39,14 +40,43 @@ class ModelSettings(BaseModel):
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    provider: str = Field(description="`hashing`, `wordllama`, `sentence_transformers`, `callable` or `openai`")
+    provider: str = Field(description="who computes the vectors; all are listed below")
     api_key_env: str | None = Field(default=None, description="name of the environment variable that holds the key")
     api_key_file: Path | None = Field(default=None, description="file that holds the key")
+    requests_per_min: float | None = Field(
+        default=None,
+        gt=0,
+        description="most requests in a minute, of all processes that share the ledger and the key; what answers say "
+        "is kept as well, and the stricter counts",
+    )
+    tokens_per_min: float | None = Field(default=None, gt=0, description="the same for tokens")
+    concurrent_requests: int | None = Field(
+        default=None, ge=1, description="most requests under way at a time, of all those processes together"
+    )
+    batch_queue_tokens: int | None = Field(
+        default=None, ge=1, description="most tokens in batch jobs that are not done, of all those processes together"
+    )
+    reserved_for_queries: float = Field(
+        default=PaceLimits().reserved_for_queries,
+        ge=0,
+        le=0.9,
+        description="share of the pace that migrations leave to searches with the same key",
+    )
 
     @property
     def options(self) -> dict[str, Any]:
         """The keys for the provider's adapter."""
         return dict(self.model_extra or {})
+
+    def as_pace_limits(self) -> PaceLimits:
+        """Return the value that the core works with."""
+        return PaceLimits(
+            requests_per_min=self.requests_per_min,
+            tokens_per_min=self.tokens_per_min,
+            concurrent_requests=self.concurrent_requests,
+            batch_queue_tokens=self.batch_queue_tokens,
+            reserved_for_queries=self.reserved_for_queries,
+        )
 
 
 def _is_knob(key: str) -> AfterValidator:
@@ -219,6 +249,12 @@ class Settings(_Strict):
     )
     pause_file: str | None = Field(
         default=None, description="while this file is there, no worker with this configuration works, on any alias"
+    )
+    cache_mb: int = Field(
+        default=1024,
+        ge=1,
+        description="how large the file may get in which vectors are kept that were paid for, in MiB; those that "
+        "nobody asked for longest leave first",
     )
     timing: TimingSettings = Field(default_factory=TimingSettings)
     server: ServerSettings = Field(default_factory=ServerSettings)

@@ -21,6 +21,7 @@ from undrift.errors import (
 from undrift.migrate.engine import Worker
 from undrift.migrate.hooks import call_if_possible
 from undrift.migrate.preflight import as_money, layout_word, survey
+from undrift.migrate.purse import require_budget, require_price
 from undrift.migrate.steps import OnWait, name_served
 from undrift.migrate.sync import carry_dirty
 from undrift.migrate.verify import SAMPLE
@@ -135,8 +136,8 @@ class Migrations(Aiming, Operations):
             unlimited: a paid model may cost what it costs.
 
         Raises:
-            BudgetRequired: the model is paid for, and nobody said how much it may cost.
-            BadArgument: the store does not have the layout.
+            BudgetRequired: the model is paid for, and nobody said how much it may cost, or what a token costs.
+            BadArgument: a budget is not above 0, or the store does not have the layout.
             StaleRoute: another migration runs, or the same one in the other layout.
         """
         aim = Aim(to=to, to_store=to_store, collection=collection, layout=layout)
@@ -158,6 +159,8 @@ class Migrations(Aiming, Operations):
                 hint="let that adoption go on, or give the same command again: undrift alias adopt",
             )
         migration, door = self._aim(name, aim)
+        require_budget(budget_usd, budget_tokens, migration.command)
+        require_price(door.limits, budget_usd, migration.target_model)
         if door.limits.paid and budget_usd is None and budget_tokens is None and not unlimited:
             if not migration.copies:
                 raise BudgetRequired(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 
 import numpy as np
 
@@ -23,6 +22,7 @@ from undrift.domain.record import (
 from undrift.domain.route import VectorField
 from undrift.errors import StoreRejected
 from undrift.flow.embed import Embedded
+from undrift.migrate.purse import purse_of
 from undrift.migrate.workshop import Workshop
 from undrift.ports.store import Part, StoreCapabilities
 
@@ -32,15 +32,11 @@ Failures = dict[DocumentId, tuple[str, str]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Made:
-    """Records for another field, what could not be made, and what has no tag of its text: somebody else wrote it.
-
-    `embedded` says how many texts were embedded for it.
-    """
+    """Records for another field, what could not be made, and what has no tag of its text: somebody else wrote it."""
 
     records: list[Record]
     failures: Failures
     untagged: list[Entry] = field(default_factory=list)
-    embedded: int = 0
 
 
 def read_truth(
@@ -115,7 +111,7 @@ def make_records(
     records = stamp(
         [documents[row] for row in keep], vectors[keep], space=space, sequences=sequences, contents=contents
     )
-    return Made(records=records, failures=failures, untagged=untagged, embedded=len(missing))
+    return Made(records=records, failures=failures, untagged=untagged)
 
 
 def _embed(workshop: Workshop, field: VectorField, texts: Sequence[str]) -> Embedded:
@@ -123,7 +119,8 @@ def _embed(workshop: Workshop, field: VectorField, texts: Sequence[str]) -> Embe
     door = workshop.door_of(field.space)
     migration = workshop.migration()
     if door.limits.paid or migration.token_limit is not None:
-        return door.documents(texts, spend=partial(workshop.ledger.spend, migration.id), oversight=workshop.oversight)
+        purse = purse_of(workshop, migration, door)
+        return door.documents(texts, purse=purse, oversight=workshop.oversight)
     embedded = door.documents(texts, oversight=workshop.oversight)
     if embedded.tokens:
         workshop.ledger.spend(migration.id, embedded.tokens)

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from undrift.domain.checkpoint import Chunk, Claim, Lag, Quarantined
 from undrift.domain.client import ClientId, ClientInfo
+from undrift.domain.forecast import Published, Share
 from undrift.domain.migration import AliasState, Migration, MigrationId, Phase, RunStatus
 from undrift.domain.operation import OpenResult, OperationId
 from undrift.domain.record import DocumentId
@@ -19,10 +20,11 @@ from undrift.domain.route import AliasName, FieldKey, Mode, Route, VectorField
 from undrift.domain.space import ProvenSpace, SpaceId
 from undrift.ports.notes import NotesLedger
 from undrift.ports.proof import ProofLedger
+from undrift.ports.spending import PaceLedger, SpendingLedger
 from undrift.ports.tags import TagLedger
 
 
-class Ledger(ProofLedger, NotesLedger, TagLedger, Protocol):
+class Ledger(ProofLedger, NotesLedger, TagLedger, SpendingLedger, PaceLedger, Protocol):
     """The control schema. Every method raises `ControlUnavailable` when the ledger cannot be read or written."""
 
     def transaction_with(self, store: object) -> AbstractContextManager[None] | None:
@@ -188,6 +190,14 @@ class Ledger(ProofLedger, NotesLedger, TagLedger, Protocol):
         """Return documents published, pieces published, and pieces in all."""
         ...
 
+    def published_over_time(self, migration: MigrationId) -> Published:
+        """Return when documents were published, as far as it is known: when each piece began to be written."""
+        ...
+
+    def shares(self, migration: MigrationId) -> dict[ClientId, Share]:
+        """Return what each worker has done for the back-fill."""
+        ...
+
     # Carrying dirty documents over
 
     def claim(
@@ -304,18 +314,6 @@ class Ledger(ProofLedger, NotesLedger, TagLedger, Protocol):
 
         With `was`, nothing changes unless they were in that status until now: so a worker overrules no operator.
         """
-        ...
-
-    def spend(self, migration: MigrationId, tokens: int) -> None:
-        """Add to the tokens of a migration, before they are sent if it has a budget; a negative number gives them back.
-
-        Raises:
-            BudgetExhausted: that would be more than its budget; nothing is added.
-        """
-        ...
-
-    def set_budget(self, migration: MigrationId, *, tokens: int | None, usd: float | None) -> None:
-        """Change what a migration may spend; None for no limit."""
         ...
 
     # Changes of the route; called by migrate.steps and by nobody else

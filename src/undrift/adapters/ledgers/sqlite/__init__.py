@@ -8,12 +8,21 @@ from undrift.adapters.ledgers.sqlite.evidence import EvidenceTables
 from undrift.adapters.ledgers.sqlite.journal import JournalTables
 from undrift.adapters.ledgers.sqlite.migrations import MigrationTables
 from undrift.adapters.ledgers.sqlite.routes import RouteTables
+from undrift.adapters.ledgers.sqlite.spending import SpendingTables
 from undrift.adapters.ledgers.sqlite.sync import SyncTables
 from undrift.adapters.ledgers.sqlite.tags import TagTables
 
 
 class SqliteLedger(
-    RouteTables, ClientTables, JournalTables, BackfillTables, SyncTables, MigrationTables, EvidenceTables, TagTables
+    RouteTables,
+    ClientTables,
+    JournalTables,
+    BackfillTables,
+    SyncTables,
+    MigrationTables,
+    SpendingTables,
+    EvidenceTables,
+    TagTables,
 ):
     """`ports.ledger.Ledger` on one SQLite file; each base class keeps the tables of one concern."""
 

@@ -20,7 +20,7 @@ from undrift.ports.runtime import Clock
 #: Grows with every change that an older undrift would not understand; it refuses the file then.
 SCHEMA_VERSION = 1
 #: Grows with every table that is added: an older undrift knows nothing of it and goes on working.
-SCHEMA_MINOR = 2
+SCHEMA_MINOR = 3
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS ledger_meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -72,6 +72,13 @@ CREATE TABLE IF NOT EXISTS bookmark (
 CREATE TABLE IF NOT EXISTS tag (
     field TEXT NOT NULL, key TEXT NOT NULL, content TEXT NOT NULL, space TEXT NOT NULL, sequence INTEGER NOT NULL,
     written REAL NOT NULL, PRIMARY KEY (field, key, content)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS reservation (
+    migration TEXT NOT NULL, client TEXT NOT NULL, tokens INTEGER NOT NULL, PRIMARY KEY (migration, client))
+    WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS repriced (
+    migration TEXT PRIMARY KEY, tokens INTEGER NOT NULL, usd REAL NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS pace (
+    account TEXT PRIMARY KEY, content TEXT NOT NULL, moment REAL NOT NULL) WITHOUT ROWID;
 """
 
 #: A wall clock may have been set back while the machine was off. Everything that was to end some time has ended by a
@@ -81,7 +88,8 @@ INSERT INTO boot (id, offset) SELECT ?1, max(?2, coalesce(max(moment), 0) - ?3) 
     SELECT max(lease_expires) AS moment FROM client UNION ALL SELECT max(deadline) FROM op
     UNION ALL SELECT max(hold_until) FROM alias UNION ALL SELECT max(expires) FROM chunk WHERE state < 3
     UNION ALL SELECT max(claim_expires) FROM dirty UNION ALL SELECT max(since) FROM dirty
-    UNION ALL SELECT max(coordinator_expires) FROM migration UNION ALL SELECT max(written) FROM tag)
+    UNION ALL SELECT max(coordinator_expires) FROM migration UNION ALL SELECT max(written) FROM tag
+    UNION ALL SELECT max(moment) FROM pace)
 WHERE true ON CONFLICT (id) DO NOTHING
 """
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, assert_never
 
 import numpy as np
@@ -35,6 +35,10 @@ class Reader:
         self._collection = collection
         self._namespace = namespace
 
+    def call(self, work: Callable[[Any], Any]) -> Any:
+        """Do something with the client of the index."""
+        return self._session.call(self._collection, self._found.host, work)
+
     def by_id(self, ids: Sequence[DocumentId]) -> dict[DocumentId, Any]:
         """Return what is there of some ids, as the replica that is asked has it."""
         return self._by_key([key_of(id) for id in dict.fromkeys(ids)])
@@ -53,7 +57,7 @@ class Reader:
 
     def count(self) -> int:
         """Return how many records there are."""
-        answer = self._session.call(self._collection, self._found.host, lambda index: index.describe_index_stats())
+        answer = self.call(lambda index: index.describe_index_stats())
         named = answer.namespaces.get(self._namespace or "__default__") or answer.namespaces.get(self._namespace)
         return int(named.vector_count) if named is not None else 0
 
@@ -98,24 +102,18 @@ class Reader:
 
     def _candidates(self, query: Vector, filter: Any, limit: int) -> list[str]:
         values = query.astype(np.float64).tolist()
-        answer = self._session.call(
-            self._collection,
-            self._found.host,
+        answer = self.call(
             lambda index: index.query(vector=values, top_k=limit, filter=filter, namespace=self._namespace),
         )
         return [str(one.id) for one in answer.matches]
 
     def _listed(self, token: str | None) -> Any:
-        return self._session.call(
-            self._collection,
-            self._found.host,
+        return self.call(
             lambda index: index.list_paginated(limit=_MANY_IDS, pagination_token=token, namespace=self._namespace),
         )
 
     def _fetched(self, keys: Sequence[str]) -> Any:
-        return self._session.call(
-            self._collection, self._found.host, lambda index: index.fetch(ids=keys, namespace=self._namespace)
-        )
+        return self.call(lambda index: index.fetch(ids=keys, namespace=self._namespace))
 
     def _by_key(self, keys: Sequence[str]) -> dict[DocumentId, Any]:
         """Return what is there of some vectors, by the ids of their records."""

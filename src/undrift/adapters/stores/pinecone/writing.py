@@ -95,30 +95,6 @@ class Writer:
         """Delete records; unknown ids are no error."""
         pages = [ids[start : start + _MOST_ROWS] for start in range(0, len(ids), _MOST_ROWS)]
         reached = [self._deleted([key_of(id) for id in page]) for page in pages]
-        self._confirm(reached, ids, lambda there: {id for id, row in sent.items() if _is(there.get(id), row)})
-
-    def change(self, metadata: Mapping[DocumentId, Mapping[str, Any]], *, sequence: int) -> None:
-        """Replace the metadata of records that are there, and the sequences of their tags."""
-        # All that cannot be kept is refused before the first is sent.
-        sent = {id: {**described(id, after), "sequence": sequence} for id, after in metadata.items()}
-        reached = [self._updated(key_of(id), said) for id, said in sent.items()]
-
-        def done(there: Mapping[DocumentId, Any]) -> set[DocumentId]:
-            # One that was deleted meanwhile is done with.
-            return {
-                id
-                for id, said in sent.items()
-                if id not in there
-                or all((there[id].metadata or {}).get(key) == said[key] for key in ("metadata", "sequence"))
-            }
-
-        self._confirm(reached, list(sent), done)
-
-    def take_out(self, ids: Sequence[DocumentId]) -> None:
-        """Delete records; unknown ids are no error."""
-        reached = []
-        for start in range(0, len(ids), _MOST_ROWS):
-            reached.append(self._deleted([key_of(id) for id in ids[start : start + _MOST_ROWS]]))
         self._confirm(reached, ids, lambda there: set(ids) - there.keys())
 
     def _upserted(self, piece: Sequence[dict[str, Any]]) -> int | None:
@@ -137,7 +113,7 @@ class Writer:
         return _number(said.get("x-pinecone-request-lsn") or said.get("x-pinecone-lsn-committed"))
 
     def _call(self, work: Callable[[Any], Any]) -> Any:
-        return self._session.call(self._found.name, self._found.host, work)
+        return self._reader.call(work)
 
     def _confirm(
         self,

@@ -1,0 +1,118 @@
+"""The line to one model: calls that are paced, paid for, and made again while the model does not answer."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from undrift.errors import EmbedderRejected, EmbedderUnavailable, TextTooLong
+from undrift.flow.oversight import UNSEEN, Oversight
+from undrift.flow.pacing import Pacer
+from undrift.flow.paying import Meter, Purse
+from undrift.ports.embedder import BEFORE_RETRY, WATCH, EmbedderLimits, TokenCount
+from undrift.ports.runtime import Clock
+
+#: Calls of one batch while the model does not answer, and how long they may take together, in seconds. A model that
+#: has waited and retried by itself for so long is not asked again.
+ATTEMPTS = 4
+PATIENCE_S = 30.0
+_FIRST_PAUSE_S = 0.5
+#: Tokens that a model puts around a text at most, which are billed as well.
+_MARKS = 4
+
+_T = TypeVar("_T")
+
+
+def _most_bytes(text: str) -> int:
+    if text.isascii():
+        return len(text)
+    forms = (text, unicodedata.normalize("NFKC", text))
+    return max(len(form.encode("utf-8", "surrogatepass")) for form in forms)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """How one model is called; safe to use from several threads.
+
+    Attributes:
+        limits: what the model takes and costs.
+        clock: what retries wait with.
+        pacer: the pace that its account shares with other processes, if any.
+    """
+
+    limits: EmbedderLimits
+    clock: Clock
+    pacer: Pacer | None = None
+
+    def most_tokens(self, oversight: Oversight) -> int | None:
+        """Return the most tokens that a request should have; None for any number."""
+        pacer = self._pacer_for(oversight)
+        return pacer.most_tokens if pacer is not None else None
+
+    def meter(self, sent: Sequence[str], counted: TokenCount, *, purse: Purse | None, oversight: Oversight) -> Meter:
+        """Return what paces a call with these texts and pays for it."""
+        return Meter(
+            tokens=counted.tokens,
+            most=self._most_billed(sent, counted),
+            purse=purse,
+            pacer=self._pacer_for(oversight),
+            oversight=oversight,
+            clock=self.clock,
+        )
+
+    def ask(self, call: Callable[[], _T], meter: Meter) -> _T:
+        """Make a call, and settle what it cost whatever becomes of it."""
+        meter.begin()
+        try:
+            answer = self._patiently(call, meter)
+        except (EmbedderRejected, TextTooLong):
+            meter.refused()
+            raise
+        except BaseException:
+            meter.lost()
+            raise
+        meter.answered()
+        return answer
+
+    def ask_for_query(self, call: Callable[[], _T]) -> _T:
+        """Make a call for a search, which waits for no pace and is paid for by nobody's budget."""
+        nothing = Meter(tokens=0, most=0, purse=None, pacer=None, oversight=UNSEEN, clock=self.clock)
+        return self.ask(call, nothing)
+
+    def _pacer_for(self, oversight: Oversight) -> Pacer | None:
+        """Return the pace to keep: an application asks the ledger for it only where it is configured."""
+        pacer = self.pacer
+        return pacer if pacer is not None and (oversight.is_work or not pacer.limits.is_silent) else None
+
+    def _most_billed(self, sent: Sequence[str], counted: TokenCount) -> int:
+        """Return the most that a request can be billed for.
+
+        Whatever the tokenizer, a token is a byte at least: of the text, or of the form that some bring it into first,
+        which can be longer. A declared `max_tokens` is no bound; the server may take more than that.
+        """
+        if counted.exact or not self.limits.reports_usage:
+            return counted.tokens
+        return max(counted.tokens, sum(map(_most_bytes, sent)) + _MARKS * len(sent))
+
+    def _patiently(self, call: Callable[[], _T], meter: Meter) -> _T:
+        """Call the model, again and with growing pauses while it does not answer."""
+        began = self.clock.monotonic()
+        pause = _FIRST_PAUSE_S
+        told_to, watched = BEFORE_RETRY.set(meter.before_retry), WATCH.set(meter)
+        try:
+            for _ in range(ATTEMPTS - 1):
+                try:
+                    return call()
+                except EmbedderUnavailable as error:
+                    if self.clock.monotonic() - began + pause > PATIENCE_S:
+                        raise
+                    meter.before_retry(f"{error.message}; tried again in {pause:g} s")
+                    self.clock.sleep(pause)
+                    pause *= 2
+                meter.before_retry("")
+            return call()
+        finally:
+            BEFORE_RETRY.reset(told_to)
+            WATCH.reset(watched)
