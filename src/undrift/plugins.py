@@ -41,6 +41,7 @@ STORES = {
     "mongodb+srv": "undrift.adapters.stores.mongodb:MongoDbStore",
     "weaviate": "undrift.adapters.stores.weaviate:WeaviateStore",
     "weaviates": "undrift.adapters.stores.weaviate:WeaviateStore",
+    "pinecone": "undrift.adapters.stores.pinecone:PineconeStore",
     "memory": "undrift.adapters.stores.memory:MemoryStore",
 }
 #: Providers and servers that are called over HTTP → where their key is looked for when the configuration does not say.
@@ -82,6 +83,7 @@ _KEYS = {
     "opensearch": "OPENSEARCH_PASSWORD",
     "qdrant": "QDRANT_API_KEY",
     "qdrants": "QDRANT_API_KEY",
+    "pinecone": "PINECONE_API_KEY",
     "redis": "REDIS_PASSWORD",
     "weaviate": "WEAVIATE_API_KEY",
     "weaviates": "WEAVIATE_API_KEY",
