@@ -41,6 +41,7 @@ STORES = {
     "mongodb+srv": "undrift.adapters.stores.mongodb:MongoDbStore",
     "weaviate": "undrift.adapters.stores.weaviate:WeaviateStore",
     "weaviates": "undrift.adapters.stores.weaviate:WeaviateStore",
+    "pinecone": "undrift.adapters.stores.pinecone:PineconeStore",
     "memory": "undrift.adapters.stores.memory:MemoryStore",
 }
 #: Providers and servers that are called over HTTP → where their key is looked for when the configuration does not say.
@@ -65,6 +66,7 @@ EMBEDDERS = {
     "hashing": "undrift.adapters.embedders.hashing:HashingEmbedder",
     "wordllama": "undrift.adapters.embedders.wordllama:WordLlamaEmbedder",
     "sentence_transformers": "undrift.adapters.embedders.sentence_transformers:SentenceTransformersEmbedder",
+    "onnx": "undrift.adapters.embedders.onnx:OnnxEmbedder",
     "callable": "undrift.adapters.embedders.callable:CallableEmbedder",
     **dict.fromkeys(_PROVIDERS, "undrift.adapters.embedders.http:HttpEmbedder"),
 }
@@ -81,6 +83,7 @@ _KEYS = {
     "opensearch": "OPENSEARCH_PASSWORD",
     "qdrant": "QDRANT_API_KEY",
     "qdrants": "QDRANT_API_KEY",
+    "pinecone": "PINECONE_API_KEY",
     "redis": "REDIS_PASSWORD",
     "weaviate": "WEAVIATE_API_KEY",
     "weaviates": "WEAVIATE_API_KEY",
@@ -157,13 +160,14 @@ class Plugins:
         return "sqlite-vec" in schemes or not self._ledger_is_server()
 
     def cache(self) -> VectorCache:
-        """Open the cache of vectors that are paid for and not yet published, beside the ledger or the configuration."""
+        """Open the cache of vectors that were paid for, beside the ledger or the configuration."""
         from undrift.adapters.caches.sqlite import SqliteVectorCache
 
+        max_bytes = self._config.settings.cache_mb << 20
         if self._ledger_is_server():
-            return SqliteVectorCache(self._config.resolve("undrift.db-vectors"))
+            return SqliteVectorCache(self._config.resolve("undrift.db-vectors"), max_bytes=max_bytes)
         path = self.ledger_path()
-        return SqliteVectorCache(path.with_name(path.name + "-vectors"))
+        return SqliteVectorCache(path.with_name(path.name + "-vectors"), max_bytes=max_bytes)
 
     def catalogue(self) -> Catalogue:
         """Return what is known of models: what is shipped, and what a file of the user's says instead.
@@ -225,6 +229,11 @@ class Plugins:
                 self._embedders[name] = factory(**options)
             except (TypeError, ValueError) as error:
                 raise BadConfig(f"model {name} cannot be set up", str(error), f"look at [models.{name}]") from error
+            if settings.tokenizer is not None:
+                from undrift.adapters.tokenizers.counting import counted
+
+                tokenizer = self._config.resolve(str(settings.tokenizer))
+                self._embedders[name] = counted(self._embedders[name], tokenizer)
         return self._embedders[name]
 
     def source(self, text: str) -> DocumentSource:
@@ -303,10 +312,8 @@ class Plugins:
 
     def close(self) -> None:
         """Close everything that was made."""
-        for store in self._stores.values():
-            store.close()
-        for embedder in self._embedders.values():
-            embedder.close()
+        for one in (*self._stores.values(), *self._embedders.values()):
+            one.close()
         self._stores, self._embedders = {}, {}
 
     def _ledger_is_server(self) -> bool:
@@ -323,15 +330,11 @@ class Plugins:
         if scheme == "qdrant-edge":
             return self._config.resolve(rest.removeprefix("//"))
         if scheme in {"qdrant", "qdrants"}:
-            is_server = rest.startswith(("//", ":"))
-            return url if is_server else f"{scheme}:{self._config.resolve(rest)}"
+            return url if rest.startswith(("//", ":")) else f"{scheme}:{self._config.resolve(rest)}"
         if scheme in {"mongodb", "mongodb+srv", "weaviate", "weaviates"}:
             return url
-        if (scheme == "lancedb" and "://" not in rest) or (scheme == "milvus" and not rest.startswith("//")):
-            return str(self._config.resolve(rest))
-        if scheme == "chroma" and rest and not rest.startswith("//"):
-            return str(self._config.resolve(rest))
-        return rest
+        is_path = "://" not in rest if scheme == "lancedb" else rest and not rest.startswith("//")
+        return str(self._config.resolve(rest)) if scheme in {"chroma", "lancedb", "milvus"} and is_path else rest
 
     def _server(self, url: str, owner: Any) -> Any:
         """Return the database at an address; the same one for a ledger and a store at the same place."""

@@ -75,7 +75,7 @@ def test_a_database_that_is_away_is_asked_again_later(place: PostgresServer) -> 
     url = place.url(DATABASE)
     for away in (url.replace(f"/{DATABASE}", "/no_such_database"), "postgresql://postgres@127.0.0.1:1/texts"):
         source = SqlSource(away, BY_ID, nowhere)
-        with pytest.raises(StoreUnavailable, match="source of texts postgresql://.*did not answer") as refused:
+        with pytest.raises(StoreUnavailable, match=r"source of texts postgresql://.*did not answer") as refused:
             source.texts(entries("a"))
         assert refused.value.hint.startswith("pg_isready")
 
