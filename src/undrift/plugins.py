@@ -290,16 +290,15 @@ class Plugins:
         from undrift.adapters.hooks.command import CommandHook
         from undrift.adapters.hooks.function import FunctionHook
 
-        timeout_s = settings.timeout_s
         found: dict[Moment, list[Hook]] = {}
         for moment in Moment:
             for words in getattr(settings, moment.value):
                 hook: Hook
                 if isinstance(words, str):
-                    hook = FunctionHook(self._user_function(words), name=words, timeout_s=timeout_s)
+                    hook = FunctionHook(self._user_function(words), name=words, timeout_s=settings.timeout_s)
                 else:
-                    environment = self._config.environment()
-                    hook = CommandHook(words, folder=self._config.folder, environment=environment, timeout_s=timeout_s)
+                    folder, environment = self._config.folder, self._config.environment()
+                    hook = CommandHook(words, folder=folder, environment=environment, timeout_s=settings.timeout_s)
                 found.setdefault(moment, []).append(hook)
         return found
 
@@ -312,7 +311,8 @@ class Plugins:
 
     def close(self) -> None:
         """Close everything that was made."""
-        for one in (*self._stores.values(), *self._embedders.values()):
+        made: list[VectorStore | Embedder] = [*self._stores.values(), *self._embedders.values()]
+        for one in made:
             one.close()
         self._stores, self._embedders = {}, {}
 
