@@ -292,16 +292,15 @@ class Plugins:
         from undrift.adapters.hooks.command import CommandHook
         from undrift.adapters.hooks.function import FunctionHook
 
-        timeout_s = settings.timeout_s
         found: dict[Moment, list[Hook]] = {}
         for moment in Moment:
             for words in getattr(settings, moment.value):
                 hook: Hook
                 if isinstance(words, str):
-                    hook = FunctionHook(self._user_function(words), name=words, timeout_s=timeout_s)
+                    hook = FunctionHook(self._user_function(words), name=words, timeout_s=settings.timeout_s)
                 else:
-                    environment = self._config.environment()
-                    hook = CommandHook(words, folder=self._config.folder, environment=environment, timeout_s=timeout_s)
+                    folder, environment = self._config.folder, self._config.environment()
+                    hook = CommandHook(words, folder=folder, environment=environment, timeout_s=settings.timeout_s)
                 found.setdefault(moment, []).append(hook)
         return found
 
@@ -334,6 +333,9 @@ class Plugins:
             store.close()
         for embedder in self._embedders.values():
             embedder.close()
+        made: list[VectorStore | Embedder] = [*self._stores.values(), *self._embedders.values()]
+        for one in made:
+            one.close()
         self._stores, self._embedders = {}, {}
 
     def _ledger_is_server(self) -> bool:
@@ -350,15 +352,11 @@ class Plugins:
         if scheme == "qdrant-edge":
             return self._config.resolve(rest.removeprefix("//"))
         if scheme in {"qdrant", "qdrants"}:
-            is_server = rest.startswith(("//", ":"))
-            return url if is_server else f"{scheme}:{self._config.resolve(rest)}"
+            return url if rest.startswith(("//", ":")) else f"{scheme}:{self._config.resolve(rest)}"
         if scheme in {"mongodb", "mongodb+srv", "weaviate", "weaviates"}:
             return url
-        if (scheme == "lancedb" and "://" not in rest) or (scheme == "milvus" and not rest.startswith("//")):
-            return str(self._config.resolve(rest))
-        if scheme == "chroma" and rest and not rest.startswith("//"):
-            return str(self._config.resolve(rest))
-        return rest
+        is_path = "://" not in rest if scheme == "lancedb" else rest and not rest.startswith("//")
+        return str(self._config.resolve(rest)) if scheme in {"chroma", "lancedb", "milvus"} and is_path else rest
 
     def _server(self, url: str, owner: Any) -> Any:
         """Return the database at an address; the same one for a ledger and a store at the same place."""
