@@ -66,7 +66,7 @@ STORE_KINDS = """
 | `pgvector://USER@HOST:PORT/DATABASE` | tables of a PostgreSQL database; for millions. Extra `pgvector` |
 | `elasticsearch://HOST:PORT`, `opensearch://…` | a cluster; [not verified](../how-to/use-stores-not-verified.md) |
 | `redis://HOST:PORT/DATABASE` | Redis 8; [not verified](../how-to/use-stores-not-verified.md). Extra `redis` |
-| `mongodb://HOST/DATABASE`, `mongodb+srv://…` | [MongoDB Atlas, not verified](../how-to/use-stores-not-verified.md). Extra `mongodb` |
+| `mongodb://HOST/DATABASE`, `mongodb+srv://…` | [not verified](../how-to/use-stores-not-verified.md). Extra `mongodb` |
 | `qdrant://HOST:PORT`, `qdrants://HOST:PORT` | a Qdrant server, without and with TLS; for millions. Extra `qdrant` |
 | `qdrant:PATH` | a folder of Qdrant's own Python client, which imitates a server; for trials. Extra `qdrant` |
 | `qdrant-edge:PATH` | a folder of Qdrant's engine in one process. Extra `qdrant-edge` |
@@ -118,6 +118,7 @@ NOTES = {
     "wordllama": "The weights come with the package `wordllama`. Extra `embedded`.",
     "sentence_transformers": "Nothing is downloaded. The space is read from the model's files, its prompts become the "
     "prefixes. Extra `sentence-transformers`.",
+    "onnx": "Nothing is downloaded. Extra `onnx`. [How to](../how-to/use-your-own-model.md#onnx).",
     "callable": "`function` and `query_function` are written as `module:name`, and found beside the configuration too. "
     "[How to](../how-to/use-your-own-model.md).",
     "openai": "`openai` is for every server that speaks OpenAI's dialect, too. [How to](../how-to/use-providers.md).",

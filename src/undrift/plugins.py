@@ -65,6 +65,7 @@ EMBEDDERS = {
     "hashing": "undrift.adapters.embedders.hashing:HashingEmbedder",
     "wordllama": "undrift.adapters.embedders.wordllama:WordLlamaEmbedder",
     "sentence_transformers": "undrift.adapters.embedders.sentence_transformers:SentenceTransformersEmbedder",
+    "onnx": "undrift.adapters.embedders.onnx:OnnxEmbedder",
     "callable": "undrift.adapters.embedders.callable:CallableEmbedder",
     **dict.fromkeys(_PROVIDERS, "undrift.adapters.embedders.http:HttpEmbedder"),
 }
@@ -160,11 +161,8 @@ class Plugins:
         """Open the cache of vectors that were paid for, beside the ledger or the configuration."""
         from undrift.adapters.caches.sqlite import SqliteVectorCache
 
-        max_bytes = self._config.settings.cache_mb << 20
-        if self._ledger_is_server():
-            return SqliteVectorCache(self._config.resolve("undrift.db-vectors"), max_bytes=max_bytes)
-        path = self.ledger_path()
-        return SqliteVectorCache(path.with_name(path.name + "-vectors"), max_bytes=max_bytes)
+        beside = self._config.resolve("undrift.db") if self._ledger_is_server() else self.ledger_path()
+        return SqliteVectorCache(beside.with_name(f"{beside.name}-vectors"), self._config.settings.cache_mb << 20)
 
     def catalogue(self) -> Catalogue:
         """Return what is known of models: what is shipped, and what a file of the user's says instead.
@@ -226,6 +224,10 @@ class Plugins:
                 self._embedders[name] = factory(**options)
             except (TypeError, ValueError) as error:
                 raise BadConfig(f"model {name} cannot be set up", str(error), f"look at [models.{name}]") from error
+            if settings.tokenizer is not None:
+                from undrift.adapters.tokenizers.counting import counted
+
+                self._embedders[name] = counted(self._embedders[name], self._config.resolve(str(settings.tokenizer)))
         return self._embedders[name]
 
     def source(self, text: str) -> DocumentSource:

@@ -16,6 +16,7 @@ from undrift.domain.route import AliasName, Mode
 from undrift.domain.tuning import Limits, shown, tuned
 from undrift.domain.wording import plural
 from undrift.errors import IllegalTransition, UnknownAlias
+from undrift.migrate import forecast
 from undrift.migrate.gates import rollback_ready, standing_gates
 from undrift.migrate.waits import noted_wait, operator_wait
 
@@ -80,7 +81,7 @@ class Status(Wiring):
             "progress": self._progress(migration).as_dict(),
             "dirty": lag.dirty,
             "oldest_dirty_s": lag.oldest_s,
-            "cost": self._cost(migration),
+            "cost": {**self._cost(migration), "forecast": self._forecast(alias, migration)},
             "workers": self._workers(alias, migration),
             "tuning": self._tuning(alias, migration),
         }
@@ -200,6 +201,11 @@ class Status(Wiring):
             )
         noted = noted_wait(self.ledger.tuning(alias), lambda: live)
         return noted or migration.reason or _decision(alias, migration.phase, gates, selftest=migration.is_selftest)
+
+    def _forecast(self, alias: AliasName, migration: Migration | None) -> dict[str, Any] | None:
+        """Return what the back-fill was expected to take, and how far that was off once it is done."""
+        said = forecast.kept(self.ledger.tuning(alias)) if migration is not None else None
+        return said.as_dict() if said is not None else None
 
     def _tuning(self, alias: AliasName, migration: Migration | None) -> dict[str, str]:
         """Return those settings of the work that are not what they are by default."""

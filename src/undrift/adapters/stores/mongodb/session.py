@@ -25,6 +25,8 @@ _NOTHING = "nothing of this call was written"
 _NAMESPACE_EXISTS, _NAMESPACE_MISSING = 48, 26
 _NOT_KNOWN = frozenset({18, 8000})
 _NOT_ALLOWED = frozenset({13})
+#: A member that is away, shuts down, is none that writes, or has not heard from the others in time.
+_AWAY = frozenset({6, 7, 64, 89, 91, 133, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436})
 #: How servers without Atlas Search answer whoever asks for an index of it.
 _NO_SEARCH = frozenset({59, 115, 31082, 40324, 6047401})
 _TOO_LARGE = frozenset({10334, 17280, 17419})
@@ -104,7 +106,12 @@ class Session:
             )
         if code in _TOO_LARGE or type(error).__name__ == "DocumentTooLarge":
             return StoreRejected(f"{self.place.name} takes no document of that size", _NOTHING, "split the document")
-        if type(error).__name__ in {"OperationFailure", "WriteError", "InvalidDocument", "InvalidName"}:
+        if code not in _AWAY and type(error).__name__ in {
+            "OperationFailure",
+            "WriteError",
+            "InvalidDocument",
+            "InvalidName",
+        }:
             return StoreRejected(f"{self.place.name} does not take this: {said}", _NOTHING)
         return StoreUnavailable(
             f"{self.place.name} did not answer", said, "look whether it runs, and whether this machine may ask it"
