@@ -165,11 +165,8 @@ class Plugins:
         """Open the cache of vectors that were paid for, beside the ledger or the configuration."""
         from undrift.adapters.caches.sqlite import SqliteVectorCache
 
-        max_bytes = self._config.settings.cache_mb << 20
-        if self._ledger_is_server():
-            return SqliteVectorCache(self._config.resolve("undrift.db-vectors"), max_bytes=max_bytes)
-        path = self.ledger_path()
-        return SqliteVectorCache(path.with_name(path.name + "-vectors"), max_bytes=max_bytes)
+        beside = self._config.resolve("undrift.db") if self._ledger_is_server() else self.ledger_path()
+        return SqliteVectorCache(beside.with_name(f"{beside.name}-vectors"), self._config.settings.cache_mb << 20)
 
     def catalogue(self) -> Catalogue:
         """Return what is known of models: what is shipped, and what a file of the user's says instead.
@@ -234,8 +231,7 @@ class Plugins:
             if settings.tokenizer is not None:
                 from undrift.adapters.tokenizers.counting import counted
 
-                tokenizer = self._config.resolve(str(settings.tokenizer))
-                self._embedders[name] = counted(self._embedders[name], tokenizer)
+                self._embedders[name] = counted(self._embedders[name], self._config.resolve(str(settings.tokenizer)))
         return self._embedders[name]
 
     def source(self, text: str) -> DocumentSource:

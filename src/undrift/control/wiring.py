@@ -15,6 +15,7 @@ from undrift.adapters.stores.ledger_tags import LedgerTaggedStore
 from undrift.adapters.stores.texted import TextedStore
 from undrift.config import Config, HookSettings, ModelSettings, ThrottleSettings
 from undrift.domain.order import Order
+from undrift.control.terms import pace_of_tier
 from undrift.domain.record import ContentHash
 from undrift.domain.route import AliasName, VectorField
 from undrift.domain.shape import has_tags_in_ledger
@@ -161,6 +162,9 @@ class Wiring:
         limits, space = settings.as_pace_limits(), embedder.space
         if embedder.limits.account is None and limits.is_silent:
             return None
+        if settings.tier is not None:
+            requests, tokens = pace_of_tier(space, settings.tier, self.plugins.catalogue())
+            limits = settings.as_pace_limits(requests=requests, tokens=tokens)
         return Pacer(
             self.ledger,
             "/".join(filter(None, (space.channel, space.model, embedder.limits.account))),
