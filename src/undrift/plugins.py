@@ -20,7 +20,6 @@ from undrift.ports.cache import VectorCache
 from undrift.ports.embedder import Embedder
 from undrift.ports.hook import Hook
 from undrift.ports.ledger import Ledger
-from undrift.ports.pool import Pool
 from undrift.ports.runtime import Clock
 from undrift.ports.source import DocumentSource
 from undrift.ports.store import VectorStore
@@ -102,7 +101,6 @@ class Plugins:
         self._servers: dict[str, Any] = {}
         self._stores: dict[str, VectorStore] = {}
         self._embedders: dict[str, Embedder] = {}
-        self._pool: Pool | None = None
 
     def reconfigure(self, config: Config) -> None:
         """Use other settings for what is made from now on."""
@@ -300,19 +298,6 @@ class Plugins:
                 found.setdefault(moment, []).append(hook)
         return found
 
-    def pool(self) -> Pool:
-        """Return the cluster whose processes may carry documents over.
-
-        Raises:
-            MissingExtra: Ray is not installed.
-        """
-        if self._pool is None:
-            from undrift.adapters.integrations.ray_data import RayPool
-
-            settings = self._config.settings
-            self._pool = RayPool(settings.ray_address, most=settings.ray_processes)
-        return self._pool
-
     def installed(self) -> dict[str, list[str]]:
         """Return the names of all adapters there are."""
         return {
@@ -322,9 +307,6 @@ class Plugins:
 
     def close(self) -> None:
         """Close everything that was made."""
-        if self._pool is not None:
-            self._pool.close()
-            self._pool = None
         for store in self._stores.values():
             store.close()
         for embedder in self._embedders.values():
