@@ -167,10 +167,11 @@ class Plugins:
         Raises:
             BadConfig: the file cannot be read, or has a line that is no fact.
         """
-        from undrift.adapters.feeds.table import from_file, shipped
+        from undrift.adapters.feeds.table import from_file, from_observations, shipped
 
-        named = self._config.settings.catalogue
-        return Catalogue(shipped(), from_file(self._config.resolve(named)) if named else ())
+        named, observed = self._config.settings.catalogue, self._config.resolve(self._config.settings.observations)
+        own = from_file(self._config.resolve(named)) if named else ()
+        return Catalogue([*shipped(), *from_observations(observed)], own)
 
     def store(self, name: str) -> VectorStore:
         """Return a configured store.
@@ -221,11 +222,6 @@ class Plugins:
                 self._embedders[name] = factory(**options)
             except (TypeError, ValueError) as error:
                 raise BadConfig(f"model {name} cannot be set up", str(error), f"look at [models.{name}]") from error
-            if settings.tokenizer is not None:
-                from undrift.adapters.tokenizers.counting import counted
-
-                tokenizer = self._config.resolve(str(settings.tokenizer))
-                self._embedders[name] = counted(self._embedders[name], tokenizer)
         return self._embedders[name]
 
     def source(self, text: str) -> DocumentSource:
