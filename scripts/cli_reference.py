@@ -72,6 +72,7 @@ _STATUS = (
     ),
     *("progress.total", "progress.done", "progress.rate_per_s", "progress.eta_s", "dirty", "oldest_dirty_s"),
     *("quarantined", "cost.tokens", "cost.usd", "cost.budget_usd", "rollback_ready", "next_steps"),
+    *("progress.eta_least_s", "progress.eta_most_s", "cost.reserved_tokens", "cost.left_tokens", "workers", "pace"),
     *("gates[name]", "gates[verdict]", "gates[detail]", "gates[hint]"),
 )
 _ALIAS = (

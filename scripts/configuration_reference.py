@@ -67,6 +67,7 @@ STORE_KINDS = """
 | `pgvector://USER@HOST:PORT/DATABASE` | tables of a PostgreSQL database; for millions. Extra `pgvector` |
 | `elasticsearch://HOST:PORT`, `opensearch://…` | a cluster; [not verified](../how-to/use-stores-not-verified.md) |
 | `redis://HOST:PORT/DATABASE` | Redis 8; [not verified](../how-to/use-stores-not-verified.md). Extra `redis` |
+| `mongodb://HOST/DATABASE`, `mongodb+srv://…` | MongoDB Atlas; [not verified](../how-to/use-stores-not-verified.md) |
 | `qdrant://HOST:PORT`, `qdrants://HOST:PORT` | a Qdrant server, without and with TLS; for millions. Extra `qdrant` |
 | `qdrant:PATH` | a folder of Qdrant's own Python client, which imitates a server; for trials. Extra `qdrant` |
 | `qdrant-edge:PATH` | a folder of Qdrant's engine in one process. Extra `qdrant-edge` |
@@ -76,6 +77,7 @@ STORE_KINDS = """
 | `milvus://HOST:PORT` | a Milvus server; [verified on Milvus Lite](../how-to/use-milvus.md). Extra `milvus` |
 | `milvus:PATH.db` | a file of Milvus Lite, for one process. Extra `milvus` |
 | `weaviate://HOST:PORT`, `weaviates://…` | Weaviate 1.29; [not verified](../how-to/use-stores-not-verified.md) |
+| `pinecone:CLOUD/REGION` | Pinecone, without migrations; [not verified](../how-to/use-stores-not-verified.md) |
 | `memory:NAME` | inside this process, gone with it; for tests |
 
 Other packages may bring more ([write an adapter](../how-to/write-an-adapter.md#make-its-name-known)). The other keys
@@ -124,6 +126,7 @@ NOTES = {
     "wordllama": "The weights come with the package `wordllama`. Extra `embedded`.",
     "sentence_transformers": "Nothing is downloaded. The space is read from the model's files, its prompts become the "
     "prefixes. Extra `sentence-transformers`.",
+    "onnx": "Nothing is downloaded. Extra `onnx`. [How to](../how-to/use-your-own-model.md#onnx).",
     "callable": "`function` and `query_function` are written as `module:name`, and found beside the configuration too. "
     "[How to](../how-to/use-your-own-model.md).",
     "openai": "`openai` is for every server that speaks OpenAI's dialect, too. [How to](../how-to/use-providers.md).",
@@ -155,7 +158,7 @@ def reference() -> str:
     """Return the page."""
     parts = [
         HEAD,
-        _table(_settings(Settings, only=("ledger", "pause_file", "catalogue", "observations", "feeds"))),
+        _table(_settings(Settings, only=("ledger", "pause_file", "cache_mb", "catalogue", "observations", "feeds"))),
         LEDGER,
     ]
     parts += [STORES, _table(_settings(StoreSettings)), STORE_KINDS]

@@ -214,6 +214,12 @@ class ControlUnavailable(BackendError):
     retryable = True
 
 
+class PoolUnavailable(BackendError):
+    """The cluster whose processes were to carry documents over cannot be used, or was lost."""
+
+    retryable = True
+
+
 class OutcomeUnknown(BackendError):
     """A write may or may not have happened; it was not acknowledged, and repeating it is safe."""
 

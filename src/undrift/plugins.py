@@ -20,6 +20,7 @@ from undrift.ports.cache import VectorCache
 from undrift.ports.embedder import Embedder
 from undrift.ports.hook import Hook
 from undrift.ports.ledger import Ledger
+from undrift.ports.pool import Pool
 from undrift.ports.runtime import Clock
 from undrift.ports.source import DocumentSource
 from undrift.ports.store import VectorStore
@@ -37,8 +38,11 @@ STORES = {
     "opensearch": "undrift.adapters.stores.elastic:OpenSearchStore",
     "redis": "undrift.adapters.stores.redis:RedisStore",
     "milvus": "undrift.adapters.stores.milvus:MilvusStore",
+    "mongodb": "undrift.adapters.stores.mongodb:MongoDbStore",
+    "mongodb+srv": "undrift.adapters.stores.mongodb:MongoDbStore",
     "weaviate": "undrift.adapters.stores.weaviate:WeaviateStore",
     "weaviates": "undrift.adapters.stores.weaviate:WeaviateStore",
+    "pinecone": "undrift.adapters.stores.pinecone:PineconeStore",
     "memory": "undrift.adapters.stores.memory:MemoryStore",
 }
 #: Providers and servers that are called over HTTP → where their key is looked for when the configuration does not say.
@@ -63,6 +67,7 @@ EMBEDDERS = {
     "hashing": "undrift.adapters.embedders.hashing:HashingEmbedder",
     "wordllama": "undrift.adapters.embedders.wordllama:WordLlamaEmbedder",
     "sentence_transformers": "undrift.adapters.embedders.sentence_transformers:SentenceTransformersEmbedder",
+    "onnx": "undrift.adapters.embedders.onnx:OnnxEmbedder",
     "callable": "undrift.adapters.embedders.callable:CallableEmbedder",
     **dict.fromkeys(_PROVIDERS, "undrift.adapters.embedders.http:HttpEmbedder"),
 }
@@ -74,9 +79,12 @@ _KEYS = {
     "chroma": "CHROMA_TOKEN",
     "elasticsearch": "ELASTICSEARCH_API_KEY",
     "milvus": "MILVUS_TOKEN",
+    "mongodb": "MONGODB_PASSWORD",
+    "mongodb+srv": "MONGODB_PASSWORD",
     "opensearch": "OPENSEARCH_PASSWORD",
     "qdrant": "QDRANT_API_KEY",
     "qdrants": "QDRANT_API_KEY",
+    "pinecone": "PINECONE_API_KEY",
     "redis": "REDIS_PASSWORD",
     "weaviate": "WEAVIATE_API_KEY",
     "weaviates": "WEAVIATE_API_KEY",
@@ -94,6 +102,7 @@ class Plugins:
         self._servers: dict[str, Any] = {}
         self._stores: dict[str, VectorStore] = {}
         self._embedders: dict[str, Embedder] = {}
+        self._pool: Pool | None = None
 
     def reconfigure(self, config: Config) -> None:
         """Use other settings for what is made from now on."""
@@ -153,13 +162,14 @@ class Plugins:
         return "sqlite-vec" in schemes or not self._ledger_is_server()
 
     def cache(self) -> VectorCache:
-        """Open the cache of vectors that are paid for and not yet published, beside the ledger or the configuration."""
+        """Open the cache of vectors that were paid for, beside the ledger or the configuration."""
         from undrift.adapters.caches.sqlite import SqliteVectorCache
 
+        max_bytes = self._config.settings.cache_mb << 20
         if self._ledger_is_server():
-            return SqliteVectorCache(self._config.resolve("undrift.db-vectors"))
+            return SqliteVectorCache(self._config.resolve("undrift.db-vectors"), max_bytes=max_bytes)
         path = self.ledger_path()
-        return SqliteVectorCache(path.with_name(path.name + "-vectors"))
+        return SqliteVectorCache(path.with_name(path.name + "-vectors"), max_bytes=max_bytes)
 
     def catalogue(self) -> Catalogue:
         """Return what is known of models: what is shipped, and what a file of the user's says instead.
@@ -291,6 +301,19 @@ class Plugins:
                 found.setdefault(moment, []).append(hook)
         return found
 
+    def pool(self) -> Pool:
+        """Return the cluster whose processes may carry documents over.
+
+        Raises:
+            MissingExtra: Ray is not installed.
+        """
+        if self._pool is None:
+            from undrift.adapters.integrations.ray_data import RayPool
+
+            settings = self._config.settings
+            self._pool = RayPool(settings.ray_address, most=settings.ray_processes)
+        return self._pool
+
     def installed(self) -> dict[str, list[str]]:
         """Return the names of all adapters there are."""
         return {
@@ -300,6 +323,9 @@ class Plugins:
 
     def close(self) -> None:
         """Close everything that was made."""
+        if self._pool is not None:
+            self._pool.close()
+            self._pool = None
         for store in self._stores.values():
             store.close()
         for embedder in self._embedders.values():
@@ -322,7 +348,7 @@ class Plugins:
         if scheme in {"qdrant", "qdrants"}:
             is_server = rest.startswith(("//", ":"))
             return url if is_server else f"{scheme}:{self._config.resolve(rest)}"
-        if scheme in {"weaviate", "weaviates"}:
+        if scheme in {"mongodb", "mongodb+srv", "weaviate", "weaviates"}:
             return url
         if (scheme == "lancedb" and "://" not in rest) or (scheme == "milvus" and not rest.startswith("//")):
             return str(self._config.resolve(rest))

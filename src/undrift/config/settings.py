@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
+from undrift.domain.order import FIRST, Order, read_first
 from undrift.domain.pacing import PaceLimits
 from undrift.domain.timing import Timing
 from undrift.domain.tuning import Limits, read_hours, read_knob
@@ -75,6 +76,10 @@ class ModelSettings(BaseModel):
         le=0.9,
         description="share of the pace that migrations leave to searches with the same key",
     )
+    num_gpus: float = Field(
+        default=0.0, ge=0, description="graphics processors of one process of the engine `ray`; 0.5 is shared by two"
+    )
+    num_cpus: float = Field(default=1.0, ge=0, description="cores of one process of the engine `ray`")
 
     @property
     def options(self) -> dict[str, Any]:
@@ -207,6 +212,13 @@ class AliasSettings(_Strict):
     mirror: Literal["journal", "inline"] = Field(
         default="journal", description="`inline`: a write also waits until the other field has it"
     )
+    order: list[str] = Field(
+        default=[],
+        description="which documents a back-fill carries first, before the others in the order of their ids: "
+        "`searched`, those that searches return most, and `recent:KEY`, those with the highest value of that key of "
+        "their metadata",
+    )
+    order_documents: int = Field(default=FIRST, ge=1, le=10_000, description="how many of each kind come first")
     throttle: ThrottleSettings = Field(
         default_factory=ThrottleSettings, description="how hard workers may work on it: `[aliases.NAME.throttle]`"
     )
@@ -217,6 +229,18 @@ class AliasSettings(_Strict):
         default="suspected",
         description="when a cutover wants two scans for writes past undrift: `suspected` or `always`",
     )
+
+    @field_validator("order")
+    @classmethod
+    def _is_order(cls, value: list[str]) -> list[str]:
+        try:
+            return [read_first(word) for word in value]
+        except BadArgument as error:
+            raise ValueError(f"{error.message}; {error.detail}") from error
+
+    def as_order(self) -> Order:
+        """Return the value that the core works with."""
+        return Order(first=tuple(self.order), documents=self.order_documents)
 
 
 class TimingSettings(_Strict):
@@ -281,6 +305,26 @@ class Settings(_Strict):
     )
     pause_file: str | None = Field(
         default=None, description="while this file is there, no worker with this configuration works, on any alias"
+    )
+    cache_mb: int = Field(
+        default=1024,
+        ge=1,
+        description="how large the file may get in which vectors are kept that were paid for, in MiB; those that "
+        "nobody asked for longest leave first",
+    )
+    engine: Literal["local", "ray"] = Field(
+        default="local",
+        description="who carries the pieces of a back-fill: `local`, the worker itself, or `ray`, processes of a Ray "
+        "cluster",
+    )
+    ray_address: str = Field(
+        default="",
+        pattern=r"^(|auto|ray://.+|[^/]+:\d+)$",
+        description="the Ray cluster: `auto` or `ray://HOST:PORT` for one that is there; empty for one of this "
+        "machine's own, which ends with the worker",
+    )
+    ray_processes: int | None = Field(
+        default=None, ge=1, description="most processes at a time in the Ray cluster; as many as find room by default"
     )
     timing: TimingSettings = Field(default_factory=TimingSettings)
     server: ServerSettings = Field(default_factory=ServerSettings)

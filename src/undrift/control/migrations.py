@@ -9,6 +9,7 @@ from typing import Any
 from undrift.control.aiming import Aim
 from undrift.control.operations import Operations
 from undrift.control.planning import Planning, of_budget
+from undrift.control.pooling import Pooling
 from undrift.domain.adoption import NOTE
 from undrift.domain.checkpoint import Lag
 from undrift.domain.migration import Migration
@@ -22,6 +23,7 @@ from undrift.errors import (
 from undrift.migrate import forecast
 from undrift.migrate.engine import Worker
 from undrift.migrate.hooks import call_if_possible
+from undrift.migrate.purse import require_budget, require_price
 from undrift.migrate.steps import OnWait, name_served
 from undrift.migrate.survey import SAMPLED
 from undrift.migrate.sync import carry_dirty
@@ -34,7 +36,7 @@ def silent(_: Any = None) -> None:
     """Tell nobody."""
 
 
-class Migrations(Planning, Operations):
+class Migrations(Planning, Operations, Pooling):
     """Plan, start, work."""
 
     def register(
@@ -68,7 +70,7 @@ class Migrations(Planning, Operations):
         Raises:
             BudgetRequired: the model is paid for, and nobody said how much it may cost; or its price is not known, so
                 that a budget in dollars would limit nothing.
-            BadArgument: the store does not have the layout.
+            BadArgument: a budget is not above 0, or the store does not have the layout.
             StaleRoute: another migration runs, or the same one in the other layout.
         """
         aim = Aim(to=to, to_store=to_store, collection=collection, layout=layout)
@@ -90,6 +92,10 @@ class Migrations(Planning, Operations):
                 hint="let that adoption go on, or give the same command again: undrift alias adopt",
             )
         migration, door = self._aim(name, aim)
+        require_budget(budget_usd, budget_tokens, migration.command)
+        # The price of the migration is the catalogue's where the model has none.
+        priced = replace(door.limits, usd_per_million_tokens=migration.usd_per_million_tokens)
+        require_price(priced, budget_usd, migration.target_model)
         if door.limits.paid and budget_usd is None and budget_tokens is None and not unlimited:
             if not migration.copies:
                 raise BudgetRequired(
@@ -97,11 +103,6 @@ class Migrations(Planning, Operations):
                     hint=f"{migration.command} --budget-usd N, or --budget-tokens N, or --no-budget",
                 )
             budget_tokens = 0
-        if door.limits.paid and budget_usd is not None and not migration.usd_per_million_tokens:
-            raise BudgetRequired(
-                f"the price of model {migration.target_model} is not known, so a budget in dollars would limit nothing",
-                hint=f"set usd_per_million_tokens for it, or {migration.command} --budget-tokens N, or --no-budget",
-            )
         said = None
         if door.limits.paid and not migration.copies:
             found = self.reckon(migration, door, sample=SAMPLED)
@@ -129,19 +130,31 @@ class Migrations(Planning, Operations):
         on_progress: Callable[[], None] = silent,
         on_wait: OnWait = silent,
         sample: int = SAMPLE,
+        engine: str | None = None,
     ) -> None:
         """Be a worker of an alias's migration until a condition holds.
+
+        Args:
+            name: the alias.
+            until: asked with the migration again and again whether to stop.
+            on_progress: called after every piece of work.
+            on_wait: told what is waited for.
+            sample: documents that a verification embeds again.
+            engine: who carries the pieces of the back-fill: `local`, this process, or `ray`, those of a cluster; what
+                is configured by default.
 
         Raises:
             UndriftError: the migration was halted, because going on needs a person.
         """
+        workshop = self.workshop(AliasName(name))
 
         def progressed() -> None:
             self.heard()
             on_progress()
 
         worker = Worker(
-            workshop=self.workshop(AliasName(name)),
+            workshop=workshop,
+            fleet=self.fleet(workshop, engine),
             who=self._who(),
             on_progress=progressed,
             on_wait=on_wait,

@@ -17,6 +17,7 @@ from undrift.adapters.tokenizers.counting import counted
 from undrift.adapters.tokenizers.files import tokenizer_at
 from undrift.config import Config, HookSettings, ModelSettings, ThrottleSettings
 from undrift.domain.notice import ModelNotice
+from undrift.domain.order import Order
 from undrift.domain.record import ContentHash
 from undrift.domain.route import AliasName, VectorField
 from undrift.domain.shape import has_tags_in_ledger
@@ -225,6 +226,7 @@ class Wiring:
             beat=self.router.beat,
             held_back=self.held_back,
             limits=self.limits_of(alias),
+            order=self.order_of(alias),
             objection=partial(self.plugins.objection, self._throttle(alias)),
             hooks=self.plugins.hooks(hooks),
             hook_timeout_s=hooks.timeout_s,
@@ -236,7 +238,12 @@ class Wiring:
         with self._lock:
             if alias not in self._traffic:
                 made = Traffic(
-                    alias, ledger=self.ledger, router=self.router, clock=self.clock, limits=self.limits_of(alias)
+                    alias,
+                    ledger=self.ledger,
+                    router=self.router,
+                    clock=self.clock,
+                    limits=self.limits_of(alias),
+                    order=self.order_of(alias),
                 )
                 self._traffic[alias] = made
                 self.router.also(alias, made.tell)
@@ -245,6 +252,11 @@ class Wiring:
     def limits_of(self, alias: AliasName) -> Limits:
         """Return how hard workers may work on an alias, as it is configured."""
         return self._throttle(alias).as_limits()
+
+    def order_of(self, alias: AliasName) -> Order:
+        """Return which documents of an alias come first in a back-fill, as it is configured."""
+        settings = self.config.settings.aliases.get(alias)
+        return settings.as_order() if settings is not None else Order()
 
     def _throttle(self, alias: AliasName) -> ThrottleSettings:
         settings = self.config.settings.aliases.get(alias)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import replace
 
 from undrift.domain.checkpoint import Chunk
 from undrift.domain.migration import Migration
@@ -98,16 +97,11 @@ def carry_chunk(workshop: Workshop, migration: Migration, *, at_once: int = CHUN
         ledger.quarantine(workshop.alias, failures)
     ledger.published(workshop.alias, chunk, owner=workshop.me)
     suspect(workshop, made.untagged, "the back-fill")
-    if made.embedded or not migration.copies:
-        # Those that were touched meanwhile are carried over later, many of them with the text that is paid for.
-        written = [record.tag.content for record in made.records if record.id in allowed]
-        workshop.for_writers.door_of(migration.target.space).published(written)
     return chunk.count
 
 
 def _embed(workshop: Workshop, migration: Migration, chunk: Chunk, at_once: int) -> Made:
     made = Made(records=[], failures={})
-    embedded = 0
     for entries in _pages(workshop, migration, chunk, at_once):
         touched = workshop.ledger.journal_state(workshop.alias, [entry.id for entry in entries])
         wanted = [entry for entry in entries if entry.id not in touched]
@@ -124,8 +118,7 @@ def _embed(workshop: Workshop, migration: Migration, chunk: Chunk, at_once: int)
         made.records.extend(page.records)
         made.failures.update(page.failures)
         made.untagged.extend(page.untagged)
-        embedded += page.embedded
-    return replace(made, embedded=embedded)
+    return made
 
 
 def _pages(workshop: Workshop, migration: Migration, chunk: Chunk, at_once: int) -> Iterator[list[Entry]]:
