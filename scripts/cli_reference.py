@@ -131,6 +131,8 @@ SHAPES: dict[str, tuple[str, ...]] = {
         *("hours.bound_by", "hours.batch_files", "hours.batch_waves", "hours.wins", "limits", "tier"),
         *("storage_bytes", "storage_rests_on", "search", "gates", "shared_space", "warnings", "next_steps"),
     ),
+    "catalogue refresh": ("feeds[feed]", "feeds[new]", "feeds[absent]", "feeds[problem]", "observations", "next_steps"),
+    "catalogue notify": ("alerts", "told", "next_steps"),
     "start, status ALIAS, pause, resume, panic, postpone, unpostpone, tune": _STATUS,
     "cutover, rollback, complete, cancel": _STATUS,
     "worker": ("worked_on[alias]", "worked_on[phase]"),

@@ -172,10 +172,11 @@ class Plugins:
         Raises:
             BadConfig: the file cannot be read, or has a line that is no fact.
         """
-        from undrift.adapters.feeds.table import from_file, shipped
+        from undrift.adapters.feeds.table import from_file, from_observations, shipped
 
-        named = self._config.settings.catalogue
-        return Catalogue(shipped(), from_file(self._config.resolve(named)) if named else ())
+        named, observed = self._config.settings.catalogue, self._config.resolve(self._config.settings.observations)
+        own = from_file(self._config.resolve(named)) if named else ()
+        return Catalogue([*shipped(), *from_observations(observed)], own)
 
     def store(self, name: str) -> VectorStore:
         """Return a configured store.

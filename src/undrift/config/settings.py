@@ -277,6 +277,17 @@ class ServerSettings(_Strict):
     )
 
 
+class NoticeSettings(_Strict):
+    """Whom to tell of the ends of models, besides the log."""
+
+    webhook: str | None = Field(default=None, pattern=r"^https?://", description="address that alerts are posted to")
+    secret_env: str | None = Field(
+        default=None, description="name of the environment variable that holds the secret that they are signed with"
+    )
+    secret_file: Path | None = Field(default=None, description="file that holds it")
+    timeout_s: float = Field(default=10.0, gt=0, description="longest wait for an answer, in seconds")
+
+
 class Settings(_Strict):
     """Everything that can be configured."""
 
@@ -290,6 +301,14 @@ class Settings(_Strict):
         default=None,
         description="file of facts about models that count before those that are shipped; its first line is "
         "`channel,model,region,attribute,value,precision,source,seen,confidence`",
+    )
+    observations: str = Field(
+        default="undrift-catalogue.csv",
+        description="file that `undrift catalogue refresh` writes every observation into; they count beside what is "
+        "shipped",
+    )
+    feeds: list[str] = Field(
+        default=[], description="tables of facts, as files or addresses, that `undrift catalogue refresh` reads as well"
     )
     pause_file: str | None = Field(
         default=None, description="while this file is there, no worker with this configuration works, on any alias"
@@ -316,3 +335,4 @@ class Settings(_Strict):
     )
     timing: TimingSettings = Field(default_factory=TimingSettings)
     server: ServerSettings = Field(default_factory=ServerSettings)
+    notices: NoticeSettings = Field(default_factory=NoticeSettings)

@@ -147,15 +147,24 @@ class Migrations(Planning, Operations, Pooling):
             UndriftError: the migration was halted, because going on needs a person.
         """
         workshop = self.workshop(AliasName(name))
+
+        def progressed() -> None:
+            self.heard()
+            on_progress()
+
         worker = Worker(
             workshop=workshop,
             fleet=self.fleet(workshop, engine),
             who=self._who(),
-            on_progress=on_progress,
+            on_progress=progressed,
             on_wait=on_wait,
             sample=sample,
         )
-        worker.run(until)
+        try:
+            worker.run(until)
+        finally:
+            # A model that is gone halts the work, and is told at once.
+            self.heard()
 
     def _settle(
         self,
