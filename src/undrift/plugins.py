@@ -229,6 +229,11 @@ class Plugins:
                 self._embedders[name] = factory(**options)
             except (TypeError, ValueError) as error:
                 raise BadConfig(f"model {name} cannot be set up", str(error), f"look at [models.{name}]") from error
+            if settings.tokenizer is not None:
+                from undrift.adapters.tokenizers.counting import counted
+
+                tokenizer = self._config.resolve(str(settings.tokenizer))
+                self._embedders[name] = counted(self._embedders[name], tokenizer)
         return self._embedders[name]
 
     def source(self, text: str) -> DocumentSource:

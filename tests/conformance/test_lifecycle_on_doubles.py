@@ -62,7 +62,7 @@ def a_mongodb() -> Iterator[str]:
     from tests.conformance.doubles import mongodb
 
     with mongodb.serving(mongodb.MongoDb()) as port:
-        yield f'url = "mongodb://127.0.0.1:{port}/vectors"'
+        yield f'url = "mongodb://127.0.0.1:{port}/vectors"\nlisting_s = 0'
 
 
 @contextmanager

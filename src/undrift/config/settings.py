@@ -43,6 +43,19 @@ class ModelSettings(BaseModel):
     provider: str = Field(description="who computes the vectors; all are listed below")
     api_key_env: str | None = Field(default=None, description="name of the environment variable that holds the key")
     api_key_file: Path | None = Field(default=None, description="file that holds the key")
+    tokenizer: Path | None = Field(
+        default=None,
+        description="file of the tokenizer that its provider bills by: `NAME.tiktoken`, or the model's "
+        "`tokenizer.json`; tokens are counted with it instead of estimated",
+    )
+    tier: str | None = Field(
+        default=None,
+        description="tier of your account at the provider, such as `tier-2`, for the limits that a plan reckons with; "
+        "`undrift catalogue show MODEL` has them",
+    )
+    batch_usd_per_million_tokens: float | None = Field(
+        default=None, ge=0, description="what its provider's batch interface costs you; the catalogue's by default"
+    )
     requests_per_min: float | None = Field(
         default=None,
         gt=0,

@@ -9,8 +9,9 @@ from typing import Any
 
 from undrift.control.wiring import Wiring
 from undrift.domain.calendar import Remembered, calendar_of
-from undrift.domain.catalogue import LEVELS, Attribute, Catalogue, ModelKey, Sunset, channel_of, sunset_of
+from undrift.domain.catalogue import Attribute, Catalogue, ModelKey, channel_of
 from undrift.domain.route import VectorField
+from undrift.domain.sunset import LEVELS, Sunset, sunset_of
 from undrift.errors import BadArgument, UndriftError, UnknownModel
 from undrift.ports.store import Part
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Self, cast
@@ -13,6 +14,7 @@ from undrift.adapters.sources.payload import PayloadSource
 from undrift.adapters.stores.ledger_tags import LedgerTaggedStore
 from undrift.adapters.stores.texted import TextedStore
 from undrift.config import Config, HookSettings, ModelSettings, ThrottleSettings
+from undrift.domain.record import ContentHash
 from undrift.domain.route import AliasName, VectorField
 from undrift.domain.shape import has_tags_in_ledger
 from undrift.domain.space import ProvenSpace, Space, SpaceId, differences
@@ -144,6 +146,14 @@ class Wiring:
                     embedder, clock=self.clock, cache=self._cache, pacer=self._pacer(embedder, settings)
                 )
             return self._doors[name]
+
+    def kept_of(self, door: EmbeddingDoor) -> Callable[[Sequence[ContentHash]], Collection[ContentHash]]:
+        """Return what tells which texts have a vector in the cache, by their hashes."""
+
+        def kept(hashes: Sequence[ContentHash]) -> Collection[ContentHash]:
+            return self._cache.get(door.space.id, hashes) if door.limits.worth_keeping else ()
+
+        return kept
 
     def _pacer(self, embedder: Embedder, settings: ModelSettings) -> Pacer | None:
         """Return the pace that a model's account shares with other processes, where there is an account or a limit."""

@@ -10,7 +10,7 @@ from typing import TypeVar
 from undrift.errors import EmbedderRejected, EmbedderUnavailable, TextTooLong
 from undrift.flow.oversight import UNSEEN, Oversight
 from undrift.flow.pacing import Pacer
-from undrift.flow.paying import Meter, Purse
+from undrift.flow.paying import PAYER, Meter, Purse
 from undrift.ports.embedder import BEFORE_RETRY, WATCH, EmbedderLimits, TokenCount
 from undrift.ports.runtime import Clock
 
@@ -53,6 +53,8 @@ class Line:
 
     def meter(self, sent: Sequence[str], counted: TokenCount, *, purse: Purse | None, oversight: Oversight) -> Meter:
         """Return what paces a call with these texts and pays for it."""
+        if purse is None and self.limits.paid and (payer := PAYER.get()) is not None:
+            purse = payer()
         return Meter(
             tokens=counted.tokens,
             most=self._most_billed(sent, counted),
@@ -76,10 +78,19 @@ class Line:
         meter.answered()
         return answer
 
-    def ask_for_query(self, call: Callable[[], _T]) -> _T:
-        """Make a call for a search, which waits for no pace and is paid for by nobody's budget."""
-        nothing = Meter(tokens=0, most=0, purse=None, pacer=None, oversight=UNSEEN, clock=self.clock)
-        return self.ask(call, nothing)
+    def ask_for_query(self, call: Callable[[], _T], count: Callable[[], tuple[Sequence[str], TokenCount]]) -> _T:
+        """Make a call for a search, which waits for no pace; paid for only where a migration proves its model."""
+        payer = PAYER.get() if self.limits.paid else None
+        sent, counted = count() if payer is not None else ((), TokenCount(tokens=0, exact=True))
+        meter = Meter(
+            tokens=counted.tokens,
+            most=self._most_billed(sent, counted),
+            purse=payer() if payer is not None else None,
+            pacer=None,
+            oversight=UNSEEN,
+            clock=self.clock,
+        )
+        return self.ask(call, meter)
 
     def _pacer_for(self, oversight: Oversight) -> Pacer | None:
         """Return the pace to keep: an application asks the ledger for it only where it is configured."""

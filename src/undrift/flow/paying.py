@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from typing import Protocol
 
 from undrift.domain.pace import SeenLimits
@@ -37,6 +39,21 @@ class Purse(Protocol):
     def settle(self, reserved: int, billed: int) -> None:
         """Replace what was put aside by what the request has cost."""
         ...
+
+
+#: Returns who pays where nobody is named, if the model is paid for: proving a model is at a migration's expense, too.
+#: It belongs to the thread that asks.
+PAYER: ContextVar[Callable[[], Purse] | None] = ContextVar("payer", default=None)
+
+
+@contextmanager
+def paid_by(payer: Callable[[], Purse]) -> Iterator[None]:
+    """Let somebody pay for what this thread asks of a paid model, for the length of a `with` block."""
+    before = PAYER.set(payer)
+    try:
+        yield
+    finally:
+        PAYER.reset(before)
 
 
 class Meter(Watch):
