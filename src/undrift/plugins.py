@@ -28,8 +28,7 @@ from undrift.ports.store import VectorStore
 STORES = {
     "sqlite-vec": "undrift.adapters.stores.sqlite_vec:SqliteVecStore",
     "pgvector": "undrift.adapters.stores.pgvector:PgVectorStore",
-    "qdrant": "undrift.adapters.stores.qdrant:QdrantStore",
-    "qdrants": "undrift.adapters.stores.qdrant:QdrantStore",
+    **dict.fromkeys(("qdrant", "qdrants"), "undrift.adapters.stores.qdrant:QdrantStore"),
     "qdrant-edge": "undrift.adapters.stores.qdrant:QdrantEdgeStore",
     "lancedb": "undrift.adapters.stores.lancedb:LanceDbStore",
     "chroma": "undrift.adapters.stores.chroma:ChromaStore",
@@ -37,10 +36,8 @@ STORES = {
     "opensearch": "undrift.adapters.stores.elastic:OpenSearchStore",
     "redis": "undrift.adapters.stores.redis:RedisStore",
     "milvus": "undrift.adapters.stores.milvus:MilvusStore",
-    "mongodb": "undrift.adapters.stores.mongodb:MongoDbStore",
-    "mongodb+srv": "undrift.adapters.stores.mongodb:MongoDbStore",
-    "weaviate": "undrift.adapters.stores.weaviate:WeaviateStore",
-    "weaviates": "undrift.adapters.stores.weaviate:WeaviateStore",
+    **dict.fromkeys(("mongodb", "mongodb+srv"), "undrift.adapters.stores.mongodb:MongoDbStore"),
+    **dict.fromkeys(("weaviate", "weaviates"), "undrift.adapters.stores.weaviate:WeaviateStore"),
     "pinecone": "undrift.adapters.stores.pinecone:PineconeStore",
     "memory": "undrift.adapters.stores.memory:MemoryStore",
 }
@@ -78,15 +75,12 @@ _KEYS = {
     "chroma": "CHROMA_TOKEN",
     "elasticsearch": "ELASTICSEARCH_API_KEY",
     "milvus": "MILVUS_TOKEN",
-    "mongodb": "MONGODB_PASSWORD",
-    "mongodb+srv": "MONGODB_PASSWORD",
+    **dict.fromkeys(("mongodb", "mongodb+srv"), "MONGODB_PASSWORD"),
     "opensearch": "OPENSEARCH_PASSWORD",
-    "qdrant": "QDRANT_API_KEY",
-    "qdrants": "QDRANT_API_KEY",
+    **dict.fromkeys(("qdrant", "qdrants"), "QDRANT_API_KEY"),
     "pinecone": "PINECONE_API_KEY",
     "redis": "REDIS_PASSWORD",
-    "weaviate": "WEAVIATE_API_KEY",
-    "weaviates": "WEAVIATE_API_KEY",
+    **dict.fromkeys(("weaviate", "weaviates"), "WEAVIATE_API_KEY"),
 }
 
 
