@@ -192,6 +192,18 @@ class ModelRetired(ModelUnavailable):
     """The provider has taken an embedding model out of service; nothing is embedded with another one instead."""
 
 
+class FeedUnavailable(BackendError):
+    """A list of facts about models cannot be read; what was read before still counts."""
+
+    retryable = True
+
+
+class NotifierUnavailable(BackendError):
+    """Nobody took what was to be told; it is told again the next time."""
+
+    retryable = True
+
+
 class MalformedVectors(BackendError):
     """An embedding model's answer has a wrong count, shape or value."""
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from undrift.cli import reports
+from undrift.cli import plan_page, reports
 from undrift.cli.following import Lookout, regularly
 from undrift.cli.session import Amount, Session, Verb, pass_session
 from undrift.cli.stopping import Stop, WakingClock
@@ -54,15 +54,44 @@ def _refuse_no_aim(alias: str, model: str | None, store: str | None) -> None:
 @click.command(cls=Verb)
 @click.argument("alias")
 @_aimed
+@click.option("--tier", metavar="NAME", help="The tier of your account at the provider, such as tier-2.")
+@click.option(
+    "--sample",
+    type=click.IntRange(min=1000),
+    metavar="N",
+    help="Count the tokens of N texts and estimate the rest, where all are counted otherwise.",
+)
+@click.option("--budget-usd", type=Amount(), metavar="N", help="Say whether so many dollars are enough.")
+@click.option("--budget-tokens", type=click.IntRange(min=1), metavar="N", help="Say whether so many tokens are enough.")
 @pass_session
 def plan(
-    session: Session, alias: str, *, model: str | None, to_store: str | None, collection: str | None, layout: str | None
+    session: Session,
+    alias: str,
+    model: str | None,
+    to_store: str | None,
+    collection: str | None,
+    *,
+    layout: str | None,
+    tier: str | None,
+    sample: int | None,
+    budget_usd: float | None,
+    budget_tokens: int | None,
 ) -> None:
-    """Show what a migration would take and cost; changes nothing."""
+    """Show what a migration takes, costs and risks; changes nothing."""
     _refuse_no_aim(alias, model, to_store)
     with session.plane() as plane:
-        value = plane.plan(alias, model, to_store=to_store, collection=collection, layout=_layout(layout))
-    session.answer(value, reports.plan(value))
+        value = plane.plan(
+            alias,
+            model,
+            to_store=to_store,
+            collection=collection,
+            layout=_layout(layout),
+            tier=tier,
+            sample=sample,
+            budget_usd=budget_usd,
+            budget_tokens=budget_tokens,
+        )
+    session.answer(value, plan_page.plan(value))
 
 
 def _engined(command: Command) -> Command:
@@ -118,6 +147,7 @@ def start(
             budget_usd=budget_usd,
             budget_tokens=budget_tokens,
             unlimited=no_budget,
+            on_warning=lambda warning: session.screen.note(f"Warning: {warning}"),
         )
         _change_budget(plane, migration, budget_usd, budget_tokens, unlimited=no_budget)
         _refuse_to_go_on(migration)

@@ -27,6 +27,7 @@ from undrift.errors import (
     UndriftError,
     UsageError,
 )
+from undrift.migrate import forecast
 from undrift.migrate.admission import attended
 from undrift.migrate.backfill import CHUNK_SIZE, carry_chunk, lay_out
 from undrift.migrate.first import First
@@ -262,6 +263,7 @@ class Worker:
             return Tick.WORKED
         _, done, pieces = self.workshop.ledger.chunk_progress(migration.id)
         if migration.planned and done == pieces:
+            forecast.settle(self.workshop)
             self._runner(migration).enter(Phase.CATCHUP, was=Phase.BACKFILL)
             return Tick.WORKED
         if migration.planned and self.fleet is None:
