@@ -69,9 +69,11 @@ _STATUS = (
         "waiting_for",
         "paused_by",
         "tuning",
+        "order",
     ),
     *("progress.total", "progress.done", "progress.rate_per_s", "progress.eta_s", "dirty", "oldest_dirty_s"),
     *("quarantined", "cost.tokens", "cost.usd", "cost.budget_usd", "rollback_ready", "next_steps"),
+    *("progress.eta_least_s", "progress.eta_most_s", "cost.reserved_tokens", "cost.left_tokens", "workers", "pace"),
     *("gates[name]", "gates[verdict]", "gates[detail]", "gates[hint]"),
 )
 _ALIAS = (
@@ -121,6 +123,7 @@ SHAPES: dict[str, tuple[str, ...]] = {
             "unique_texts",
             "duplicates",
             "cached",
+            "order",
         ),
         *("tokens", "tokens_are", "tokens_interval", "tokens_rest_on", "sampled", "prefix_tokens"),
         *("verification_tokens", "cost_usd.online", "cost_usd.batch", "cost_usd.low", "cost_usd.high"),
@@ -128,6 +131,8 @@ SHAPES: dict[str, tuple[str, ...]] = {
         *("hours.bound_by", "hours.batch_files", "hours.batch_waves", "hours.wins", "limits", "tier"),
         *("storage_bytes", "storage_rests_on", "search", "gates", "shared_space", "warnings", "next_steps"),
     ),
+    "catalogue refresh": ("feeds[feed]", "feeds[new]", "feeds[absent]", "feeds[problem]", "observations", "next_steps"),
+    "catalogue notify": ("alerts", "told", "next_steps"),
     "start, status ALIAS, pause, resume, panic, postpone, unpostpone, tune": _STATUS,
     "cutover, rollback, complete, cancel": _STATUS,
     "worker": ("worked_on[alias]", "worked_on[phase]"),
