@@ -19,6 +19,7 @@ from undrift.config import (
     AliasSettings,
     HookSettings,
     ModelSettings,
+    NoticeSettings,
     ServerSettings,
     Settings,
     StoreSettings,
@@ -113,6 +114,12 @@ SERVER = """
 Where [`undrift serve`](../how-to/write-from-other-languages.md#over-http) listens.
 """
 
+NOTICES = """
+## Alerts: `[notices]`
+
+Where [`undrift catalogue notify`](../how-to/plan-for-sunsets.md#be-told) tells of the ends of models, besides the log.
+"""
+
 #: What a person who configures a provider should know besides its keys.
 NOTES = {
     "hashing": "It needs no download and knows nothing of meaning: for tests, and as the old model of a first try.",
@@ -149,7 +156,11 @@ In `[aliases.NAME.hooks]`: lists of programs, each a list of words, and of funct
 
 def reference() -> str:
     """Return the page."""
-    parts = [HEAD, _table(_settings(Settings, only=("ledger", "pause_file", "cache_mb"))), LEDGER]
+    parts = [
+        HEAD,
+        _table(_settings(Settings, only=("ledger", "pause_file", "cache_mb", "catalogue", "observations", "feeds"))),
+        LEDGER,
+    ]
     parts += [STORES, _table(_settings(StoreSettings)), STORE_KINDS]
     kinds = {target: name for name, target in reversed(STORES_BUILT_IN.items())}
     for target, name in reversed(kinds.items()):
@@ -168,7 +179,7 @@ def reference() -> str:
     parts += [ALIASES, _table(_settings(AliasSettings)), THROTTLE, _table(_settings(ThrottleSettings))]
     parts += [HOOKS, _table(_settings(HookSettings))]
     parts += [TIMING, _table(_timing()), SERVER]
-    parts.append(_table(_settings(ServerSettings)))
+    parts += [_table(_settings(ServerSettings)), NOTICES, _table(_settings(NoticeSettings))]
     return "\n".join(parts).rstrip() + "\n"
 
 

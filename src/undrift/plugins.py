@@ -28,8 +28,7 @@ from undrift.ports.store import VectorStore
 STORES = {
     "sqlite-vec": "undrift.adapters.stores.sqlite_vec:SqliteVecStore",
     "pgvector": "undrift.adapters.stores.pgvector:PgVectorStore",
-    "qdrant": "undrift.adapters.stores.qdrant:QdrantStore",
-    "qdrants": "undrift.adapters.stores.qdrant:QdrantStore",
+    **dict.fromkeys(("qdrant", "qdrants"), "undrift.adapters.stores.qdrant:QdrantStore"),
     "qdrant-edge": "undrift.adapters.stores.qdrant:QdrantEdgeStore",
     "lancedb": "undrift.adapters.stores.lancedb:LanceDbStore",
     "chroma": "undrift.adapters.stores.chroma:ChromaStore",
@@ -37,10 +36,8 @@ STORES = {
     "opensearch": "undrift.adapters.stores.elastic:OpenSearchStore",
     "redis": "undrift.adapters.stores.redis:RedisStore",
     "milvus": "undrift.adapters.stores.milvus:MilvusStore",
-    "mongodb": "undrift.adapters.stores.mongodb:MongoDbStore",
-    "mongodb+srv": "undrift.adapters.stores.mongodb:MongoDbStore",
-    "weaviate": "undrift.adapters.stores.weaviate:WeaviateStore",
-    "weaviates": "undrift.adapters.stores.weaviate:WeaviateStore",
+    **dict.fromkeys(("mongodb", "mongodb+srv"), "undrift.adapters.stores.mongodb:MongoDbStore"),
+    **dict.fromkeys(("weaviate", "weaviates"), "undrift.adapters.stores.weaviate:WeaviateStore"),
     "pinecone": "undrift.adapters.stores.pinecone:PineconeStore",
     "memory": "undrift.adapters.stores.memory:MemoryStore",
 }
@@ -78,15 +75,12 @@ _KEYS = {
     "chroma": "CHROMA_TOKEN",
     "elasticsearch": "ELASTICSEARCH_API_KEY",
     "milvus": "MILVUS_TOKEN",
-    "mongodb": "MONGODB_PASSWORD",
-    "mongodb+srv": "MONGODB_PASSWORD",
+    **dict.fromkeys(("mongodb", "mongodb+srv"), "MONGODB_PASSWORD"),
     "opensearch": "OPENSEARCH_PASSWORD",
-    "qdrant": "QDRANT_API_KEY",
-    "qdrants": "QDRANT_API_KEY",
+    **dict.fromkeys(("qdrant", "qdrants"), "QDRANT_API_KEY"),
     "pinecone": "PINECONE_API_KEY",
     "redis": "REDIS_PASSWORD",
-    "weaviate": "WEAVIATE_API_KEY",
-    "weaviates": "WEAVIATE_API_KEY",
+    **dict.fromkeys(("weaviate", "weaviates"), "WEAVIATE_API_KEY"),
 }
 
 
@@ -163,11 +157,8 @@ class Plugins:
         """Open the cache of vectors that were paid for, beside the ledger or the configuration."""
         from undrift.adapters.caches.sqlite import SqliteVectorCache
 
-        max_bytes = self._config.settings.cache_mb << 20
-        if self._ledger_is_server():
-            return SqliteVectorCache(self._config.resolve("undrift.db-vectors"), max_bytes=max_bytes)
-        path = self.ledger_path()
-        return SqliteVectorCache(path.with_name(path.name + "-vectors"), max_bytes=max_bytes)
+        beside = self._config.resolve("undrift.db") if self._ledger_is_server() else self.ledger_path()
+        return SqliteVectorCache(beside.with_name(f"{beside.name}-vectors"), self._config.settings.cache_mb << 20)
 
     def catalogue(self) -> Catalogue:
         """Return what is known of models: what is shipped, and what a file of the user's says instead.
@@ -175,10 +166,11 @@ class Plugins:
         Raises:
             BadConfig: the file cannot be read, or has a line that is no fact.
         """
-        from undrift.adapters.feeds.table import from_file, shipped
+        from undrift.adapters.feeds.table import from_file, from_observations, shipped
 
-        named = self._config.settings.catalogue
-        return Catalogue(shipped(), from_file(self._config.resolve(named)) if named else ())
+        named, observed = self._config.settings.catalogue, self._config.resolve(self._config.settings.observations)
+        own = from_file(self._config.resolve(named)) if named else ()
+        return Catalogue([*shipped(), *from_observations(observed)], own)
 
     def store(self, name: str) -> VectorStore:
         """Return a configured store.
@@ -232,8 +224,7 @@ class Plugins:
             if settings.tokenizer is not None:
                 from undrift.adapters.tokenizers.counting import counted
 
-                tokenizer = self._config.resolve(str(settings.tokenizer))
-                self._embedders[name] = counted(self._embedders[name], tokenizer)
+                self._embedders[name] = counted(self._embedders[name], self._config.resolve(str(settings.tokenizer)))
         return self._embedders[name]
 
     def source(self, text: str) -> DocumentSource:
@@ -311,6 +302,10 @@ class Plugins:
 
     def close(self) -> None:
         """Close everything that was made."""
+        for store in self._stores.values():
+            store.close()
+        for embedder in self._embedders.values():
+            embedder.close()
         made: list[VectorStore | Embedder] = [*self._stores.values(), *self._embedders.values()]
         for one in made:
             one.close()
