@@ -284,7 +284,7 @@ def test_a_collection_of_somebody_else_is_left_alone(bench: Bench, made: MongoDb
     assert made.describe(theirs) is None
     made.drop(theirs)
     assert bench.document(1, "theirs")  # type: ignore[arg-type] - an id that is a number
-    with pytest.raises(BadConfig, match="another shape"):
+    with pytest.raises(StoreRejected, match="has no vectors in embedding"):
         made.count(replace(FIELD, collection="theirs?as=langchain"))
 
 

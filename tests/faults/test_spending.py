@@ -126,10 +126,9 @@ def test_three_processes_share_one_limit_that_none_of_them_was_told(tmp_path: Pa
         answers = [request.status for request in provider.requests]
 
     ledger = SqliteLedger(Database(path), SystemClock(), boot_id=BOOT)
-    pace = ledger.pace_of("local/toy")
+    pace = ledger.paces("local/toy")["local/toy"]
     ledger.close_ledger()
     assert [process.exitcode for process in crew] == [0, 0, 0]
     assert answers.count(200) == 120
     assert answers.count(429) <= 1
-    assert pace is not None
     assert (pace.requests_per_min, pace.tokens_per_min) == (1200, 200_000)

@@ -11,10 +11,14 @@ from undrift.domain.client import WORKING_ROLES
 from undrift.domain.forecast import Share, seconds_left
 from undrift.domain.gate import Gate, Verdict
 from undrift.domain.migration import BEFORE_CUTOVER, AliasState, Migration, Phase, RunStatus, fields_of
+from undrift.domain.order import in_order, named_first
+from undrift.domain.pacing import PaceLimits
+from undrift.domain.record import DocumentId
 from undrift.domain.route import AliasName, Mode
 from undrift.domain.tuning import Limits, shown, tuned
 from undrift.domain.wording import plural
 from undrift.errors import IllegalTransition, UnknownAlias
+from undrift.migrate import forecast
 from undrift.migrate.gates import rollback_ready, standing_gates
 from undrift.migrate.waits import noted_wait, operator_wait
 
@@ -42,6 +46,8 @@ class Status(Wiring):
             "gates": [gate.as_dict() for gate in gates],
             "verification": verification_of(self.ledger, alias, self.clock.now()),
             "reconciliation": reconciliation_of(self.ledger, state),
+            "pace": self._paces(migration),
+            "order": self._order(alias, migration),
             "rollback_ready": migration is not None and rollback_ready(self.workshop(alias), migration),
             "next_steps": next_steps(name, state, gates),
         }
@@ -78,7 +84,7 @@ class Status(Wiring):
             "progress": self._progress(migration).as_dict(),
             "dirty": lag.dirty,
             "oldest_dirty_s": lag.oldest_s,
-            "cost": self._cost(migration),
+            "cost": {**self._cost(migration), "forecast": self._forecast(alias, migration)},
             "workers": self._workers(alias, migration),
             "tuning": self._tuning(alias, migration),
         }
@@ -123,6 +129,26 @@ class Status(Wiring):
             rate = published.rate_per_s or (done / seconds if seconds > 0 and done else None)
             between_s = seconds_left(published, migration.total - done)
         return Progress(total=migration.total, done=done, rate_per_s=rate, between_s=between_s)
+
+    def _paces(self, migration: Migration | None) -> list[dict[str, Any]]:
+        """Return what is known of the pace of the accounts the target's model is asked with; no model is opened."""
+        known = self.ledger.space(migration.target.space) if migration is not None and not migration.is_final else None
+        if known is None or migration is None:
+            return []
+        configured = self.config.settings.models.get(migration.target_model)
+        limits = configured.as_pace_limits() if configured is not None else PaceLimits()
+        paces = self.ledger.paces(f"{known.space.channel}/{known.space.model}")
+        return [
+            {
+                "account": account,
+                "requests_per_min": pace.rates(limits)[0],
+                "tokens_per_min": pace.rates(limits)[1],
+                "guessed": pace.is_guessed,
+                "processes": len(pace.owners),
+                "batch_queue_tokens": sum(pace.queued.values()),
+            }
+            for account, pace in paces.items()
+        ]
 
     def _workers(self, alias: AliasName, migration: Migration | None) -> list[dict[str, Any]]:
         """Return the processes at work, and what each has done for the back-fill."""
@@ -179,6 +205,11 @@ class Status(Wiring):
         noted = noted_wait(self.ledger.tuning(alias), lambda: live)
         return noted or migration.reason or _decision(alias, migration.phase, gates, selftest=migration.is_selftest)
 
+    def _forecast(self, alias: AliasName, migration: Migration | None) -> dict[str, Any] | None:
+        """Return what the back-fill was expected to take, and how far that was off once it is done."""
+        said = forecast.kept(self.ledger.tuning(alias)) if migration is not None else None
+        return said.as_dict() if said is not None else None
+
     def _tuning(self, alias: AliasName, migration: Migration | None) -> dict[str, str]:
         """Return those settings of the work that are not what they are by default."""
         if migration is None or migration.is_final:
@@ -186,6 +217,16 @@ class Status(Wiring):
         usual = shown(Limits())
         present = shown(tuned(self.limits_of(alias), self.ledger.tuning(alias)))
         return {key: value for key, value in present.items() if value != usual[key]}
+
+    def _order(self, alias: AliasName, migration: Migration | None) -> dict[str, Any] | None:
+        """Return what comes first in the back-fill, and how much of that is known and still to be carried."""
+        order = self.order_of(alias)
+        shown = order.as_dict()
+        if shown is None or migration is None or migration.phase is not Phase.BACKFILL:
+            return None if shown is None else {**shown, "left": 0}
+        ids = in_order(named_first(self.ledger.tuning(alias)).items(), order)
+        touched = self.ledger.journal_state(alias, [DocumentId(id) for id in ids])
+        return {**shown, "left": sum(id not in touched or touched[DocumentId(id)][0] for id in ids)}
 
     def _paused_by(self, migration: Migration | None) -> dict[str, Any] | None:
         operator = operator_wait(self.ledger, migration) if migration is not None else None

@@ -177,7 +177,10 @@ class EmbeddingDoor:
         failure = _unfit(form)
         if failure is not None:
             raise BadArgument(f"the query {text!r} cannot be embedded: {failure.reason.value}", failure.detail)
-        answer = self._line.ask_for_query(partial(self._embedder.embed_query, self.space.query_prefix + form))
+        sent = self.space.query_prefix + form
+        answer = self._line.ask_for_query(
+            partial(self._embedder.embed_query, sent), lambda: ([sent], self._embedder.count_tokens([sent]))
+        )
         telemetry.count(telemetry.Metric.TEXTS_EMBEDDED)
         return checked_query(answer, self.space)
 

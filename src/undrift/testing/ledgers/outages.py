@@ -116,7 +116,7 @@ _CALLS: dict[str, Callable[[Ledger], Any]] = {
     "raise_price": lambda it: it.raise_price(_MIGRATION.id, 1.0, who=""),
     "take_pace": lambda it: it.take_pace("a", Ask(owner="me", limits=PaceLimits(), tokens=1)),
     "pace_refused": lambda it: it.pace_refused("a", SeenLimits(), PaceLimits()),
-    "pace_of": lambda it: it.pace_of("a"),
+    "paces": lambda it: it.paces("a"),
     "enqueue": lambda it: it.enqueue("a", "job", 1, limit=None),
     "dequeue": lambda it: it.dequeue("a", "job"),
     "set_budget": lambda it: it.set_budget(_MIGRATION.id, tokens=1, usd=None),

@@ -21,6 +21,7 @@ from undrift.adapters.stores.milvus.rows import (
     written,
 )
 from undrift.adapters.stores.milvus.session import TIMEOUT_S, Session
+from undrift.domain.cost import Footprint
 from undrift.domain.filter import Condition, parse
 from undrift.domain.record import DocumentId, Entry, Hit, Metadata, Record, Vector
 from undrift.domain.route import VectorField
@@ -41,6 +42,7 @@ _CAPABILITIES = StoreCapabilities(
     settles_within_s=2 * TIMEOUT_S,
     max_text_bytes=collections.MOST_BYTES,
     max_metadata_bytes=collections.MOST_BYTES,
+    footprint=Footprint(basis="four bytes a dimension; an HNSW index takes as much again, and its links"),
 )
 _WITHOUT_TEXT = tuple(name for name in FIELDS if name != "text")
 #: Documents between two looks at the list of ids.

@@ -8,6 +8,7 @@ from pathlib import Path
 from undrift.adapters.stores.qdrant.edge import EdgeEngine
 from undrift.adapters.stores.qdrant.engine import Hnsw
 from undrift.adapters.stores.qdrant.several import QdrantRecords
+from undrift.domain.cost import Footprint
 from undrift.domain.space import Metric
 from undrift.errors import BadArgument
 from undrift.ports.store import Layout, StoreCapabilities
@@ -59,6 +60,10 @@ class QdrantEdgeStore(QdrantRecords):
             settles_within_s=0,
             requests_die_with_process=True,
             keeps_length=False,
+            footprint=Footprint(
+                per_dimension=6,
+                basis="Qdrant's guide to capacity: four bytes a dimension, times 1.5 for the index and metadata",
+            ),
         )
         engine = EdgeEngine(Path(folder), optimize_every=_OPTIMIZED_EVERY if chosen else None)
         super().__init__(

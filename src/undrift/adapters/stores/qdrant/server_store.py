@@ -10,6 +10,7 @@ from undrift.adapters.stores.qdrant.client import ClientEngine
 from undrift.adapters.stores.qdrant.edge_store import index_from
 from undrift.adapters.stores.qdrant.place_of_server import where
 from undrift.adapters.stores.qdrant.several import QdrantRecords
+from undrift.domain.cost import Footprint
 from undrift.domain.route import VectorField
 from undrift.domain.shape import split_address
 from undrift.domain.space import Metric
@@ -92,6 +93,10 @@ class QdrantStore(QdrantRecords):
             max_text_bytes=_MOST_TEXT,
             max_metadata_bytes=_MOST_METADATA,
             keeps_length=False,
+            footprint=Footprint(
+                per_dimension=6,
+                basis="Qdrant's guide to capacity: four bytes a dimension, times 1.5 for the index and metadata",
+            ),
         )
         super().__init__(
             engine,
