@@ -20,7 +20,6 @@ from undrift.ports.cache import VectorCache
 from undrift.ports.embedder import Embedder
 from undrift.ports.hook import Hook
 from undrift.ports.ledger import Ledger
-from undrift.ports.pool import Pool
 from undrift.ports.runtime import Clock
 from undrift.ports.source import DocumentSource
 from undrift.ports.store import VectorStore
@@ -29,8 +28,7 @@ from undrift.ports.store import VectorStore
 STORES = {
     "sqlite-vec": "undrift.adapters.stores.sqlite_vec:SqliteVecStore",
     "pgvector": "undrift.adapters.stores.pgvector:PgVectorStore",
-    "qdrant": "undrift.adapters.stores.qdrant:QdrantStore",
-    "qdrants": "undrift.adapters.stores.qdrant:QdrantStore",
+    **dict.fromkeys(("qdrant", "qdrants"), "undrift.adapters.stores.qdrant:QdrantStore"),
     "qdrant-edge": "undrift.adapters.stores.qdrant:QdrantEdgeStore",
     "lancedb": "undrift.adapters.stores.lancedb:LanceDbStore",
     "chroma": "undrift.adapters.stores.chroma:ChromaStore",
@@ -38,10 +36,8 @@ STORES = {
     "opensearch": "undrift.adapters.stores.elastic:OpenSearchStore",
     "redis": "undrift.adapters.stores.redis:RedisStore",
     "milvus": "undrift.adapters.stores.milvus:MilvusStore",
-    "mongodb": "undrift.adapters.stores.mongodb:MongoDbStore",
-    "mongodb+srv": "undrift.adapters.stores.mongodb:MongoDbStore",
-    "weaviate": "undrift.adapters.stores.weaviate:WeaviateStore",
-    "weaviates": "undrift.adapters.stores.weaviate:WeaviateStore",
+    **dict.fromkeys(("mongodb", "mongodb+srv"), "undrift.adapters.stores.mongodb:MongoDbStore"),
+    **dict.fromkeys(("weaviate", "weaviates"), "undrift.adapters.stores.weaviate:WeaviateStore"),
     "pinecone": "undrift.adapters.stores.pinecone:PineconeStore",
     "memory": "undrift.adapters.stores.memory:MemoryStore",
 }
@@ -79,15 +75,12 @@ _KEYS = {
     "chroma": "CHROMA_TOKEN",
     "elasticsearch": "ELASTICSEARCH_API_KEY",
     "milvus": "MILVUS_TOKEN",
-    "mongodb": "MONGODB_PASSWORD",
-    "mongodb+srv": "MONGODB_PASSWORD",
+    **dict.fromkeys(("mongodb", "mongodb+srv"), "MONGODB_PASSWORD"),
     "opensearch": "OPENSEARCH_PASSWORD",
-    "qdrant": "QDRANT_API_KEY",
-    "qdrants": "QDRANT_API_KEY",
+    **dict.fromkeys(("qdrant", "qdrants"), "QDRANT_API_KEY"),
     "pinecone": "PINECONE_API_KEY",
     "redis": "REDIS_PASSWORD",
-    "weaviate": "WEAVIATE_API_KEY",
-    "weaviates": "WEAVIATE_API_KEY",
+    **dict.fromkeys(("weaviate", "weaviates"), "WEAVIATE_API_KEY"),
 }
 
 
@@ -102,7 +95,6 @@ class Plugins:
         self._servers: dict[str, Any] = {}
         self._stores: dict[str, VectorStore] = {}
         self._embedders: dict[str, Embedder] = {}
-        self._pool: Pool | None = None
 
     def reconfigure(self, config: Config) -> None:
         """Use other settings for what is made from now on."""
@@ -165,11 +157,8 @@ class Plugins:
         """Open the cache of vectors that were paid for, beside the ledger or the configuration."""
         from undrift.adapters.caches.sqlite import SqliteVectorCache
 
-        max_bytes = self._config.settings.cache_mb << 20
-        if self._ledger_is_server():
-            return SqliteVectorCache(self._config.resolve("undrift.db-vectors"), max_bytes=max_bytes)
-        path = self.ledger_path()
-        return SqliteVectorCache(path.with_name(path.name + "-vectors"), max_bytes=max_bytes)
+        beside = self._config.resolve("undrift.db") if self._ledger_is_server() else self.ledger_path()
+        return SqliteVectorCache(beside.with_name(f"{beside.name}-vectors"), self._config.settings.cache_mb << 20)
 
     def catalogue(self) -> Catalogue:
         """Return what is known of models: what is shipped, and what a file of the user's says instead.
@@ -288,31 +277,17 @@ class Plugins:
         from undrift.adapters.hooks.command import CommandHook
         from undrift.adapters.hooks.function import FunctionHook
 
-        timeout_s = settings.timeout_s
         found: dict[Moment, list[Hook]] = {}
         for moment in Moment:
             for words in getattr(settings, moment.value):
                 hook: Hook
                 if isinstance(words, str):
-                    hook = FunctionHook(self._user_function(words), name=words, timeout_s=timeout_s)
+                    hook = FunctionHook(self._user_function(words), name=words, timeout_s=settings.timeout_s)
                 else:
-                    environment = self._config.environment()
-                    hook = CommandHook(words, folder=self._config.folder, environment=environment, timeout_s=timeout_s)
+                    folder, environment = self._config.folder, self._config.environment()
+                    hook = CommandHook(words, folder=folder, environment=environment, timeout_s=settings.timeout_s)
                 found.setdefault(moment, []).append(hook)
         return found
-
-    def pool(self) -> Pool:
-        """Return the cluster whose processes may carry documents over.
-
-        Raises:
-            MissingExtra: Ray is not installed.
-        """
-        if self._pool is None:
-            from undrift.adapters.integrations.ray_data import RayPool
-
-            settings = self._config.settings
-            self._pool = RayPool(settings.ray_address, most=settings.ray_processes)
-        return self._pool
 
     def installed(self) -> dict[str, list[str]]:
         """Return the names of all adapters there are."""
@@ -323,13 +298,9 @@ class Plugins:
 
     def close(self) -> None:
         """Close everything that was made."""
-        if self._pool is not None:
-            self._pool.close()
-            self._pool = None
-        for store in self._stores.values():
-            store.close()
-        for embedder in self._embedders.values():
-            embedder.close()
+        made: list[VectorStore | Embedder] = [*self._stores.values(), *self._embedders.values()]
+        for one in made:
+            one.close()
         self._stores, self._embedders = {}, {}
 
     def _ledger_is_server(self) -> bool:
@@ -346,15 +317,11 @@ class Plugins:
         if scheme == "qdrant-edge":
             return self._config.resolve(rest.removeprefix("//"))
         if scheme in {"qdrant", "qdrants"}:
-            is_server = rest.startswith(("//", ":"))
-            return url if is_server else f"{scheme}:{self._config.resolve(rest)}"
+            return url if rest.startswith(("//", ":")) else f"{scheme}:{self._config.resolve(rest)}"
         if scheme in {"mongodb", "mongodb+srv", "weaviate", "weaviates"}:
             return url
-        if (scheme == "lancedb" and "://" not in rest) or (scheme == "milvus" and not rest.startswith("//")):
-            return str(self._config.resolve(rest))
-        if scheme == "chroma" and rest and not rest.startswith("//"):
-            return str(self._config.resolve(rest))
-        return rest
+        is_path = "://" not in rest if scheme == "lancedb" else rest and not rest.startswith("//")
+        return str(self._config.resolve(rest)) if scheme in {"chroma", "lancedb", "milvus"} and is_path else rest
 
     def _server(self, url: str, owner: Any) -> Any:
         """Return the database at an address; the same one for a ledger and a store at the same place."""

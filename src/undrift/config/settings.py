@@ -51,8 +51,8 @@ class ModelSettings(BaseModel):
     )
     tier: str | None = Field(
         default=None,
-        description="tier of your account at the provider, such as `tier-2`, for the limits that a plan reckons with; "
-        "`undrift catalogue show MODEL` has them",
+        description="tier of your account at the provider, such as `tier-2`: a plan reckons with its limits, and work "
+        "begins with them; `undrift catalogue show MODEL` has them",
     )
     batch_usd_per_million_tokens: float | None = Field(
         default=None, ge=0, description="what its provider's batch interface costs you; the catalogue's by default"
@@ -86,9 +86,16 @@ class ModelSettings(BaseModel):
         """The keys for the provider's adapter."""
         return dict(self.model_extra or {})
 
-    def as_pace_limits(self) -> PaceLimits:
-        """Return the value that the core works with."""
+    def as_pace_limits(self, *, requests: float | None = None, tokens: float | None = None) -> PaceLimits:
+        """Return the value that the core works with.
+
+        Args:
+            requests: requests a minute that accounts of this tier have, where that is known.
+            tokens: the same for tokens.
+        """
         return PaceLimits(
+            assumed_requests_per_min=requests,
+            assumed_tokens_per_min=tokens,
             requests_per_min=self.requests_per_min,
             tokens_per_min=self.tokens_per_min,
             concurrent_requests=self.concurrent_requests,

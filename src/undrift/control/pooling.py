@@ -6,6 +6,7 @@ import os
 import socket
 from functools import partial
 
+from undrift.adapters.integrations.ray_data import RayPool
 from undrift.config import Config, load
 from undrift.control.wiring import Wiring
 from undrift.domain.migration import Migration
@@ -27,6 +28,27 @@ _IN_MEMORY = "memory"
 class Pooling(Wiring):
     """Chooses who carries the pieces of a back-fill."""
 
+    _pool: Pool | None = None
+
+    def close(self) -> None:
+        """Let go of the pool, and of everything else."""
+        if self._pool is not None:
+            self._pool.close()
+            self._pool = None
+        super().close()
+
+    def pool(self) -> Pool:
+        """Return the cluster whose processes may carry documents over.
+
+        Raises:
+            MissingExtra: Ray is not installed.
+        """
+        with self._lock:
+            if self._pool is None:
+                settings = self.config.settings
+                self._pool = RayPool(settings.ray_address, most=settings.ray_processes)
+            return self._pool
+
     def fleet(self, workshop: Workshop, engine: str | None = None) -> Fleet | None:
         """Return the pool that carries the pieces for a worker; None where the worker does it by itself.
 
@@ -39,11 +61,11 @@ class Pooling(Wiring):
         """
         if (engine or self.config.settings.engine) == "local":
             return None
-        pool = self.plugins.pool()
+        pool = self.pool()
         return Fleet(workshop=workshop, pool=pool, opener=open_hand, errand_of=partial(self._errand, workshop))
 
     def _errand(self, workshop: Workshop, migration: Migration) -> Errand:
-        refuse_unreachable(self.config, workshop, self.plugins.pool())
+        refuse_unreachable(self.config, workshop, self.pool())
         known = workshop.ledger.space(migration.target.space)
         name = self._model_of(known) if known is not None else migration.target_model
         settings = self.model_settings(name)

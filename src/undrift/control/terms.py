@@ -62,6 +62,15 @@ def key_of(space: Space, catalogue: Catalogue) -> ModelKey | None:
     return next((key for key in catalogue.find(space.model) if key.channel == channel), None)
 
 
+def pace_of_tier(space: Space, tier: str, catalogue: Catalogue) -> tuple[float | None, float | None]:
+    """Return requests and tokens a minute that accounts of a tier have; None for what nobody knows."""
+    place = key_of(space, catalogue) or ModelKey(channel=channel_of(space.channel), model=space.model)
+    attributes = (Attribute.REQUESTS_PER_MINUTE, Attribute.TOKENS_PER_MINUTE)
+    facts = (catalogue.limit(place, attribute, tier) for attribute in attributes)
+    requests, tokens = (None if fact is None else float(fact.value) for fact in facts)
+    return requests, tokens
+
+
 def terms_of(
     space: Space, limits: EmbedderLimits, settings: ModelSettings, catalogue: Catalogue, *, tier: str | None = None
 ) -> Terms:

@@ -16,6 +16,7 @@ from undrift.adapters.stores.texted import TextedStore
 from undrift.adapters.tokenizers.counting import counted
 from undrift.adapters.tokenizers.files import tokenizer_at
 from undrift.config import Config, HookSettings, ModelSettings, ThrottleSettings
+from undrift.control.terms import pace_of_tier
 from undrift.domain.notice import ModelNotice
 from undrift.domain.order import Order
 from undrift.domain.record import ContentHash
@@ -177,6 +178,9 @@ class Wiring:
         limits, space = settings.as_pace_limits(), embedder.space
         if embedder.limits.account is None and limits.is_silent:
             return None
+        if settings.tier is not None:
+            requests, tokens = pace_of_tier(space, settings.tier, self.plugins.catalogue())
+            limits = settings.as_pace_limits(requests=requests, tokens=tokens)
         return Pacer(
             self.ledger,
             "/".join(filter(None, (space.channel, space.model, embedder.limits.account))),

@@ -32,7 +32,7 @@ def _most_bytes(text: str) -> int:
     return max(len(form.encode("utf-8", "surrogatepass")) for form in forms)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Line:
     """How one model is called; safe to use from several threads.
 
@@ -40,11 +40,13 @@ class Line:
         limits: what the model takes and costs.
         clock: what retries wait with.
         pacer: the pace that its account shares with other processes, if any.
+        trusts_counts: whether counts that are said to be exact are believed; not any more after a higher bill.
     """
 
     limits: EmbedderLimits
     clock: Clock
     pacer: Pacer | None = None
+    trusts_counts: bool = True
 
     def most_tokens(self, oversight: Oversight) -> int | None:
         """Return the most tokens that a request should have; None for any number."""
@@ -62,6 +64,7 @@ class Line:
             pacer=self._pacer_for(oversight),
             oversight=oversight,
             clock=self.clock,
+            on_excess=self._distrust,
         )
 
     def ask(self, call: Callable[[], _T], meter: Meter) -> _T:
@@ -92,6 +95,9 @@ class Line:
         )
         return self.ask(call, meter)
 
+    def _distrust(self) -> None:
+        self.trusts_counts = False
+
     def _pacer_for(self, oversight: Oversight) -> Pacer | None:
         """Return the pace to keep: an application asks the ledger for it only where it is configured."""
         pacer = self.pacer
@@ -103,7 +109,7 @@ class Line:
         Whatever the tokenizer, a token is a byte at least: of the text, or of the form that some bring it into first,
         which can be longer. A declared `max_tokens` is no bound; the server may take more than that.
         """
-        if counted.exact or not self.limits.reports_usage:
+        if not self.limits.reports_usage or (counted.exact and self.trusts_counts):
             return counted.tokens
         return max(counted.tokens, sum(map(_most_bytes, sent)) + _MARKS * len(sent))
 

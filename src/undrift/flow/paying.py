@@ -72,6 +72,7 @@ class Meter(Watch):
         pacer: Pacer | None,
         oversight: Oversight,
         clock: Clock,
+        on_excess: Callable[[], None] = lambda: None,
     ) -> None:
         """Be ready to begin.
 
@@ -82,6 +83,7 @@ class Meter(Watch):
             pacer: the account's pace; None when there is none.
             oversight: asked before each request, and told what is waited for.
             clock: what waits.
+            on_excess: called when a request was billed for more than it could be.
         """
         self.spent = 0
         self._tokens = tokens
@@ -90,6 +92,7 @@ class Meter(Watch):
         self._pacer = pacer
         self._oversight = oversight
         self._clock = clock
+        self._on_excess = on_excess
         self._is_open = False
         self._cost: int | None = None
 
@@ -175,6 +178,7 @@ class Meter(Watch):
                 _log.warning(
                     "a request was billed for %d tokens, %d more than it can have", billed, billed - self._most
                 )
+                self._on_excess()
                 self._purse.settle(self._most, billed)
             else:
                 # What cannot be settled stays put aside, which is never too little.

@@ -85,7 +85,7 @@ class Index:
 class Pinecone:
     """A project, and its indexes behind one address."""
 
-    def __init__(self, *, key: str = "key", query_lag: int = 1, fetch_lag: int = 2) -> None:
+    def __init__(self, *, key: str = "key", query_lag: int = 1, fetch_lag: int = 1) -> None:
         self.key, self.query_lag, self.fetch_lag = key, query_lag, fetch_lag
         self.port = 0
         self.indexes: dict[str, Index] = {}

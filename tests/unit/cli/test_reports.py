@@ -42,6 +42,7 @@ def status(**changes: Any) -> dict[str, Any]:
             "budget_tokens": None,
             "left_tokens": None,
             "left_usd": None,
+            "forecast": None,
         },
         "workers": [],
         "tuning": {},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ pytest.importorskip("sqlite_vec")
 from undrift import Document
 from undrift.adapters.embedders.hashing import HashingEmbedder
 from undrift.control import ControlPlane, open_plane
+from undrift.control.terms import pace_of_tier
+from undrift.domain.catalogue import ModelKey
 from undrift.domain.migration import Migration, Phase
 from undrift.errors import BudgetExhausted
 from undrift.testing.provider import AccountLimits, EmbeddingProvider
@@ -95,6 +98,21 @@ def test_the_key_is_in_no_file_of_the_ledger(plane: ControlPlane, tmp_path: Path
     files = [file for file in tmp_path.iterdir() if file.is_file() and file.name not in ("key", "undrift.toml")]
     assert files
     assert not [file for file in files if SECRET.encode() in file.read_bytes()]
+
+
+def test_work_begins_with_the_limits_of_the_tier_that_is_said(plane: ControlPlane) -> None:
+    """As the catalogue has them; without a word, nothing is assumed."""
+    space = replace(plane.model_door("new").space, channel="openai", model="text-embedding-3-small")
+    catalogue = plane.plugins.catalogue()
+    tiers = catalogue.tiers(ModelKey(channel="openai", model="text-embedding-3-small"))
+    assert len(tiers) > 1
+
+    (_, slow), (_, fast) = (pace_of_tier(space, tier, catalogue) for tier in (tiers[0], tiers[-1]))
+
+    assert slow is not None
+    assert fast is not None
+    assert slow < fast
+    assert pace_of_tier(replace(space, channel="nowhere"), tiers[0], catalogue) == (None, None)
 
 
 def test_a_budget_is_used_to_its_end_and_not_beyond(plane: ControlPlane, provider: EmbeddingProvider) -> None:

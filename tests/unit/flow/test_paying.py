@@ -22,6 +22,7 @@ class Provider:
     def __init__(self, *answers: Callable[[], None], reports_usage: bool = True) -> None:
         self.limits = EmbedderLimits(batch_size=8, paid=True, reports_usage=reports_usage, worth_keeping=False)
         self.answers = list(answers)
+        self.is_exact = False
 
     def embed_documents(self, texts: Sequence[str]) -> Vectors:
         if self.answers:
@@ -32,7 +33,7 @@ class Provider:
         return np.ones(2, dtype=np.float32)
 
     def count_tokens(self, texts: Sequence[str]) -> TokenCount:
-        return TokenCount(tokens=3 * len(texts), exact=False)
+        return TokenCount(tokens=3 * len(texts), exact=self.is_exact)
 
     def close(self) -> None: ...
 
@@ -109,6 +110,19 @@ def test_an_adapter_that_never_says_what_it_cost_counts_as_estimated() -> None:
 
     assert sent_by(Provider(reports_usage=False), purse) == 3
     assert purse.entries == [("reserve", 3), ("settle", 3)]
+
+
+def test_a_count_that_was_said_to_be_exact_and_was_not_is_believed_no_more() -> None:
+    """A tokenizer that is not the model's: the next request puts the most aside."""
+    provider, purse = Provider(billed(3), billed(5), billed(5)), Purse()
+    provider.is_exact = True
+    door = EmbeddingDoor(provider, clock=VirtualClock())
+
+    for word in ("one", "two", "three"):
+        door.documents([f"{word:10}."], purse=purse)
+
+    assert [amount for kind, amount in purse.entries if kind == "reserve"][:2] == [3, 3]
+    assert purse.entries[-2:] == [("reserve", 15), ("settle", 5)]
 
 
 def test_a_text_that_grows_when_it_is_brought_into_form_is_put_aside_as_long_as_it_gets() -> None:

@@ -218,7 +218,7 @@ def test_an_operator_s_word_reaches_the_processes_of_the_pool(scene: Scene, pool
 def plane(tmp_path: Path) -> Iterator[ControlPlane]:
     (tmp_path / "undrift.toml").write_text(CONFIG)
     with ControlPlane(load(tmp_path / "undrift.toml")) as plane:
-        plane.plugins._pool = NoPool()
+        plane._pool = NoPool()
         plane.alias("kb").upsert([Document(id=f"d{n:03d}", text=f"text {n}", metadata={}) for n in range(300)])
         plane.register("kb", "new")
         plane.work("kb", lambda migration: migration is not None and migration.planned)

@@ -46,7 +46,7 @@ class SqliteVectorCache:
     there, which is logged once.
     """
 
-    def __init__(self, path: Path | str, *, max_bytes: int = DEFAULT_MAX_BYTES) -> None:
+    def __init__(self, path: Path | str, max_bytes: int = DEFAULT_MAX_BYTES) -> None:
         """Remember the file; it is opened at the first use.
 
         Args:
