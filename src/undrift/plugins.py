@@ -221,10 +221,6 @@ class Plugins:
                 self._embedders[name] = factory(**options)
             except (TypeError, ValueError) as error:
                 raise BadConfig(f"model {name} cannot be set up", str(error), f"look at [models.{name}]") from error
-            if settings.tokenizer is not None:
-                from undrift.adapters.tokenizers.counting import counted
-
-                self._embedders[name] = counted(self._embedders[name], self._config.resolve(str(settings.tokenizer)))
         return self._embedders[name]
 
     def source(self, text: str) -> DocumentSource:
@@ -302,10 +298,6 @@ class Plugins:
 
     def close(self) -> None:
         """Close everything that was made."""
-        for store in self._stores.values():
-            store.close()
-        for embedder in self._embedders.values():
-            embedder.close()
         made: list[VectorStore | Embedder] = [*self._stores.values(), *self._embedders.values()]
         for one in made:
             one.close()
