@@ -16,9 +16,9 @@ from undrift.adapters.stores.texted import TextedStore
 from undrift.adapters.tokenizers.counting import counted
 from undrift.adapters.tokenizers.files import tokenizer_at
 from undrift.config import Config, HookSettings, ModelSettings, ThrottleSettings
+from undrift.control.terms import pace_of_tier
 from undrift.domain.notice import ModelNotice
 from undrift.domain.order import Order
-from undrift.control.terms import pace_of_tier
 from undrift.domain.record import ContentHash
 from undrift.domain.route import AliasName, VectorField
 from undrift.domain.shape import has_tags_in_ledger
