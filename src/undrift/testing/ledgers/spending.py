@@ -199,7 +199,8 @@ class PaceRules:
         bench.ledger.take_pace(_ACCOUNT, _ask("a"))
         bench.ledger.pace_refused(_ACCOUNT, SeenLimits(retry_after_s=7.5), _LIMITS)
 
-        assert bench.other.take_pace(_ACCOUNT, _ask("b")).wait_s == pytest.approx(7.5, abs=0.1)
+        # The account is empty then, so a little is let be saved up first.
+        assert 7.4 <= bench.other.take_pace(_ACCOUNT, _ask("b")).wait_s <= 7.5 + KEPT_S
         assert bench.other.take_pace(_OTHER, _ask("b")).wait_s == 0
 
     def test_what_one_process_reads_all_go_by(self, bench: LedgerBench) -> None:
