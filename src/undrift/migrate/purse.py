@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from undrift.domain.budget import PROOFS
 from undrift.domain.client import ClientId
 from undrift.domain.migration import Migration, MigrationId
 from undrift.errors import BadArgument, BudgetRequired
@@ -28,6 +29,17 @@ class MigrationPurse:
     def settle(self, reserved: int, billed: int) -> None:
         """Replace what was put aside by what was billed."""
         self.ledger.settle(self.migration, reserved=reserved, billed=billed, owner=self.owner)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProofPurse(MigrationPurse):
+    """The same budget, as proving the model draws on it; how much that is, is told apart."""
+
+    def settle(self, reserved: int, billed: int) -> None:
+        """Replace what was put aside, and take note of what it was for."""
+        # Not super(): a dataclass with slots is another class than the one that is written here.
+        MigrationPurse.settle(self, reserved, billed)
+        self.ledger.settle(self.migration, reserved=-billed, billed=-billed, owner=PROOFS)
 
 
 def purse_of(workshop: Workshop, migration: Migration, door: EmbeddingDoor) -> MigrationPurse:

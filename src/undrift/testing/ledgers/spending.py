@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from undrift.domain.budget import Spending
+from undrift.domain.budget import PROOFS, Spending
 from undrift.domain.client import ClientId
 from undrift.domain.migration import MigrationId
 from undrift.domain.pace import SeenLimits
@@ -90,6 +90,15 @@ class SpendingRules:
         assert bench.other.reserve(id, 10, owner=YOU)
         bench.other.bury(ME)
         assert bench.other.spending(id) == Spending(spent=90, reserved=10, left=0)
+
+    def test_what_proving_the_model_took_is_spent_and_told_apart(self, bench: LedgerBench) -> None:
+        """It counts against the budget once."""
+        id = _limited(bench)
+        bench.ledger.reserve(id, 20, owner=ME)
+        bench.ledger.settle(id, reserved=20, billed=15, owner=ME)
+        bench.ledger.settle(id, reserved=-15, billed=-15, owner=PROOFS)
+
+        assert bench.other.spending(id) == Spending(spent=15, reserved=0, left=85, proofs=15)
 
     def test_who_was_taken_for_dead_may_still_settle(self, bench: LedgerBench) -> None:
         """It was only slow; what it did not spend is there again."""
