@@ -28,8 +28,7 @@ from undrift.ports.store import VectorStore
 STORES = {
     "sqlite-vec": "undrift.adapters.stores.sqlite_vec:SqliteVecStore",
     "pgvector": "undrift.adapters.stores.pgvector:PgVectorStore",
-    "qdrant": "undrift.adapters.stores.qdrant:QdrantStore",
-    "qdrants": "undrift.adapters.stores.qdrant:QdrantStore",
+    **dict.fromkeys(("qdrant", "qdrants"), "undrift.adapters.stores.qdrant:QdrantStore"),
     "qdrant-edge": "undrift.adapters.stores.qdrant:QdrantEdgeStore",
     "lancedb": "undrift.adapters.stores.lancedb:LanceDbStore",
     "chroma": "undrift.adapters.stores.chroma:ChromaStore",
@@ -37,10 +36,9 @@ STORES = {
     "opensearch": "undrift.adapters.stores.elastic:OpenSearchStore",
     "redis": "undrift.adapters.stores.redis:RedisStore",
     "milvus": "undrift.adapters.stores.milvus:MilvusStore",
-    "mongodb": "undrift.adapters.stores.mongodb:MongoDbStore",
-    "mongodb+srv": "undrift.adapters.stores.mongodb:MongoDbStore",
-    "weaviate": "undrift.adapters.stores.weaviate:WeaviateStore",
-    "weaviates": "undrift.adapters.stores.weaviate:WeaviateStore",
+    **dict.fromkeys(("mongodb", "mongodb+srv"), "undrift.adapters.stores.mongodb:MongoDbStore"),
+    **dict.fromkeys(("weaviate", "weaviates"), "undrift.adapters.stores.weaviate:WeaviateStore"),
+    "pinecone": "undrift.adapters.stores.pinecone:PineconeStore",
     "memory": "undrift.adapters.stores.memory:MemoryStore",
 }
 #: Providers and servers that are called over HTTP → where their key is looked for when the configuration does not say.
@@ -77,14 +75,12 @@ _KEYS = {
     "chroma": "CHROMA_TOKEN",
     "elasticsearch": "ELASTICSEARCH_API_KEY",
     "milvus": "MILVUS_TOKEN",
-    "mongodb": "MONGODB_PASSWORD",
-    "mongodb+srv": "MONGODB_PASSWORD",
+    **dict.fromkeys(("mongodb", "mongodb+srv"), "MONGODB_PASSWORD"),
     "opensearch": "OPENSEARCH_PASSWORD",
-    "qdrant": "QDRANT_API_KEY",
-    "qdrants": "QDRANT_API_KEY",
+    **dict.fromkeys(("qdrant", "qdrants"), "QDRANT_API_KEY"),
+    "pinecone": "PINECONE_API_KEY",
     "redis": "REDIS_PASSWORD",
-    "weaviate": "WEAVIATE_API_KEY",
-    "weaviates": "WEAVIATE_API_KEY",
+    **dict.fromkeys(("weaviate", "weaviates"), "WEAVIATE_API_KEY"),
 }
 
 
@@ -170,10 +166,11 @@ class Plugins:
         Raises:
             BadConfig: the file cannot be read, or has a line that is no fact.
         """
-        from undrift.adapters.feeds.table import from_file, shipped
+        from undrift.adapters.feeds.table import from_file, from_observations, shipped
 
-        named = self._config.settings.catalogue
-        return Catalogue(shipped(), from_file(self._config.resolve(named)) if named else ())
+        named, observed = self._config.settings.catalogue, self._config.resolve(self._config.settings.observations)
+        own = from_file(self._config.resolve(named)) if named else ()
+        return Catalogue([*shipped(), *from_observations(observed)], own)
 
     def store(self, name: str) -> VectorStore:
         """Return a configured store.
@@ -224,10 +221,6 @@ class Plugins:
                 self._embedders[name] = factory(**options)
             except (TypeError, ValueError) as error:
                 raise BadConfig(f"model {name} cannot be set up", str(error), f"look at [models.{name}]") from error
-            if settings.tokenizer is not None:
-                from undrift.adapters.tokenizers.counting import counted
-
-                self._embedders[name] = counted(self._embedders[name], self._config.resolve(str(settings.tokenizer)))
         return self._embedders[name]
 
     def source(self, text: str) -> DocumentSource:
@@ -284,16 +277,15 @@ class Plugins:
         from undrift.adapters.hooks.command import CommandHook
         from undrift.adapters.hooks.function import FunctionHook
 
-        timeout_s = settings.timeout_s
         found: dict[Moment, list[Hook]] = {}
         for moment in Moment:
             for words in getattr(settings, moment.value):
                 hook: Hook
                 if isinstance(words, str):
-                    hook = FunctionHook(self._user_function(words), name=words, timeout_s=timeout_s)
+                    hook = FunctionHook(self._user_function(words), name=words, timeout_s=settings.timeout_s)
                 else:
-                    environment = self._config.environment()
-                    hook = CommandHook(words, folder=self._config.folder, environment=environment, timeout_s=timeout_s)
+                    folder, environment = self._config.folder, self._config.environment()
+                    hook = CommandHook(words, folder=folder, environment=environment, timeout_s=settings.timeout_s)
                 found.setdefault(moment, []).append(hook)
         return found
 
@@ -306,10 +298,9 @@ class Plugins:
 
     def close(self) -> None:
         """Close everything that was made."""
-        for store in self._stores.values():
-            store.close()
-        for embedder in self._embedders.values():
-            embedder.close()
+        made: list[VectorStore | Embedder] = [*self._stores.values(), *self._embedders.values()]
+        for one in made:
+            one.close()
         self._stores, self._embedders = {}, {}
 
     def _ledger_is_server(self) -> bool:
@@ -326,15 +317,11 @@ class Plugins:
         if scheme == "qdrant-edge":
             return self._config.resolve(rest.removeprefix("//"))
         if scheme in {"qdrant", "qdrants"}:
-            is_server = rest.startswith(("//", ":"))
-            return url if is_server else f"{scheme}:{self._config.resolve(rest)}"
+            return url if rest.startswith(("//", ":")) else f"{scheme}:{self._config.resolve(rest)}"
         if scheme in {"mongodb", "mongodb+srv", "weaviate", "weaviates"}:
             return url
-        if (scheme == "lancedb" and "://" not in rest) or (scheme == "milvus" and not rest.startswith("//")):
-            return str(self._config.resolve(rest))
-        if scheme == "chroma" and rest and not rest.startswith("//"):
-            return str(self._config.resolve(rest))
-        return rest
+        is_path = "://" not in rest if scheme == "lancedb" else rest and not rest.startswith("//")
+        return str(self._config.resolve(rest)) if scheme in {"chroma", "lancedb", "milvus"} and is_path else rest
 
     def _server(self, url: str, owner: Any) -> Any:
         """Return the database at an address; the same one for a ledger and a store at the same place."""

@@ -98,6 +98,7 @@ class Engines:
                 from tests.conformance.doubles import mongodb
 
                 url = f"mongodb://127.0.0.1:{self._stack.enter_context(mongodb.serving(mongodb.MongoDb()))}/all"
+                more = "listing_s = 0"
             case "memory":
                 url = "memory:journey"
             case _:

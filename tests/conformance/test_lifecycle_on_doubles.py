@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 import undrift
-from tests.conformance.doubles import elastic, http, redis
+from tests.conformance.doubles import elastic, http, pinecone, redis
 from undrift import Document
 from undrift.domain.migration import Phase
+from undrift.errors import GateFailed
 
 _CONFIG = """
 ledger = "sqlite:///undrift.db"
@@ -61,7 +62,7 @@ def a_mongodb() -> Iterator[str]:
     from tests.conformance.doubles import mongodb
 
     with mongodb.serving(mongodb.MongoDb()) as port:
-        yield f'url = "mongodb://127.0.0.1:{port}/vectors"'
+        yield f'url = "mongodb://127.0.0.1:{port}/vectors"\nlisting_s = 0'
 
 
 @contextmanager
@@ -109,4 +110,40 @@ def test_a_collection_goes_to_another_model_and_back_and_on_again(
         assert kb.search("written after the cutover", k=1)[0].id == "later"
         assert plane.complete("kb")["phase"] == "done"
         assert kb.count() == 85
+        plane.close()
+
+
+@pytest.mark.parametrize("direction", ["from", "to", "within", "selftest"])
+def test_no_migration_leads_from_or_to_a_store_whose_reads_may_be_old(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, direction: str
+) -> None:
+    pytest.importorskip("pinecone")
+    monkeypatch.setenv("PINECONE_API_KEY", "key")
+    double = pinecone.Pinecone()
+    with http.serving(double.answer) as server:
+        double.port = server.port
+        file = tmp_path / "undrift.toml"
+        theirs = f'url = "pinecone:aws/us-east-1"\ncontroller = "http://127.0.0.1:{server.port}"'
+        first, second = ('url = "memory:x"', theirs) if direction == "to" else (theirs, 'url = "memory:x"')
+        file.write_text(_CONFIG.format(store=f"{first}\n[stores.other]\n{second}"), encoding="utf-8")
+        plane = undrift.open(file)
+        kb = plane.alias("kb")
+        # It serves all the same.
+        kb.upsert([Document(id=f"d{number}", text=f"number {number}", metadata={"n": number}) for number in range(9)])
+        kb.update_metadata("d1", {"new": True})
+        kb.delete(filter={"n": {"$gte": 7}})
+        assert [hit.id for hit in kb.search("number 3", k=1)] == ["d3"]
+        assert sorted(document.id for document in kb.get(["d1", "d8"])) == ["d1"]
+        assert kb.count() == 7
+        made = sorted(double.indexes)
+
+        with pytest.raises(GateFailed, match="no migration leads from or to store pinecone") as caught:
+            if direction == "selftest":
+                plane.selftest("kb")
+            elif direction == "within":
+                plane.register("kb", "new")
+            else:
+                plane.plan("kb", "new", to_store="other")
+        assert "undrift put" in caught.value.hint
+        assert sorted(double.indexes) == made
         plane.close()

@@ -6,7 +6,7 @@ import socket
 import sys
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -48,9 +48,16 @@ ANY = base_pb2.Filters.OPERATOR_CONTAINS_ANY
 class Bench:
     double: Weaviate
     running: Running
+    stores: list[WeaviateStore] = field(default_factory=list)
 
     def store(self, **options: Any) -> WeaviateStore:
-        return WeaviateStore(self.running.url, **{"grpc_port": self.running.grpc_port, "listing_s": 0, **options})
+        said = {"grpc_port": self.running.grpc_port, "listing_s": 0, **options}
+        self.stores.append(WeaviateStore(self.running.url, **said))
+        return self.stores[-1]
+
+    def close(self) -> None:
+        for store in self.stores:
+            store.close()
 
     def asked(self) -> list[str]:
         """What REST was asked since the last call."""
@@ -66,7 +73,9 @@ class Bench:
 def _bench(**options: Any) -> Iterator[Bench]:
     double = Weaviate(**options)
     with serving(double) as running:
-        yield Bench(double=double, running=running)
+        bench = Bench(double=double, running=running)
+        yield bench
+        bench.close()
 
 
 @pytest.fixture
@@ -75,12 +84,11 @@ def bench() -> Iterator[Bench]:
 
 
 @pytest.fixture
-def made(bench: Bench) -> Iterator[WeaviateStore]:
+def made(bench: Bench) -> WeaviateStore:
     store = bench.store()
     store.create(FIELD, dimensions=2, metric=Metric.COSINE)
     bench.asked()
-    yield store
-    store.close()
+    return store
 
 
 def test_a_collection_is_made_with_its_note_its_vector_and_no_quantisation(bench: Bench) -> None:
@@ -108,7 +116,6 @@ def test_a_collection_is_made_with_its_note_its_vector_and_no_quantisation(bench
     assert said["shardingConfig"] == {"desiredCount": 2}
     filterable = {one["name"] for one in said["properties"] if one["indexFilterable"]}
     assert filterable == {"doc_id", "filter_words", "space"}
-    store.close()
 
 
 def test_a_write_looks_whether_the_collection_is_there_and_wants_all_replicas(
@@ -213,7 +220,6 @@ def test_an_older_server_is_asked_for_more_instead_of_the_contrary() -> None:
         assert store.count(FIELD, {"n": {"$ne": 1}}) == 39
 
         assert not any(call.request.HasField("filters") for call in bench.called())
-        store.close()
 
 
 def test_a_filter_of_the_clients_own_goes_to_the_server_as_it_is(bench: Bench, made: WeaviateStore) -> None:
@@ -270,18 +276,16 @@ def test_an_answer_that_is_too_long_is_asked_for_in_parts() -> None:
             store.upsert(FIELD, [record(id, VECTOR, text="x" * 30_000)])
 
         assert sorted(store.fetch(FIELD, numbered(9))) == numbered(9)
-        store.close()
 
 
 @pytest.fixture
-def replicated(bench: Bench) -> Iterator[WeaviateStore]:
+def replicated(bench: Bench) -> WeaviateStore:
     store = bench.store(replicas=3)
     store.create(FIELD, dimensions=2, metric=Metric.COSINE)
     store.upsert(FIELD, records(["a", "b", "c"], 2))
     bench.asked()
     bench.called()
-    yield store
-    store.close()
+    return store
 
 
 def test_what_the_asked_replica_does_not_have_is_asked_of_all(bench: Bench, replicated: WeaviateStore) -> None:
@@ -356,16 +360,15 @@ def test_names_that_differ_in_a_capital_only_are_not_mixed_up(bench: Bench, made
 
 @pytest.mark.parametrize("name", ["my docs", "1st", "docs-v2", "d\u00f6cs", "x" * 300])
 def test_any_name_can_be_had(bench: Bench, name: str) -> None:
-    store, field = bench.store(), VectorField(store="main", collection=name, space=SPACE.id)
-    store.create(field, dimensions=2, metric=Metric.DOT)
-    store.upsert(field, [record("a", VECTOR)])
+    store, named = bench.store(), VectorField(store="main", collection=name, space=SPACE.id)
+    store.create(named, dimensions=2, metric=Metric.DOT)
+    store.upsert(named, [record("a", VECTOR)])
 
-    assert list(store.fetch(field, [ID])) == ["a"]
+    assert list(store.fetch(named, [ID])) == ["a"]
     (kept,) = bench.double.kept
     assert kept.startswith("C_")
-    store.drop(field)
+    store.drop(named)
     assert bench.double.kept == {}
-    store.close()
 
 
 @pytest.mark.parametrize(
@@ -455,7 +458,6 @@ def test_a_key_that_is_wrong_is_said_to_be(key: str | None) -> None:
         bench.double.key = "another by now"
         with pytest.raises(StoreRejected, match="let this user do that"):
             store.search(FIELD, VECTOR, k=1)
-        store.close()
 
 
 def test_a_server_that_is_away_is_said_to_be() -> None:
@@ -476,7 +478,6 @@ def test_a_port_where_grpc_is_not_is_named(bench: Bench, made: WeaviateStore) ->
         with pytest.raises(StoreUnavailable, match="did not answer") as caught:
             store.count(FIELD)
         assert f"127.0.0.1:{port}" in caught.value.hint
-        store.close()
 
 
 def test_a_server_that_is_too_old_is_named() -> None:
@@ -521,8 +522,8 @@ def test_a_setting_that_cannot_be_is_refused(option: dict[str, Any]) -> None:
 def test_an_alias_of_the_server_follows_what_serves(bench: Bench) -> None:
     store = bench.store(follow_alias=True)
     other = VectorField(store="main", collection="docs2", space=SPACE.id)
-    for field in (FIELD, other):
-        store.create(field, dimensions=2, metric=Metric.COSINE)
+    for one in (FIELD, other):
+        store.create(one, dimensions=2, metric=Metric.COSINE)
 
     store.point("kb", FIELD)
     store.point("kb", FIELD)
@@ -536,7 +537,6 @@ def test_an_alias_of_the_server_follows_what_serves(bench: Bench) -> None:
     with pytest.raises(FieldInUse, match="an alias of Docs2"):
         store.drop(VectorField(store="main", collection="kb", space=SPACE.id))
     assert "Docs2" in bench.double.kept
-    store.close()
 
 
 def test_an_alias_cannot_be_called_like_a_collection(bench: Bench) -> None:
@@ -546,7 +546,6 @@ def test_an_alias_cannot_be_called_like_a_collection(bench: Bench) -> None:
     with pytest.raises(StoreRejected) as caught:
         store.point("docs", FIELD)
     assert "already exists" in caught.value.detail
-    store.close()
 
 
 def test_a_server_without_aliases_says_so() -> None:
@@ -556,7 +555,6 @@ def test_a_server_without_aliases_says_so() -> None:
 
         with pytest.raises(StoreRejected, match=r"1\.32"):
             store.point("kb", FIELD)
-        store.close()
 
 
 def test_without_the_setting_no_alias_is_touched(bench: Bench, made: WeaviateStore) -> None:

@@ -94,9 +94,21 @@ def plan(
     session.answer(value, plan_page.plan(value))
 
 
+def _engined(command: Command) -> Command:
+    """Let a command be told who carries the pieces of a back-fill."""
+    option = click.option(
+        "--engine",
+        type=click.Choice(["local", "ray"]),
+        help="Who carries the pieces of the back-fill: this process, or those of a Ray cluster; what is configured by "
+        "default.",
+    )
+    return option(command)
+
+
 @click.command(cls=Verb)
 @click.argument("alias")
 @_aimed
+@_engined
 @click.option("--budget-usd", type=Amount(), metavar="N", help="Stop before it costs more than so many dollars.")
 @click.option("--budget-tokens", type=click.IntRange(min=1), metavar="N", help="Stop before it takes more tokens.")
 @click.option("--no-budget", is_flag=True, help="A paid model may cost what it costs.")
@@ -114,6 +126,7 @@ def start(
     layout: str | None,
     no_budget: bool,
     detach: bool,
+    engine: str | None,
 ) -> None:
     """Begin a migration and work on it until it is ready to cut over.
 
@@ -139,7 +152,7 @@ def start(
         _change_budget(plane, migration, budget_usd, budget_tokens, unlimited=no_budget)
         _refuse_to_go_on(migration)
         if not detach:
-            _work(session, plane, alias, stop)
+            _work(session, plane, alias, stop, engine)
     # As somebody who looks: this process is not a worker any more.
     with session.plane() as plane:
         value = plane.status(alias)
@@ -180,7 +193,7 @@ def _refuse_to_go_on(migration: Migration) -> None:
         raise IllegalTransition(f"{state}; it does not go on", hint=hints[migration.phase])
 
 
-def _work(session: Session, plane: ControlPlane, alias: str, stop: Stop) -> None:
+def _work(session: Session, plane: ControlPlane, alias: str, stop: Stop, engine: str | None) -> None:
     from undrift.domain.migration import BEFORE_CUTOVER, RunStatus
     from undrift.domain.route import AliasName
 
@@ -196,7 +209,7 @@ def _work(session: Session, plane: ControlPlane, alias: str, stop: Stop) -> None
             lookout.waits(reason)
 
         with regularly(lookout.show):
-            plane.work(alias, until, on_wait=waits)
+            plane.work(alias, until, on_wait=waits, engine=engine)
     stop.check()
     state = plane.ledger.alias(AliasName(alias))
     if state is not None and state.migration is not None:
@@ -205,9 +218,10 @@ def _work(session: Session, plane: ControlPlane, alias: str, stop: Stop) -> None
 
 @click.command(cls=Verb)
 @click.argument("aliases", metavar="[ALIAS...]", nargs=-1)
+@_engined
 @click.option("--until-idle", is_flag=True, help="Exit when nothing is dirty and no back-fill is unfinished.")
 @pass_session
-def worker(session: Session, aliases: tuple[str, ...], *, until_idle: bool) -> None:
+def worker(session: Session, aliases: tuple[str, ...], *, until_idle: bool, engine: str | None) -> None:
     """Be one more worker, on any host, until SIGTERM or Ctrl-C.
 
     Works on every migration there is, and waits for those to come; the piece in hand is finished before it exits.
@@ -242,6 +256,7 @@ def worker(session: Session, aliases: tuple[str, ...], *, until_idle: bool) -> N
                 aliases,
                 until=stop.requested,
                 until_idle=until_idle,
+                engine=engine,
                 on_progress=worked,
                 on_wait=waits,
                 on_error=lambda alias, error: screen.note(f"{alias}: work has stopped: {error.message}"),

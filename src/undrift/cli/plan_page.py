@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from undrift.cli.layout import columns, duration, money, number, paragraphs, size, steps
+from undrift.cli.reports import first_ones
 from undrift.domain.wording import plural
 
 
@@ -24,6 +25,7 @@ def plan(value: Mapping[str, Any]) -> str:
         ("cost", _cost(value)),
         *_time(value),
         ("storage", f"{size(value['storage_bytes'])} more, until the old field is dropped"),
+        *first_ones(value["order"]),
         ("search", _search(value["search"])),
         ("gates", ", ".join(value["gates"])),
     ]

@@ -63,20 +63,12 @@ def _progress(value: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("quarantine", number(value["quarantined"])),
         *_proof(value),
         ("cost", spent(value["cost"])),
-        *(("pace", pace) for pace in map(_pace, value.get("pace", ())) if pace),
         *_forecast(value["cost"]["forecast"]),
+        *(("pace", pace) for pace in map(_pace, value.get("pace", ())) if pace),
         *([("tuned", ", ".join(f"{key}={text}" for key, text in value["tuning"].items()))] if value["tuning"] else []),
+        *first_ones(value["order"]),
         *(way_back if value["phase"] == "reversing" else []),
     ]
-
-
-def _pace(value: Mapping[str, Any]) -> str:
-    """Describe the pace of an account, where one is known."""
-    amounts = ((value["requests_per_min"], "requests"), (value["tokens_per_min"], "tokens"))
-    told = " and ".join(f"{number(amount)} {what}" for amount, what in amounts if amount is not None)
-    guessed = ", as far as refusals tell" if value["guessed"] else ""
-    shared = f", shared by {plural(value['processes'], 'process', 'processes')}" if value["processes"] > 1 else ""
-    return f"at most {told} a minute{guessed}{shared}" if told else ""
 
 
 def _forecast(said: Mapping[str, Any] | None) -> list[tuple[str, str]]:
@@ -88,6 +80,26 @@ def _forecast(said: Mapping[str, Any] | None) -> list[tuple[str, str]]:
         "" if said["error"] is None else f"; it took {number(said['spent'])}, the plan was off by {said['error']:+.1%}"
     )
     return [("planned", f"{number(said['tokens'])} tokens for the back-fill{span}{off}")]
+
+
+def _pace(value: Mapping[str, Any]) -> str:
+    """Describe the pace of an account, where one is known."""
+    amounts = ((value["requests_per_min"], "requests"), (value["tokens_per_min"], "tokens"))
+    told = " and ".join(f"{number(amount)} {what}" for amount, what in amounts if amount is not None)
+    guessed = ", as far as refusals tell" if value["guessed"] else ""
+    shared = f", shared by {plural(value['processes'], 'process', 'processes')}" if value["processes"] > 1 else ""
+    return f"at most {told} a minute{guessed}{shared}" if told else ""
+
+
+def first_ones(order: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+    """Describe what comes first in the back-fill, where anything does."""
+    if order is None:
+        return []
+    kinds = [
+        "most searched" if word == "searched" else f"highest {word.removeprefix('recent:')}" for word in order["first"]
+    ]
+    left = f"; {number(order['left'])} known and to be carried" if order.get("left") else ""
+    return [("first", f"{number(order['documents'])} documents each: {', then '.join(kinds)}{left}")]
 
 
 def _proof(value: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -14,7 +14,7 @@ from undrift.domain.space import SpaceId
 from undrift.errors import BadArgument, FieldInUse, SpaceMismatch, StaleRoute
 from undrift.flow.embed import EmbeddingDoor
 from undrift.migrate.naming import target_address
-from undrift.migrate.preflight import layout_word, require_fit, require_layout
+from undrift.migrate.preflight import layout_word, require_fit, require_layout, require_strong_reads
 from undrift.ports.store import Layout
 
 
@@ -83,6 +83,7 @@ class Aiming(Documents):
                 "a migration leads to another model, to another store, or to both",
                 f"undrift alias show {name}",
             )
+        require_strong_reads(self.store_of(serving), there)
         require_fit(there, door.space, model=model)
         require_layout(there, aim.layout or Layout.COLLECTION)
         target = self._target(route, store, aim, door.space.id)

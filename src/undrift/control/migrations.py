@@ -9,6 +9,7 @@ from typing import Any
 from undrift.control.aiming import Aim
 from undrift.control.operations import Operations
 from undrift.control.planning import Planning, of_budget
+from undrift.control.pooling import Pooling
 from undrift.domain.adoption import NOTE
 from undrift.domain.checkpoint import Lag
 from undrift.domain.migration import Migration
@@ -35,7 +36,7 @@ def silent(_: Any = None) -> None:
     """Tell nobody."""
 
 
-class Migrations(Planning, Operations):
+class Migrations(Planning, Operations, Pooling):
     """Plan, start, work."""
 
     def register(
@@ -129,20 +130,41 @@ class Migrations(Planning, Operations):
         on_progress: Callable[[], None] = silent,
         on_wait: OnWait = silent,
         sample: int = SAMPLE,
+        engine: str | None = None,
     ) -> None:
         """Be a worker of an alias's migration until a condition holds.
+
+        Args:
+            name: the alias.
+            until: asked with the migration again and again whether to stop.
+            on_progress: called after every piece of work.
+            on_wait: told what is waited for.
+            sample: documents that a verification embeds again.
+            engine: who carries the pieces of the back-fill: `local`, this process, or `ray`, those of a cluster; what
+                is configured by default.
 
         Raises:
             UndriftError: the migration was halted, because going on needs a person.
         """
+        workshop = self.workshop(AliasName(name))
+
+        def progressed() -> None:
+            self.heard()
+            on_progress()
+
         worker = Worker(
-            workshop=self.workshop(AliasName(name)),
+            workshop=workshop,
+            fleet=self.fleet(workshop, engine),
             who=self._who(),
-            on_progress=on_progress,
+            on_progress=progressed,
             on_wait=on_wait,
             sample=sample,
         )
-        worker.run(until)
+        try:
+            worker.run(until)
+        finally:
+            # A model that is gone halts the work, and is told at once.
+            self.heard()
 
     def _settle(
         self,

@@ -128,6 +128,7 @@ class Planning(Aiming):
             "documents": facts.documents,
             "unique_texts": facts.unique_texts,
             "duplicates": facts.duplicates,
+            "order": self.order_of(migration.alias).as_dict(),
             "cached": facts.cached,
             "tokens": found.tokens,
             "tokens_are": "exact" if facts.estimate.exact else "estimated",

@@ -11,7 +11,9 @@ from undrift.domain.client import WORKING_ROLES
 from undrift.domain.forecast import Share, seconds_left
 from undrift.domain.gate import Gate, Verdict
 from undrift.domain.migration import BEFORE_CUTOVER, AliasState, Migration, Phase, RunStatus, fields_of
+from undrift.domain.order import in_order, named_first
 from undrift.domain.pacing import PaceLimits
+from undrift.domain.record import DocumentId
 from undrift.domain.route import AliasName, Mode
 from undrift.domain.tuning import Limits, shown, tuned
 from undrift.domain.wording import plural
@@ -45,6 +47,7 @@ class Status(Wiring):
             "verification": verification_of(self.ledger, alias, self.clock.now()),
             "reconciliation": reconciliation_of(self.ledger, state),
             "pace": self._paces(migration),
+            "order": self._order(alias, migration),
             "rollback_ready": migration is not None and rollback_ready(self.workshop(alias), migration),
             "next_steps": next_steps(name, state, gates),
         }
@@ -214,6 +217,16 @@ class Status(Wiring):
         usual = shown(Limits())
         present = shown(tuned(self.limits_of(alias), self.ledger.tuning(alias)))
         return {key: value for key, value in present.items() if value != usual[key]}
+
+    def _order(self, alias: AliasName, migration: Migration | None) -> dict[str, Any] | None:
+        """Return what comes first in the back-fill, and how much of that is known and still to be carried."""
+        order = self.order_of(alias)
+        shown = order.as_dict()
+        if shown is None or migration is None or migration.phase is not Phase.BACKFILL:
+            return None if shown is None else {**shown, "left": 0}
+        ids = in_order(named_first(self.ledger.tuning(alias)).items(), order)
+        touched = self.ledger.journal_state(alias, [DocumentId(id) for id in ids])
+        return {**shown, "left": sum(id not in touched or touched[DocumentId(id)][0] for id in ids)}
 
     def _paused_by(self, migration: Migration | None) -> dict[str, Any] | None:
         operator = operator_wait(self.ledger, migration) if migration is not None else None

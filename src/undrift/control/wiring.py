@@ -13,8 +13,12 @@ from undrift.adapters.processes import LinuxProcesses
 from undrift.adapters.sources.payload import PayloadSource
 from undrift.adapters.stores.ledger_tags import LedgerTaggedStore
 from undrift.adapters.stores.texted import TextedStore
+from undrift.adapters.tokenizers.counting import counted
+from undrift.adapters.tokenizers.files import tokenizer_at
 from undrift.config import Config, HookSettings, ModelSettings, ThrottleSettings
 from undrift.control.terms import pace_of_tier
+from undrift.domain.notice import ModelNotice
+from undrift.domain.order import Order
 from undrift.domain.record import ContentHash
 from undrift.domain.route import AliasName, VectorField
 from undrift.domain.shape import has_tags_in_ledger
@@ -68,6 +72,7 @@ class Wiring:
         self._cache = self.plugins.cache()
         self._traffic: dict[AliasName, Traffic] = {}
         self._doors: dict[str, EmbeddingDoor] = {}
+        self._made: list[Embedder] = []
         self._wrapped: dict[tuple[str, str, bool], VectorStore] = {}
         self._proofs: dict[tuple[SpaceId, float], tuple[EmbeddingDoor, probe.ModelProof]] = {}
         self._lock = threading.RLock()
@@ -84,6 +89,7 @@ class Wiring:
 
     def close(self) -> None:
         """End this process's lease and let go of every connection."""
+        self.heard()
         self.router.close()
         for door in self._doors.values():
             door.close()
@@ -91,6 +97,13 @@ class Wiring:
         self.plugins.close()
         self._cache.close()
         self.ledger.close_ledger()
+
+    def heard(self) -> None:
+        """Pass on what providers have said of their models in this process; here nobody wants to know."""
+
+    def said(self) -> list[ModelNotice]:
+        """Return what providers have said of their models in this process, each thing once."""
+        return [notice for embedder in list(self._made) for notice in getattr(embedder, "notices", ())]
 
     def store_of(self, field: VectorField) -> VectorStore:
         """Return the store behind a field, with its tags and texts where the address and the configuration say."""
@@ -143,6 +156,10 @@ class Wiring:
             if name not in self._doors:
                 settings = self.model_settings(name)
                 embedder = self.plugins.embedder(name, settings)
+                self._made.append(embedder)
+                if settings.tokenizer is not None:
+                    tokenizer = tokenizer_at(self.config.resolve(str(settings.tokenizer)))
+                    embedder = counted(embedder, tokenizer)
                 self._doors[name] = EmbeddingDoor(
                     embedder, clock=self.clock, cache=self._cache, pacer=self._pacer(embedder, settings)
                 )
@@ -213,6 +230,7 @@ class Wiring:
             beat=self.router.beat,
             held_back=self.held_back,
             limits=self.limits_of(alias),
+            order=self.order_of(alias),
             objection=partial(self.plugins.objection, self._throttle(alias)),
             hooks=self.plugins.hooks(hooks),
             hook_timeout_s=hooks.timeout_s,
@@ -224,7 +242,12 @@ class Wiring:
         with self._lock:
             if alias not in self._traffic:
                 made = Traffic(
-                    alias, ledger=self.ledger, router=self.router, clock=self.clock, limits=self.limits_of(alias)
+                    alias,
+                    ledger=self.ledger,
+                    router=self.router,
+                    clock=self.clock,
+                    limits=self.limits_of(alias),
+                    order=self.order_of(alias),
                 )
                 self._traffic[alias] = made
                 self.router.also(alias, made.tell)
@@ -233,6 +256,11 @@ class Wiring:
     def limits_of(self, alias: AliasName) -> Limits:
         """Return how hard workers may work on an alias, as it is configured."""
         return self._throttle(alias).as_limits()
+
+    def order_of(self, alias: AliasName) -> Order:
+        """Return which documents of an alias come first in a back-fill, as it is configured."""
+        settings = self.config.settings.aliases.get(alias)
+        return settings.as_order() if settings is not None else Order()
 
     def _throttle(self, alias: AliasName) -> ThrottleSettings:
         settings = self.config.settings.aliases.get(alias)

@@ -260,7 +260,12 @@ class Catalogue:
         """Return everything that was observed of an attribute, the first first."""
         facts = [one for one in self._own.get(key, ()) if one.attribute is attribute]
         facts = facts or [one for one in self._shipped.get(key, ()) if one.attribute is attribute]
-        return sorted(facts, key=lambda fact: (fact.seen, fact.value))
+        # Of two observations of one day the later one stands behind, as it was heard.
+        return sorted(facts, key=lambda fact: fact.seen)
+
+    def observed(self, key: ModelKey, attribute: Attribute) -> list[Fact]:
+        """Return everything that was observed of an attribute, whatever the user says, in the order it was heard in."""
+        return [one for one in self._shipped.get(key, ()) if one.attribute is attribute]
 
     def last_words(self, key: ModelKey, attribute: Attribute) -> list[Fact]:
         """Return what each source said last; several of one source only where an attribute may have several values."""
@@ -339,6 +344,7 @@ _CHANNELS = (
     ("api.fireworks.ai", "fireworks"),
     ("integrate.api.nvidia.com", "nvidia-nim"),
     ("api.perplexity.ai", "perplexity"),
+    ("openrouter.ai", "openrouter"),
 )
 
 

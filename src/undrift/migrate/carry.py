@@ -180,6 +180,8 @@ def _take_known(
     field: VectorField,
 ) -> list[int]:
     """Fill in the vectors that are known of these very texts, the first there is; return the rows that are left."""
+    if not any(known):
+        return list(range(len(documents)))
     missing = []
     for row, document in enumerate(documents):
         content = content_hash(document.text)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import partial
 from typing import Any
 
 from undrift.domain.checkpoint import Progress
@@ -29,6 +30,8 @@ from undrift.errors import (
 from undrift.migrate import forecast
 from undrift.migrate.admission import attended
 from undrift.migrate.backfill import CHUNK_SIZE, carry_chunk, lay_out
+from undrift.migrate.first import First
+from undrift.migrate.fleet import Fleet
 from undrift.migrate.gates import is_close
 from undrift.migrate.hooks import call_due
 from undrift.migrate.lookout import Lookout
@@ -71,6 +74,8 @@ class Worker:
         on_wait: told what is waited for.
         sample: documents that a verification embeds again.
         chunk_size: documents in a piece of the back-fill.
+        fleet: a pool that carries the pieces of the back-fill; None where this worker does it.
+        carried: documents that this worker has carried over in the back-fill.
     """
 
     workshop: Workshop
@@ -79,12 +84,15 @@ class Worker:
     on_wait: Callable[[str], None] = field(default=lambda _: None)
     sample: int = SAMPLE
     chunk_size: int = CHUNK_SIZE
+    fleet: Fleet | None = None
+    carried: int = 0
     _failures: int = 0
     _batches: int = 0
     _buried_at: float = float("-inf")
     _operator: tuple[Any, str] = (None, "")
     _notice: Notice = field(init=False)
     _lookout: Lookout = field(init=False)
+    _first: First = field(init=False)
 
     def __post_init__(self) -> None:
         """Ask before each call of a store or a model whether it may still be made."""
@@ -92,14 +100,24 @@ class Worker:
         self._notice = Notice(shop.ledger, shop.alias, shop.me, shop.clock)
         self._lookout = Lookout(shop)
         self.workshop = attended(shop, self._waits, self._lookout.called)
+        self._first = First(workshop=self.workshop)
 
     def run(self, until: Callable[[Migration | None], bool]) -> None:
         """Work until a condition on the migration holds; failures that may pass are waited out.
+
+        A pool finishes the pieces that it has in hand before this returns.
 
         Raises:
             UsageError, SpaceMismatch: this process is not set up for the work; other workers go on.
             UndriftError: the migration is halted: going on needs a person.
         """
+        try:
+            self._run(until)
+        finally:
+            if self.fleet is not None:
+                self.fleet.close()
+
+    def _run(self, until: Callable[[Migration | None], bool]) -> None:
         while True:
             migration: Migration | None = None
             try:
@@ -236,26 +254,40 @@ class Worker:
 
     def _fill(self, migration: Migration) -> Tick:
         if not migration.planned and self._coordinates(migration):
+            looking = partial(self._wait_as_coordinator, migration, "the newest documents, which come first")
+            self._first.look_up(migration, looking)
             lay_out(self.workshop, migration, self.chunk_size)
             self.workshop.ledger.yield_coordination(migration.id, owner=self.workshop.me)
             return Tick.WORKED
-        began = self.workshop.clock.monotonic()
-        done_now = carry_chunk(self.workshop, migration, at_once=self._lookout.limits.chunk_size)
-        if done_now is not None:
-            self._lookout.rest(done_now, began)
+        if self._carry_piece(migration):
             return Tick.WORKED
         _, done, pieces = self.workshop.ledger.chunk_progress(migration.id)
         if migration.planned and done == pieces:
             forecast.settle(self.workshop)
             self._runner(migration).enter(Phase.CATCHUP, was=Phase.BACKFILL)
             return Tick.WORKED
-        if migration.planned:
+        if migration.planned and self.fleet is None:
             shop = self.workshop
             left, longest_s = plural(pieces - done, "piece"), shop.timing.work_lease_s + shop.settle_s
             self._waits(f"{left} that other workers hold; if one died, it is taken over within {longest_s:.0f} s")
-        else:
+        elif not migration.planned:
             self._waits("another worker, which divides the documents into pieces")
         return Tick.IDLE
+
+    def _carry_piece(self, migration: Migration) -> bool:
+        """Carry a piece of the back-fill over, or see that the pool does; whether anything was done."""
+        if self.fleet is not None and migration.planned:
+            return self.fleet.tend(migration)
+        began = self.workshop.clock.monotonic()
+        documents = self._first.carry(self._lookout.notes)
+        if not documents:
+            found = carry_chunk(self.workshop, migration, at_once=self._lookout.limits.chunk_size)
+            if found is None:
+                return False
+            documents = found
+        self.carried += documents
+        self._lookout.rest(documents, began)
+        return True
 
     def _catch_up(self, migration: Migration) -> Tick:
         lag = self.workshop.ledger.lag(self.workshop.alias)

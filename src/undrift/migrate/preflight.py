@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from undrift.domain.record import Entry, encode_metadata
 from undrift.domain.space import Space
 from undrift.domain.wording import plural
-from undrift.errors import BadArgument, UsageError
+from undrift.errors import BadArgument, GateFailed, UsageError
 from undrift.ports.store import Layout, StoreCapabilities, VectorStore
 
 
@@ -64,6 +64,23 @@ def require_fit(store: VectorStore, space: Space, *, model: str) -> None:
             f"store {can.name} cannot compare vectors by {space.metric.value}, as model {model} needs",
             f"it can by: {names}",
         )
+
+
+def require_strong_reads(*stores: VectorStore) -> None:
+    """Pass when a migration can know what stands in its source and its target.
+
+    Raises:
+        GateFailed: a read of one of them may be older than what was acknowledged.
+    """
+    for store in stores:
+        can = store.capabilities
+        if not can.strong_reads:
+            raise GateFailed(
+                f"no migration leads from or to store {can.name}",
+                "its reads may be older than a write that was acknowledged: a document could be carried over as it was "
+                "before its last change, or deleted because it is not to be seen yet",
+                "fill a collection of another store from where the texts come from: undrift put",
+            )
 
 
 def require_layout(store: VectorStore, layout: Layout) -> None:

@@ -47,6 +47,8 @@ class StoreCapabilities:
         keeps_length: whether a vector compared by the cosine keeps its length; where it does not, one of length 1 comes
             back bit for bit, and any other with length 1 and its direction.
         footprint: what a vector takes in it.
+        strong_reads: whether `fetch`, `entries` and `scan` are sure to see what was acknowledged to anybody; where they
+            may not, no migration leads from or to the store, because nobody could tell an old text from the last one.
     """
 
     name: str
@@ -63,6 +65,7 @@ class StoreCapabilities:
     max_metadata_bytes: int | None = None
     keeps_length: bool = True
     footprint: Footprint = field(default_factory=Footprint)
+    strong_reads: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

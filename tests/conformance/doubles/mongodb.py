@@ -1,8 +1,8 @@
 """What MongoDB with Atlas Vector Search does with the commands of undrift, as far as its documentation says.
 
 One command at a time, over the wire protocol; a command, a stage or an operator that is not here is refused as a server
-refuses one that it does not know. Strict about what it gets: writes are acknowledged by a majority, everything has a
-limit of its time, and a filter of a vector search names only what its index has.
+refuses one that it does not know. Strict about what undrift sends: writes are acknowledged by a majority, everything
+has a limit of its time, and a filter of a vector search names only what its index has.
 """
 
 from __future__ import annotations
@@ -19,13 +19,15 @@ from typing import Any
 
 import bson
 import numpy as np
+from bson import Decimal128
 from bson.binary import Binary, UuidRepresentation
-from bson.codec_options import CodecOptions
 
 Document = dict[str, Any]
 _MOST_BYTES = 16 * 1024 * 1024
 _OP_REPLY, _OP_QUERY, _OP_MSG = 1, 2004, 2013
 _MISSING = object()
+#: Put into the commands of clients that are not undrift's: what they ask for is their affair.
+_OTHERS = "$of_others"
 #: Values of one type compare with one another only.
 _KINDS: tuple[tuple[type, ...], ...] = ((bool,), (int, float), (str,), (bytes,))
 
@@ -153,10 +155,10 @@ def _insert(server: MongoDb, command: Document) -> Document:
     stored = server.stored(command["insert"])
     errors, done = [], 0
     for at, document in enumerate(command["documents"]):
-        if document["_id"] in stored.documents:
+        if _key(document["_id"]) in stored.documents:
             errors.append(_duplicate(command["insert"], at, document["_id"]))
         else:
-            stored.documents[document["_id"]] = _checked(document)
+            stored.documents[_key(document["_id"])] = _checked(document)
             done += 1
     return {"n": done, **({"writeErrors": errors} if errors else {})}
 
@@ -172,10 +174,10 @@ def _update(server: MongoDb, command: Document) -> Document:
             new = _updated(document, one["u"], inserting=False)
             matched += 1
             changed += new != document
-            stored.documents[document["_id"]] = _checked(new)
+            stored.documents[_key(document["_id"])] = _checked(new)
         if not fits and one.get("upsert"):
             made = _updated({"_id": one["q"]["_id"]}, one["u"], inserting=True)
-            stored.documents[made["_id"]] = _checked(made)
+            stored.documents[_key(made["_id"])] = _checked(made)
             upserted.append({"index": at, "_id": made["_id"]})
     return {
         "n": matched + len(upserted),
@@ -189,7 +191,7 @@ def _delete(server: MongoDb, command: Document) -> Document:
     stored = server.collections.get(command["delete"], Stored())
     gone = 0
     for one in command["deletes"]:
-        fits = [document["_id"] for document in stored.documents.values() if _fits(one["q"], document)]
+        fits = [_key(document["_id"]) for document in stored.documents.values() if _fits(one["q"], document)]
         for id in fits[: one["limit"] or None]:
             del stored.documents[id]
             gone += 1
@@ -239,6 +241,10 @@ def _aggregate(server: MongoDb, command: Document) -> Document:
             found = [{"_id": 1, "n": len(found)}] if found else []
         elif stage == "$project":
             found = [_projected(document, said) for document in found]
+        elif stage in {"$set", "$addFields"}:
+            assert said == {"score": {"$meta": "vectorSearchScore"}}, said
+            # Nobody here looks at more than the order.
+            found = [{**document, "score": 1 / (1 + at)} for at, document in enumerate(found)]
         else:
             raise Refusal(40324, "Location40324", f"Unrecognized pipeline stage name: '{stage}'")
     return _cursor(command, name, found)
@@ -395,6 +401,9 @@ def _at(document: Any, path: str) -> Any:
 
 
 def _updated(document: Document, said: Document, *, inserting: bool) -> Document:
+    if not any(key.startswith("$") for key in said):
+        # A replacement: everything but the id goes.
+        return {"_id": document["_id"], **said}
     unknown = said.keys() - {"$set", "$setOnInsert", "$unset"}
     if unknown:
         raise Refusal(9, "FailedToParse", f"Unknown modifier: {min(unknown)}")
@@ -420,6 +429,8 @@ def _updated(document: Document, said: Document, *, inserting: bool) -> Document
 def _projected(document: Document, said: Mapping[str, Any] | None) -> Document:
     if not said:
         return document
+    if all(value == 0 for value in said.values()):
+        return {key: value for key, value in document.items() if key not in said}
     assert all(value == 1 for value in said.values()), said
     found: Document = {"_id": document["_id"]}
     for path in said:
@@ -439,6 +450,10 @@ def _checked(document: Document) -> Document:
     return document
 
 
+def _key(id: Any) -> Any:
+    return bson.encode({"": id}) if isinstance(id, dict | Decimal128) else id
+
+
 def _duplicate(name: str, at: int, id: Any) -> Document:
     said = f'E11000 duplicate key error collection: {name} index: _id_ dup key: {{ _id: "{id}" }}'
     return {"index": at, "code": 11000, "errmsg": said, "keyPattern": {"_id": 1}, "keyValue": {"_id": id}}
@@ -450,11 +465,15 @@ def _cursor(command: Document, name: str, found: list[Document]) -> Document:
 
 
 def _require_majority(command: Document) -> None:
+    if command.get(_OTHERS):
+        return
     assert command.get("writeConcern", {}).get("w") == "majority", command
     assert command.get("maxTimeMS", 0) > 0, command
 
 
 def _require_majority_read(command: Document) -> None:
+    if command.get(_OTHERS):
+        return
     assert command.get("readConcern", {}).get("level") == "majority", command
     assert command.get("maxTimeMS", 0) > 0, command
 
@@ -471,7 +490,7 @@ def _require_search(server: MongoDb) -> None:
 
 #: What a client may send with every command.
 _AROUND = frozenset(
-    {"$db", "lsid", "$clusterTime", "readConcern", "writeConcern", "maxTimeMS", "$readPreference", "comment"}
+    {_OTHERS, "$db", "lsid", "$clusterTime", "readConcern", "writeConcern", "maxTimeMS", "$readPreference", "comment"}
 )
 _COMMANDS: dict[str, Callable[[MongoDb, Document], Document]] = {
     "ping": lambda server, command: {},
@@ -498,13 +517,26 @@ def serving(server: MongoDb) -> Iterator[int]:
         disable_nagle_algorithm = True
 
         def handle(self) -> None:
+            self.of_others = False
             try:
                 while len(head := self.rfile.read(16)) == 16:
                     size, request, _, kind = struct.unpack("<iiii", head)
-                    self.wfile.write(_replied(server, kind, request, self.rfile.read(size - 16)))
+                    self.wfile.write(self.replied(kind, request, self.rfile.read(size - 16)))
                     self.wfile.flush()
             except ConnectionError:
                 return
+
+        def replied(self, kind: int, request: int, body: bytes) -> bytes:
+            command = _first(body) if kind == _OP_QUERY else _message(body)
+            if "client" in command:
+                self.of_others = command["client"].get("application", {}).get("name") != "undrift"
+            if self.of_others:
+                command[_OTHERS] = True
+            answer = bson.encode(server.answer(command))
+            code, head = _OP_MSG, struct.pack("<I", 0) + b"\0"
+            if kind == _OP_QUERY:
+                code, head = _OP_REPLY, struct.pack("<iqii", 8, 0, 0, 1)
+            return struct.pack("<iiii", 16 + len(head) + len(answer), 0, request, code) + head + answer
 
     class Sockets(socketserver.ThreadingTCPServer):
         daemon_threads = True
@@ -522,18 +554,9 @@ def serving(server: MongoDb) -> Iterator[int]:
             thread.join()
 
 
-_PLAIN: CodecOptions[Document] = CodecOptions(uuid_representation=UuidRepresentation.STANDARD)
-
-
-def _replied(server: MongoDb, kind: int, request: int, body: bytes) -> bytes:
-    if kind == _OP_QUERY:
-        # Only the first word of a client to a server that it does not know yet.
-        answer = bson.encode(server.answer(bson.decode(body[body.index(b"\0", 4) + 9 :])))
-        payload, code = struct.pack("<iqii", 8, 0, 0, 1) + answer, _OP_REPLY
-    else:
-        assert kind == _OP_MSG, kind
-        payload, code = struct.pack("<I", 0) + b"\0" + bson.encode(server.answer(_message(body))), _OP_MSG
-    return struct.pack("<iiii", 16 + len(payload), 0, request, code) + payload
+def _first(body: bytes) -> Document:
+    """Return the first word of a client to a server that it does not know yet, which is in an older format."""
+    return bson.decode(body[body.index(b"\0", 4) + 9 :])
 
 
 def _message(body: bytes) -> Document:
@@ -545,8 +568,8 @@ def _message(body: bytes) -> Document:
         (size,) = struct.unpack("<i", stream.read(4))
         rest = stream.read(size - 4)
         if section == b"\0":
-            command |= bson.decode(struct.pack("<i", size) + rest, _PLAIN)
+            command |= bson.decode(struct.pack("<i", size) + rest)
             continue
         end = rest.index(b"\0")
-        command[rest[:end].decode()] = bson.decode_all(rest[end + 1 :], _PLAIN)
+        command[rest[:end].decode()] = bson.decode_all(rest[end + 1 :])
     return command

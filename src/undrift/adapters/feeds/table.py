@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterable
 from datetime import date
 from importlib.resources import files
@@ -38,6 +39,36 @@ def from_file(path: Path) -> list[Fact]:
     except (OSError, UnicodeDecodeError) as error:
         raise BadConfig(f"the catalogue {path} cannot be read", str(error)) from error
     return read_facts(lines, str(path))
+
+
+def from_observations(path: Path) -> list[Fact]:
+    """Return what refreshes have written into a file; none where none was made.
+
+    Raises:
+        BadConfig: one of its lines is no fact.
+    """
+    return from_file(path) if path.exists() else []
+
+
+def append(path: Path, facts: Iterable[Fact]) -> None:
+    """Write observations behind those that are in a file already.
+
+    Raises:
+        BadConfig: it cannot be written.
+    """
+    lines = io.StringIO()
+    writer = csv.writer(lines, lineterminator="\n")
+    for fact in facts:
+        key, precision = fact.key, fact.precision.value if fact.precision else ""
+        row = (key.channel, key.model, key.region, fact.attribute.value, fact.value, precision, fact.source)
+        writer.writerow((*row, fact.seen.isoformat(), fact.confidence.value, fact.tier))
+    try:
+        with path.open("a", encoding="utf-8", newline="") as file:
+            if not file.tell():
+                file.write(",".join(_WITH_TIER) + "\n")
+            file.write(lines.getvalue())
+    except OSError as error:
+        raise BadConfig(f"the observations {path} cannot be written", str(error)) from error
 
 
 def read_facts(lines: Iterable[str], name: str) -> list[Fact]:

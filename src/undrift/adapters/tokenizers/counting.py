@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, cast
 
-from undrift.adapters.tokenizers.files import tokenizer_at
 from undrift.ports.embedder import Embedder, TokenCount
 from undrift.ports.tokenizer import Tokenizer
 
 
-def counted(embedder: Embedder, file: Path) -> Embedder:
-    """Return a model that counts with the tokenizer of a file; raises as `tokenizer_at`."""
-    return cast(Embedder, CountingEmbedder(embedder, tokenizer_at(file)))
+def counted(embedder: Embedder, tokenizer: Tokenizer) -> Embedder:
+    """Return a model that counts with a tokenizer."""
+    return cast(Embedder, CountingEmbedder(embedder, tokenizer))
 
 
 class CountingEmbedder:

@@ -5,73 +5,41 @@ from __future__ import annotations
 import re
 import threading
 import uuid
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
-from undrift.adapters.stores.mongodb.documents import ID, TAGS, TAKEN, WORDS
+from undrift.adapters.stores.mongodb.documents import ID, MOST_METADATA, MOST_TEXT, TAGS, TAKEN, WORDS, vector_from
+from undrift.adapters.stores.mongodb.foreign import INDEX, Places, places_of
+from undrift.adapters.stores.mongodb.found import VECTOR, Found, named
 from undrift.adapters.stores.mongodb.session import Session
 from undrift.domain.route import VectorField
-from undrift.domain.shape import OWN, TagPlace, split_address
 from undrift.domain.space import Metric
-from undrift.errors import BadArgument, BadConfig, CollectionMissing, FieldInUse, StoreRejected
+from undrift.errors import BadArgument, CollectionMissing, FieldInUse, StoreRejected, UndriftError
+from undrift.ports.store import Layout, StoreCapabilities
 
+_T = TypeVar("_T")
 #: What Atlas calls those metrics that it takes vectors of any length for.
 SIMILARITIES = {Metric.COSINE: "cosine", Metric.L2: "euclidean"}
 MAX_DIMENSIONS = 8192
+CAPABILITIES = StoreCapabilities(
+    name="mongodb",
+    metrics=frozenset(SIMILARITIES),
+    max_dimensions=MAX_DIMENSIONS,
+    layouts=frozenset({Layout.COLLECTION, Layout.IN_PLACE}),
+    # A call is given up after 10 s, by the server as well. One that a member took in before another one was elected may
+    # still come to be; we know of no election that takes a minute.
+    settles_within_s=60.0,
+    max_text_bytes=MOST_TEXT,
+    max_metadata_bytes=MOST_METADATA,
+)
 #: The collection of the descriptions.
 FIELDS = "undrift_fields"
 _FORMAT = 1
-_VECTOR = "vector"
 _VECTOR_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,99}")
 _LONGEST_NAME = 200
 #: What takes all documents of a collection may take longer than any other call.
 _LONG_S = 120
 _DUPLICATE = 11000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """A field as it was last seen.
-
-    Attributes:
-        collection: the name of the collection.
-        vector: the key of the vector in its documents.
-        incarnation: what tells the field from another one of that name, made before or after.
-        number: MongoDB's own number of the collection, which no later one of that name has.
-        dimensions: of the vectors.
-        metric: how they are compared.
-        index: the name of their search index; empty without one.
-        is_exact: whether that compares with every vector.
-    """
-
-    collection: str
-    vector: str
-    incarnation: str
-    number: Any
-    dimensions: int
-    metric: Metric
-    index: str
-    is_exact: bool
-
-    @property
-    def has_vector(self) -> dict[str, Any]:
-        """The query for documents that have such a vector."""
-        return {self.vector: {"$exists": True}}
-
-
-def named(field: VectorField) -> tuple[str, str]:
-    """Return the names of a collection and of the vector in it.
-
-    Raises:
-        BadConfig: the address says more than that.
-    """
-    name, shape = split_address(field.collection)
-    if replace(shape, tags=TagPlace.PAYLOAD, vector="") != OWN:
-        raise BadConfig(
-            f"collection {field.collection!r} cannot be in another shape than undrift's own in this store",
-            hint=f"leave out everything but `vector` and `tags`: {name}",
-        )
-    return name, shape.vector or _VECTOR
 
 
 class Collections:
@@ -87,7 +55,7 @@ class Collections:
         self._session = session
         self._index = index
         self._guard = threading.Lock()
-        self._known: dict[tuple[str, str], Found] = {}
+        self._known: dict[str, Found] = {}
 
     def create(self, field: VectorField, *, dimensions: int, metric: Metric) -> None:
         """Make an empty collection, or room for another vector in one that is there.
@@ -98,6 +66,7 @@ class Collections:
             StoreRejected: the server has no vector search.
         """
         name, vector = named(field)
+        places = places_of(field.collection)[1]
         _require_creatable(name, vector, dimensions=dimensions, metric=metric)
         with self._session.translated(name):
             database = self._session.database
@@ -109,7 +78,7 @@ class Collections:
                 raise self._in_use(field)
             elif there is not None:
                 database[FIELDS].delete_one({ID: there[ID], "incarnation": there["incarnation"]})
-            number, is_new = self._made(database, name, field)
+            number, is_new = self._made(database, name, field, may_be_there=places is None)
             try:
                 self._describe(database, field, number, dimensions=dimensions, metric=metric)
             except BaseException:
@@ -125,7 +94,9 @@ class Collections:
         with self._session.translated(name):
             database = self._session.database
             there = self._described(database, name, vector)
-            if there is not None:
+            if there is None and places_of(field.collection)[1] is not None:
+                database.drop_collection(name)
+            elif there is not None:
                 # From here on it is not there for anybody; who is killed below leaves the rest to the next.
                 database[FIELDS].update_one({ID: there[ID]}, {"$set": {"dropping": True}})
                 self._finish(database, there)
@@ -136,10 +107,35 @@ class Collections:
         Raises:
             CollectionMissing: there is none.
         """
-        known = self._known.get(named(field)) or self.find(field)
+        known = self._known.get(field.collection) or self.find(field)
         if known is None:
             raise self.missing(field)
         return known
+
+    def on(self, field: VectorField, read: Callable[[Found], list[_T]]) -> list[_T]:
+        """Read from a field as it was last seen; once more where it is another one by now, of the same name.
+
+        Raises:
+            CollectionMissing: it is not there any more.
+        """
+        found = self.get(field)
+        done: list[_T] = []
+        refusal: UndriftError | None = None
+        try:
+            done = read(found)
+        except (BadArgument, StoreRejected) as error:
+            refusal = error
+        if done:
+            return done
+        # What is gone answers nothing, and what was made anew refuses other vectors.
+        fresh = self.find(field)
+        if fresh is None:
+            raise self.missing(field)
+        if fresh != found:
+            return read(fresh)
+        if refusal is not None:
+            raise refusal
+        return done
 
     def find(self, field: VectorField) -> Found | None:
         """Look a field up; None when it is not there.
@@ -147,11 +143,14 @@ class Collections:
         Raises:
             StoreRejected: another version of undrift made it.
         """
-        name, vector = named(field)
+        (name, vector), places = named(field), places_of(field.collection)[1]
         with self._session.translated(name):
             database = self._session.database
             there = self._described(database, name, vector)
-            if there is None or there.get("dropping") or self._number_of(database, name) != there["number"]:
+            number = self._number_of(database, name)
+            if places is not None and number is not None and (there is None or there["number"] != number):
+                there = self._learned(database, name, places, number)
+            if there is None or there.get("dropping") or number != there["number"]:
                 self.forget(field)
                 return None
         if there["format"] != _FORMAT:
@@ -169,9 +168,10 @@ class Collections:
             metric=Metric(there["metric"]),
             index=there["index"],
             is_exact=bool(there["is_exact"]),
+            places=places,
         )
         with self._guard:
-            self._known[name, vector] = found
+            self._known[field.collection] = found
         return found
 
     def require(self, field: VectorField, found: Found) -> None:
@@ -181,6 +181,10 @@ class Collections:
             CollectionMissing: it is not.
         """
         database = self._session.database
+        if not found.is_own:
+            if self._number_of(database, found.collection) != found.number:
+                raise self.missing(field)
+            return
         there = self._described(database, found.collection, found.vector)
         if there is None or there.get("dropping") or there["incarnation"] != found.incarnation:
             raise self.missing(field)
@@ -188,16 +192,53 @@ class Collections:
     def forget(self, field: VectorField) -> None:
         """Look a field up when it is used next."""
         with self._guard:
-            self._known.pop(named(field), None)
+            self._known.pop(field.collection, None)
 
     def missing(self, field: VectorField) -> CollectionMissing:
         """Return the error for a field that is not there, and forget what was known of it."""
         self.forget(field)
         name, vector = named(field)
-        beside = "" if vector == _VECTOR else f" with a vector {vector}"
+        beside = "" if vector == VECTOR else f" with a vector {vector}"
         return CollectionMissing(f"{self._session.place.name} has no collection {name}{beside}")
 
-    def _made(self, database: Any, name: str, field: VectorField) -> tuple[Any, bool]:
+    def _learned(self, database: Any, name: str, places: Places, number: Any) -> Any:
+        """Return what a collection that another program made says of itself, as undrift would have written it down.
+
+        Raises:
+            StoreRejected: nothing says what its vectors are.
+        """
+        kinds = {kind: metric for metric, kind in SIMILARITIES.items()} | {"dotProduct": Metric.DOT}
+        for index in database[name].list_search_indexes() if self._index != "none" else ():
+            for path in index.get("latestDefinition", {}).get("fields", []):
+                if path.get("type") == "vector" and path.get("path") == places.vector:
+                    return {
+                        "format": _FORMAT,
+                        "number": number,
+                        "incarnation": "",
+                        "dimensions": path["numDimensions"],
+                        "metric": kinds[path["similarity"]].value,
+                        "index": index["name"],
+                        "is_exact": self._index == "exact",
+                    }
+        first = database[name].find_one({places.vector: {"$exists": True}}, {places.vector: 1})
+        vector = None if first is None else vector_from(first[places.vector])
+        if vector is None:
+            raise StoreRejected(
+                f"collection {name} of {self._session.place.name} has no vectors in {places.vector}",
+                "neither a search index says so, nor has a document one",
+                f"say which key has them: {name}?vector=KEY",
+            )
+        return {
+            "format": _FORMAT,
+            "number": number,
+            "incarnation": "",
+            "dimensions": len(vector),
+            "metric": Metric.COSINE.value,
+            "index": "",
+            "is_exact": True,
+        }
+
+    def _made(self, database: Any, name: str, field: VectorField, *, may_be_there: bool) -> tuple[Any, bool]:
         """Return the number of the collection, and whether it was not there before."""
         from pymongo.errors import CollectionInvalid, OperationFailure
 
@@ -212,7 +253,7 @@ class Collections:
             else:
                 return self._number_of(database, name), True
         is_ours = database[FIELDS].find_one({"collection": name, "number": number}) is not None
-        if not is_ours and database[name].find_one({}, {ID: 1}) is not None:
+        if not may_be_there or (not is_ours and database[name].find_one({}, {ID: 1}) is not None):
             raise self._in_use(field)
         return number, False
 
@@ -223,11 +264,13 @@ class Collections:
 
         name, vector = named(field)
         incarnation = uuid.uuid4().hex[:12]
-        index = "" if self._index == "none" else f"undrift_{vector}_{incarnation}"
+        own = places_of(field.collection)[1] is None
+        index = "" if self._index == "none" else f"undrift_{vector}_{incarnation}" if own else INDEX
         if index:
             path = {"type": "vector", "path": vector, "numDimensions": dimensions}
-            fields = [{**path, "similarity": SIMILARITIES[metric]}, {"type": "filter", "path": WORDS}]
-            model = SearchIndexModel(definition={"fields": fields}, name=index, type="vectorSearch")
+            paths = [{**path, "similarity": SIMILARITIES[metric]}]
+            paths += [{"type": "filter", "path": WORDS}] if own else []
+            model = SearchIndexModel(definition={"fields": paths}, name=index, type="vectorSearch")
             database[name].create_search_index(model)
         try:
             database[FIELDS].insert_one(

@@ -9,9 +9,9 @@ from typing import Any, assert_never
 
 import numpy as np
 
-from undrift.adapters.stores.mongodb.collections import Found
 from undrift.adapters.stores.mongodb.conditions import EVERYTHING, Query
-from undrift.adapters.stores.mongodb.documents import ID, METADATA, fields, vector_from
+from undrift.adapters.stores.mongodb.documents import ID, METADATA, vector_from
+from undrift.adapters.stores.mongodb.found import Found
 from undrift.adapters.stores.mongodb.session import Session
 from undrift.domain.record import Vector
 from undrift.domain.space import Metric
@@ -84,10 +84,11 @@ class Searching:
         asked |= {"exact": True} if found.is_exact else {"numCandidates": min(_MOST, max(limit, self._ef_search))}
         if bound != EVERYTHING:
             asked["filter"] = bound
-        named = fields(found.vector, Part.TEXT, with_vector=True)
+        named = found.reads(Part.TEXT, with_vector=True)
         # The index is asked for what it has; a majority says nothing about that.
         collection = self._local(found)
-        return list(collection.aggregate([{"$vectorSearch": asked}, {"$project": named}]))
+        stages = [{"$vectorSearch": asked}, *([{"$project": named}] if named else [])]
+        return [found.row(document) for document in collection.aggregate(stages)]
 
     def _one_by_one(
         self,
@@ -99,20 +100,20 @@ class Searching:
         accepts: Callable[[Document], bool] | None,
     ) -> list[tuple[float, Document]]:
         """Compare with every vector that there is."""
-        named = {found.vector: 1, **({METADATA: 1} if accepts is not None else {})}
+        named = {found.vector: 1, **({METADATA: 1} if accepts is not None else {})} if found.is_own else {}
         best: list[tuple[float, Document]] = []
         block: list[Document] = []
         collection = self._session.database[found.collection]
         with collection.find({"$and": [found.has_vector, bound]}, named) as cursor:
-            for document in cursor:
+            for document in map(found.row, cursor):
                 if accepts is None or accepts(document):
                     block.append(document)
                 if len(block) == _BLOCK:
                     best = self._best(found, best, block, query, k)
                     block = []
         best = self._best(found, best, block, query, k)
-        wanted = {ID: {"$in": [document[ID] for _, document in best]}}
-        whole = list(collection.find(wanted, fields(found.vector, Part.TEXT, with_vector=True)))
+        wanted = {ID: {"$in": [found.key(document[ID]) for _, document in best]}}
+        whole = [found.row(one) for one in collection.find(wanted, found.reads(Part.TEXT, with_vector=True))]
         # Somebody may have changed them since.
         scored = self._scored(found, [one for one in whole if accepts is None or accepts(one)], query)
         return _in_order(scored)[:k]

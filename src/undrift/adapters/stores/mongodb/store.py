@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
 
-from undrift.adapters.stores.mongodb.collections import MAX_DIMENSIONS, SIMILARITIES, Collections, Found
-from undrift.adapters.stores.mongodb.conditions import query_of
+from undrift.adapters.clock import SystemClock
+from undrift.adapters.listing import Listings
+from undrift.adapters.stores.mongodb import foreign
+from undrift.adapters.stores.mongodb.collections import CAPABILITIES, Collections
 from undrift.adapters.stores.mongodb.documents import (
     ID,
     METADATA,
-    MOST_METADATA,
-    MOST_TEXT,
     TAGS,
     TEXT,
     entry_from,
-    fields,
     hit_from,
     metadata_of,
     of_metadata,
@@ -27,32 +27,22 @@ from undrift.adapters.stores.mongodb.documents import (
     tag_of,
     written,
 )
+from undrift.adapters.stores.mongodb.found import Found, named
 from undrift.adapters.stores.mongodb.places import place_from
+from undrift.adapters.stores.mongodb.reading import PAGE, Reading, asked_of, fits, pages_of
 from undrift.adapters.stores.mongodb.searching import Searching
 from undrift.adapters.stores.mongodb.session import Session
 from undrift.adapters.stores.mongodb.writing import Writing
-from undrift.domain.filter import Condition, matches, native, parse
+from undrift.domain.filter import Condition, native, parse
 from undrift.domain.record import DocumentId, Entry, Hit, Metadata, Record, Vector, encode_metadata, is_tagged
 from undrift.domain.route import VectorField
+from undrift.domain.shape import NO_TEXT
 from undrift.domain.space import Metric
 from undrift.domain.vectors import checked_query, stacked
 from undrift.errors import BadArgument, StoreRejected, UndriftError
-from undrift.ports.store import FieldDescription, Filter, Layout, Part, StoreCapabilities
+from undrift.ports.store import FieldDescription, Filter, Part, StoreCapabilities
 
 _T = TypeVar("_T")
-_CAPABILITIES = StoreCapabilities(
-    name="mongodb",
-    metrics=frozenset(SIMILARITIES),
-    max_dimensions=MAX_DIMENSIONS,
-    layouts=frozenset({Layout.COLLECTION, Layout.IN_PLACE}),
-    # A call is given up after 10 s, by the server as well. One that a member took in before another one was elected may
-    # still come to be; we know of no election that takes a minute.
-    settles_within_s=60.0,
-    max_text_bytes=MOST_TEXT,
-    max_metadata_bytes=MOST_METADATA,
-)
-#: Documents of one request by id.
-_PAGE = 1_000
 
 
 class MongoDbStore:
@@ -75,6 +65,7 @@ class MongoDbStore:
         auth_source: str = "admin",
         index: str = "exact",
         hnsw_ef_search: int = 200,
+        listing_s: float = 10.0,
     ) -> None:
         """Use a database; it is connected to by the first call.
 
@@ -89,6 +80,8 @@ class MongoDbStore:
             index: `exact`, and a search compares with every vector of the index; `hnsw`, and it is fast and may miss
                 some; or `none`, and it reads all vectors, which needs no Atlas. It is made with a collection.
             hnsw_ef_search: how many candidates a search in the index looks at, at least.
+            listing_s: how old the list of ids may be that a scan of another program's collection goes by: its ids may
+                be of several types, which MongoDB orders one after another.
 
         Raises:
             BadConfig: the address is not one, or has a password in it.
@@ -98,24 +91,31 @@ class MongoDbStore:
             raise BadArgument(f"index is {index!r}; it can be exact, hnsw or none", hint='index = "exact"')
         if not 1 <= hnsw_ef_search <= 10_000:
             raise BadArgument(f"hnsw_ef_search is {hnsw_ef_search}; it can be 1 to 10000")
+        if not 0 <= listing_s <= 3600:
+            raise BadArgument(f"listing_s is {listing_s}; it can be 0 to 3600")
         where = place_from(place, tls=tls, ca_file=ca_file, user=user, secret=api_key, auth_source=auth_source)
         self._session = Session(where)
         self._collections = Collections(self._session, index=index)
+        self._listings = Listings(SystemClock().monotonic, float(listing_s))
+        self._reading = Reading(self._session, self._listings)
         self._writing = Writing(self._session)
         self._searching = Searching(self._session, ef_search=hnsw_ef_search)
+        self._listing_s = float(listing_s)
 
     @property
     def capabilities(self) -> StoreCapabilities:
         """What this adapter can do."""
-        return _CAPABILITIES
+        return replace(CAPABILITIES, scans_lag_s=self._listing_s)
 
     def create(self, field: VectorField, *, dimensions: int, metric: Metric) -> None:
         """Make an empty collection, or room for another vector in one that is there."""
         self._collections.create(field, dimensions=dimensions, metric=metric)
+        self._listings.forget(named(field)[0])
 
     def drop(self, field: VectorField) -> None:
         """Delete a field with its vectors, and the collection with the last one."""
         self._collections.drop(field)
+        self._listings.forget(named(field)[0])
 
     def describe(self, field: VectorField) -> FieldDescription | None:
         """Return what the store knows about a field."""
@@ -139,6 +139,7 @@ class MongoDbStore:
         texts = {record.id: record.text for record in records}
 
         def work(found: Found, made: list[tuple[DocumentId, dict[str, Any]]]) -> None:
+            _require_own(found)
             changes = []
             for (id, _), record in zip(made, records, strict=True):
                 kept, gone = of_vector(found.vector, record.vector, record.tag)
@@ -151,8 +152,9 @@ class MongoDbStore:
     def detach(self, field: VectorField, ids: Sequence[DocumentId]) -> None:
         """Take vector and tag of the field out of these records, which stay with everything else."""
         found = self._required(field)
+        _require_own(found)
         with self._session.translated(found.collection):
-            for page in _pages(ids):
+            for page in pages_of(ids):
                 gone = {found.vector: "", f"{TAGS}.{found.vector}": ""}
                 self._in(found).update_many({ID: {"$in": page}}, {"$unset": gone})
 
@@ -162,18 +164,25 @@ class MongoDbStore:
         if not wanted:
             return set()
         found = self._required(field)
-        at = f"{TAGS}.{found.vector}"
+        at, text = f"{TAGS}.{found.vector}", TEXT
+        if found.places is not None:
+            at, text = foreign.TAG, found.places.text
+        if text == NO_TEXT:
+            raise BadArgument(
+                f"collection {field.collection} has no texts, so that no tag can be put beside one",
+                hint="keep the tags in the ledger: tags=ledger",
+            )
         changes = [
             (
-                {ID: id, TEXT: one.text, **found.has_vector},
-                {"$set": {at: {"space": one.tag.space, "content": one.tag.content, "sequence": one.tag.sequence}}},
+                {ID: found.key(id), text: one.text, **found.has_vector},
+                {"$set": {at: foreign.tag_value(one.tag)}},
             )
             for id, one in wanted.items()
             if is_tagged(one.tag)
         ]
         with self._session.translated(found.collection):
             self._writing.change(found, changes)
-            now = self._documents(found, list(wanted), {TEXT: 1, at: 1})
+            now = self._reading.documents(found, list(wanted), found.reads(Part.TEXT))
         # Of the same text there is one tag of a space, whoever put it there.
         return {
             DocumentId(one[ID])
@@ -188,13 +197,16 @@ class MongoDbStore:
         if not ids:
             return
         found = self._required(field)
-        query, exact = query_of(condition)
+        query, exact = asked_of(found, condition)
         with self._session.translated(found.collection):
-            for page in _pages(ids):
+            for page in pages_of(ids):
                 if exact:
-                    self._in(found).delete_many({"$and": [{ID: {"$in": page}}, query]})
+                    keys = [found.key(id) for id in page]
+                    self._in(found).delete_many({"$and": [{ID: {"$in": keys}}, query]})
                 else:
-                    self._writing.delete_matching(found, page, lambda one: _matches(condition, one))
+                    self._writing.delete_matching(found, page, lambda one: fits(condition, one))
+        if not found.is_own and condition is None:
+            self._listings.deleted(found.collection, ids)
 
     def merge_metadata(self, field: VectorField, changes: Mapping[DocumentId, Metadata], *, sequence: int) -> None:
         """Put the given keys into the metadata of existing records, and set the tag's sequence."""
@@ -206,6 +218,10 @@ class MongoDbStore:
         at = f"{TAGS}.{found.vector}"
 
         def change(document: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+            if found.places is not None:
+                id = DocumentId(found.row(document)[ID])
+                query, said = foreign.changed(found.places, document, changes[id], sequence=sequence)
+                return {**query, **found.has_vector}, said
             id = DocumentId(document[ID])
             kept = of_metadata(id, {**metadata_of(document), **changes[id]})
             if tag_of(found.vector, document) is not None:
@@ -215,14 +231,15 @@ class MongoDbStore:
             return {ID: id, METADATA: document.get(METADATA), **found.has_vector}, {"$set": kept}
 
         with self._session.translated(found.collection):
-            for page in _pages(list(changes)):
-                read = partial(self._documents, found, page, {METADATA: 1, at: 1})
+            for page in pages_of(list(changes)):
+                named = {METADATA: 1, at: 1} if found.is_own else found.reads(Part.NONE)
+                read = partial(self._reading.stored, found, page, named)
                 self._writing.change_what_was_read(found, read, change)
 
     def fetch(self, field: VectorField, ids: Sequence[DocumentId]) -> dict[DocumentId, Record]:
         """Return the records with their vectors."""
         found = self._collections.get(field)
-        documents = self._read(field, found, ids, fields(found.vector, Part.TEXT, with_vector=True))
+        documents = self._read(field, found, ids, found.reads(Part.TEXT, with_vector=True))
         read = [record_from(found.vector, one) for one in documents]
         return {record.id: record for record in read if record is not None}
 
@@ -231,7 +248,7 @@ class MongoDbStore:
     ) -> dict[DocumentId, Entry]:
         """Return the records without their vectors."""
         found = self._collections.get(field)
-        documents = self._read(field, found, ids, fields(found.vector, parts))
+        documents = self._read(field, found, ids, found.reads(parts))
         read = [entry_from(found.vector, one, parts) for one in documents]
         return {entry.id: entry for entry in read}
 
@@ -250,8 +267,8 @@ class MongoDbStore:
         condition = _condition(filter)
         found = self._collections.get(field)
         with self._session.translated(found.collection):
-            documents = self._matching(
-                found, condition, after=after, until=until, limit=limit, named=fields(found.vector, parts)
+            documents = self._reading.matching(
+                found, condition, after=after, until=until, limit=limit, named=found.reads(parts)
             )
             page = [entry_from(found.vector, one, parts) for one in islice(documents, limit)]
         return page or self._nothing(field, found, page)
@@ -261,7 +278,7 @@ class MongoDbStore:
         _require_positive("limit", limit)
         found = self._collections.get(field)
         with self._session.translated(found.collection):
-            documents = self._matching(found, None, after=after, until=None, limit=limit, named={ID: 1})
+            documents = self._reading.matching(found, None, after=after, until=None, limit=limit, named={ID: 1})
             page = [DocumentId(one[ID]) for one in islice(documents, limit)]
         return page or self._nothing(field, found, page)
 
@@ -269,13 +286,13 @@ class MongoDbStore:
         """Return how many records there are, or how many match the filter."""
         condition = _condition(filter)
         found = self._collections.get(field)
-        query, exact = query_of(condition)
+        query, exact = asked_of(found, condition)
         with self._session.translated(found.collection):
             if exact:
                 count = self._in(found).count_documents({"$and": [found.has_vector, query]})
             else:
-                named = {METADATA: 1}
-                every = self._matching(found, condition, after="", until=None, limit=_PAGE, named=named)
+                named = {METADATA: 1} if found.is_own else found.reads(Part.NONE)
+                every = self._reading.matching(found, condition, after="", until=None, limit=PAGE, named=named)
                 count = sum(1 for _ in every)
         return count or self._nothing(field, found, 0)
 
@@ -284,24 +301,25 @@ class MongoDbStore:
         _require_positive("k", k)
         theirs = native(filter)
         condition = None if theirs is not None else _condition(filter)
-        found = self._collections.find(field) or self._collections.get(field)
-        if theirs is not None and not found.index:
-            raise BadArgument(
-                f"collection {found.collection} has no index that a filter of MongoDB's own could go to",
-                hint="use a filter of undrift's, or make a collection with an index",
-            )
-        wanted = checked_query(vector, dimensions=found.dimensions, metric=found.metric)
-        bound, exact = query_of(condition, by_index=bool(found.index)) if theirs is None else (dict(theirs), True)
-        with self._session.translated(found.collection):
-            nearest = self._searching.nearest(
-                found,
-                wanted,
-                k=k,
-                bound=bound,
-                accepts=None if exact else lambda one: _matches(condition, one),
-                is_theirs=theirs is not None,
-            )
-        return [hit_from(found.vector, document, score) for score, document in nearest]
+
+        def read(found: Found) -> list[Hit]:
+            if theirs is not None and not found.index:
+                raise BadArgument(
+                    f"collection {found.collection} has no index that a filter of MongoDB's own could go to",
+                    hint="use a filter of undrift's, or make a collection with an index",
+                )
+            wanted = checked_query(vector, dimensions=found.dimensions, metric=found.metric)
+            bound, exact = asked_of(found, condition, by_index=bool(found.index))
+            if theirs is not None:
+                bound, exact = dict(theirs), True
+            accepts = None if exact else partial(fits, condition)
+            with self._session.translated(found.collection):
+                nearest = self._searching.nearest(
+                    found, wanted, k=k, bound=bound, accepts=accepts, is_theirs=theirs is not None
+                )
+            return [hit_from(found.vector, document, score) for score, document in nearest]
+
+        return self._collections.on(field, read)
 
     def close(self) -> None:
         """Close the connections of this process; a later call opens them again."""
@@ -332,7 +350,16 @@ class MongoDbStore:
                 block = stacked(records, dimensions=found.dimensions, metric=found.metric)
                 if len({record.id for record in records}) != len(records):
                     raise StoreRejected("one call has two records of the same id", "nothing of it was written")
-                work(found, written(records, block, found.vector))
+                if found.places is None:
+                    made = written(records, block, found.vector)
+                else:
+                    pairs = zip(records, block, strict=True)
+                    made = [(one.id, foreign.update_of(found.places, one, vector)) for one, vector in pairs]
+                    for id, said in made:
+                        require_room(id, said.get("$set", said))
+                work(found, made)
+                if not found.is_own:
+                    self._listings.written(found.collection, [record.id for record in records])
         except UndriftError:
             # It may be another collection by now, of the same name.
             self._collections.forget(field)
@@ -342,37 +369,8 @@ class MongoDbStore:
         self, field: VectorField, found: Found, ids: Sequence[DocumentId], named: Mapping[str, int]
     ) -> list[Mapping[str, Any]]:
         with self._session.translated(found.collection):
-            documents = self._documents(found, ids, named)
+            documents = self._reading.documents(found, ids, named)
         return documents or self._nothing(field, found, documents)
-
-    def _documents(self, found: Found, ids: Sequence[DocumentId], named: Mapping[str, int]) -> list[Mapping[str, Any]]:
-        """Return documents by id that have a vector of the field."""
-        read: list[Mapping[str, Any]] = []
-        for page in _pages(ids):
-            read += self._in(found).find({ID: {"$in": page}, **found.has_vector}, dict(named))
-        return read
-
-    def _matching(
-        self,
-        found: Found,
-        condition: Condition | None,
-        *,
-        after: str,
-        until: str | None,
-        limit: int,
-        named: Mapping[str, int],
-    ) -> Iterator[Mapping[str, Any]]:
-        """Yield documents in the order of their ids; more than the limit, if they are asked for."""
-        query, exact = query_of(condition)
-        size = min(limit, _PAGE) if exact else _PAGE
-        while True:
-            within = {"$gt": after, **({} if until is None else {"$lte": until})}
-            asked = {"$and": [{ID: within}, found.has_vector, query]}
-            page = list(self._in(found).find(asked, dict(named)).sort(ID, 1).limit(size))
-            yield from (one for one in page if exact or _matches(condition, one))
-            if len(page) < size:
-                return
-            after = page[-1][ID]
 
     def _nothing(self, field: VectorField, found: Found, empty: _T) -> _T:
         """Return what is empty, when that is because nothing is there, and not because the collection is gone."""
@@ -381,13 +379,12 @@ class MongoDbStore:
         return empty
 
 
-def _pages(ids: Sequence[DocumentId]) -> list[list[DocumentId]]:
-    distinct = list(dict.fromkeys(ids))
-    return [distinct[start : start + _PAGE] for start in range(0, len(distinct), _PAGE)]
-
-
-def _matches(condition: Condition | None, document: Mapping[str, Any]) -> bool:
-    return condition is None or matches(condition, metadata_of(document))
+def _require_own(found: Found) -> None:
+    if not found.is_own:
+        raise BadArgument(
+            f"collection {found.collection} cannot have a second vector beside that of another program",
+            hint="let the migration make a collection of its own: --layout collection",
+        )
 
 
 def _condition(filter: Filter | None) -> Condition | None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from undrift.adapters.stores.mongodb.collections import Found
 from undrift.adapters.stores.mongodb.documents import ID, METADATA
+from undrift.adapters.stores.mongodb.foreign import same_metadata
+from undrift.adapters.stores.mongodb.found import Found
 from undrift.adapters.stores.mongodb.session import Session
 from undrift.domain.record import DocumentId
 from undrift.errors import StoreRejected, StoreUnavailable
+from undrift.ports.store import Part
 
 #: How often a change is tried whose document others changed at the same time.
 _TRIES = 100
@@ -26,11 +28,13 @@ class Writing:
 
     def put(self, found: Found, made: Sequence[tuple[DocumentId, dict[str, Any]]]) -> None:
         """Change documents, and make those that are not there."""
-        self._send(found, [({ID: id}, said) for id, said in made], upsert=True)
+        self._send(found, [({ID: found.key(id)}, said) for id, said in made], upsert=True)
 
     def put_absent(self, found: Found, made: Sequence[tuple[DocumentId, dict[str, Any]]]) -> None:
         """Make documents that are not there, and leave the others as they are."""
-        self._send(found, [({ID: id}, {"$setOnInsert": said["$set"]}) for id, said in made], upsert=True)
+        self._send(
+            found, [({ID: found.key(id)}, {"$setOnInsert": said.get("$set", said)}) for id, said in made], upsert=True
+        )
 
     def change(self, found: Found, changes: Sequence[Change]) -> int:
         """Change documents that are as the queries say, and return how many were."""
@@ -68,11 +72,13 @@ class Writing:
         left = list(ids)
         for _ in range(_TRIES):
             again: list[DocumentId] = []
-            for document in collection.find({ID: {"$in": left}}, {METADATA: 1}):
-                if wanted(document):
-                    same = {ID: document[ID], METADATA: document.get(METADATA)}
-                    if not collection.delete_one(same).deleted_count:
-                        again.append(document[ID])
+            for document in collection.find({ID: {"$in": [found.key(id) for id in left]}}, found.reads(Part.NONE)):
+                if wanted(found.row(document)):
+                    same = {METADATA: document.get(METADATA)}
+                    if found.places is not None:
+                        same = same_metadata(found.places, document)
+                    if not collection.delete_one({ID: document[ID], **same}).deleted_count:
+                        again.append(DocumentId(found.row(document)[ID]))
             if not again:
                 return
             left = again
@@ -81,7 +87,7 @@ class Writing:
         )
 
     def _send(self, found: Found, changes: Sequence[Change], *, upsert: bool) -> int:
-        from pymongo import UpdateOne
+        from pymongo import ReplaceOne, UpdateOne
         from pymongo.errors import BulkWriteError
 
         collection = self._session.database[found.collection]
@@ -89,7 +95,11 @@ class Writing:
         matched = 0
         while left:
             try:
-                done = collection.bulk_write([UpdateOne(*one, upsert=upsert) for one in left], ordered=False)
+                asked = [
+                    (UpdateOne if next(iter(said)).startswith("$") else ReplaceOne)(query, said, upsert=upsert)
+                    for query, said in left
+                ]
+                done = collection.bulk_write(asked, ordered=False)
             except BulkWriteError as error:
                 details: Any = error.details or {}
                 failed = details.get("writeErrors", [])

@@ -85,7 +85,8 @@ def object_of(record: Record, vector: Vector, collection: str) -> Any:
 
 def id_of(result: Any) -> DocumentId:
     """Return the id of an object that was found."""
-    return DocumentId(_values(result)["doc_id"].text_value)
+    # Somebody else may have written an object without it.
+    return DocumentId(_text(_values(result), "doc_id") or str(uuid.UUID(bytes=result.metadata.id_as_bytes)))
 
 
 def metadata_of(result: Any) -> dict[str, Any]:
