@@ -48,10 +48,22 @@ def purse_of(workshop: Workshop, migration: Migration, door: EmbeddingDoor) -> M
     A price that has risen since the migration began is reckoned with from now on, so that a budget in dollars stays
     one; a price that has fallen is not: another worker may know the higher one.
     """
-    price = door.limits.usd_per_million_tokens
-    if price > migration.usd_per_million_tokens:
-        workshop.ledger.raise_price(migration.id, price, who=workshop.me)
+    _heed_price(workshop, migration, door.limits)
     return MigrationPurse(ledger=workshop.ledger, migration=migration.id, owner=workshop.me)
+
+
+def proof_purse_of(workshop: Workshop, limits: EmbedderLimits) -> ProofPurse | None:
+    """Return what pays for proving a model, as `purse_of`; None where there is no migration to pay for it."""
+    migration = workshop.state().migration
+    if migration is None or migration.is_final:
+        return None
+    _heed_price(workshop, migration, limits)
+    return ProofPurse(ledger=workshop.ledger, migration=migration.id, owner=workshop.me)
+
+
+def _heed_price(workshop: Workshop, migration: Migration, limits: EmbedderLimits) -> None:
+    if limits.usd_per_million_tokens > migration.usd_per_million_tokens:
+        workshop.ledger.raise_price(migration.id, limits.usd_per_million_tokens, who=workshop.me)
 
 
 def require_budget(usd: float | None, tokens: int | None, command: str) -> None:
