@@ -16,6 +16,7 @@ from undrift.config import Config, HookSettings, ModelSettings, ThrottleSettings
 from undrift.domain.catalogue import Catalogue
 from undrift.domain.hook import Moment
 from undrift.errors import BadConfig, UnknownAdapter
+from undrift.ports.batch import Spool
 from undrift.ports.cache import VectorCache
 from undrift.ports.embedder import Embedder
 from undrift.ports.hook import Hook
@@ -139,6 +140,16 @@ class Plugins:
             return SqliteVectorCache(self._config.resolve("undrift.db-vectors"))
         path = self.ledger_path()
         return SqliteVectorCache(path.with_name(path.name + "-vectors"))
+
+    def spool(self) -> Spool:
+        """Return where files of batch jobs are, beside the cache."""
+        from undrift.adapters.caches.sqlite import DEFAULT_MAX_BYTES
+        from undrift.adapters.spool import FileSpool
+
+        if self._ledger_is_server():
+            return FileSpool(self._config.resolve("undrift.db-batches"), capacity=DEFAULT_MAX_BYTES)
+        path = self.ledger_path()
+        return FileSpool(path.with_name(path.name + "-batches"), capacity=DEFAULT_MAX_BYTES)
 
     def catalogue(self) -> Catalogue:
         """Return what is known of models: what is shipped, and what a file of the user's says instead.

@@ -19,6 +19,7 @@ from undrift.domain.space import ProvenSpace, Space, SpaceId, differences
 from undrift.domain.tuning import Limits
 from undrift.errors import SpaceMismatch, UnknownModel
 from undrift.flow import probe
+from undrift.flow.batch import BatchDoor
 from undrift.flow.embed import EmbeddingDoor
 from undrift.flow.router import Router
 from undrift.flow.traffic import Traffic
@@ -61,6 +62,7 @@ class Wiring:
             self.ledger, self.clock, self.timing, role=role, processes=self.processes, heartbeat=heartbeat
         )
         self._cache = self.plugins.cache()
+        self._spool = self.plugins.spool()
         self._traffic: dict[AliasName, Traffic] = {}
         self._doors: dict[str, EmbeddingDoor] = {}
         self._wrapped: dict[tuple[str, str, bool], VectorStore] = {}
@@ -137,7 +139,9 @@ class Wiring:
         with self._lock:
             if name not in self._doors:
                 embedder = self.plugins.embedder(name, self.model_settings(name))
-                self._doors[name] = EmbeddingDoor(embedder, clock=self.clock, cache=self._cache)
+                self._doors[name] = EmbeddingDoor(
+                    embedder, clock=self.clock, cache=self._cache, spool=self._spool
+                )
             return self._doors[name]
 
     def recorded(self, name: str) -> ProvenSpace:
@@ -161,6 +165,11 @@ class Wiring:
         """Return the door to the model of a space, proven again and again while it is used (R23 of the protocol)."""
         return self._proven(space, self.timing.proof_s)
 
+    def batches_of(self, space: SpaceId) -> BatchDoor | None:
+        """Return the door to the batch API of a space's model, unproven; None where it has none."""
+        known = self.ledger.space(space)
+        return self.model_door(self._model_of(known)).batches if known is not None else None
+
     def workshop(self, alias: AliasName) -> Workshop:
         """Return the means to work on an alias's migration, as a registered client."""
         self.router.join(alias)
@@ -172,6 +181,7 @@ class Wiring:
             ledger=self.ledger,
             store_of=self.store_of,
             door_of=self.door_of_worker,
+            batches_of=self.batches_of,
             source=PayloadSource(),
             clock=self.clock,
             timing=self.timing,

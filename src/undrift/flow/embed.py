@@ -24,7 +24,9 @@ from undrift.errors import (
     UndriftError,
 )
 from undrift.flow.answer import checked, checked_query, defects, malformed, refuse_defects
+from undrift.flow.batch import BatchDoor
 from undrift.flow.oversight import UNSEEN, Oversight
+from undrift.ports.batch import Spool, SupportsBatches
 from undrift.ports.cache import VectorCache
 from undrift.ports.embedder import BEFORE_RETRY, Embedder, EmbedderLimits
 from undrift.ports.runtime import Clock
@@ -102,17 +104,21 @@ class EmbeddingDoor:
     wait for them.
     """
 
-    def __init__(self, embedder: Embedder, *, clock: Clock, cache: VectorCache | None = None) -> None:
+    def __init__(
+        self, embedder: Embedder, *, clock: Clock, cache: VectorCache | None = None, spool: Spool | None = None
+    ) -> None:
         """Open the door.
 
         Args:
             embedder: the model; the door closes it.
             clock: what retries wait with.
             cache: where vectors are kept that are worth keeping; it is shared, so the door does not close it.
+            spool: where files of batch jobs are, beside the cache.
         """
         self._embedder = embedder
         self._clock = clock
         self._cache = cache if embedder.limits.worth_keeping else None
+        self._spool = spool
         self._slots = threading.BoundedSemaphore(embedder.limits.concurrency)
         self._opening = threading.Lock()
         self._pool: ThreadPoolExecutor | None = None
@@ -127,6 +133,20 @@ class EmbeddingDoor:
     def limits(self) -> EmbedderLimits:
         """What the model takes and costs."""
         return self._embedder.limits
+
+    @property
+    def batches(self) -> BatchDoor | None:
+        """The door to the provider's batch API; None where the model has none, or nothing is kept."""
+        service = self._embedder.batches if isinstance(self._embedder, SupportsBatches) else None
+        if service is None or self._cache is None or self._spool is None:
+            return None
+        return BatchDoor(
+            service,
+            space=self.space,
+            cache=self._cache,
+            spool=self._spool,
+            count_tokens=lambda texts: self.count_tokens(texts)[0],
+        )
 
     def documents(self, texts: Sequence[str], *, spend: Spend | None = None, oversight: Oversight = UNSEEN) -> Embedded:
         """Embed texts to be stored; any number of them, none included.

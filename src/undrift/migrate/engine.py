@@ -28,6 +28,7 @@ from undrift.errors import (
 )
 from undrift.migrate.admission import attended
 from undrift.migrate.backfill import CHUNK_SIZE, carry_chunk, lay_out
+from undrift.migrate.batching import BatchDesk
 from undrift.migrate.gates import is_close
 from undrift.migrate.hooks import call_due
 from undrift.migrate.lookout import Lookout
@@ -84,6 +85,7 @@ class Worker:
     _operator: tuple[Any, str] = (None, "")
     _notice: Notice = field(init=False)
     _lookout: Lookout = field(init=False)
+    _desk: BatchDesk = field(init=False)
 
     def __post_init__(self) -> None:
         """Ask before each call of a store or a model whether it may still be made."""
@@ -91,6 +93,7 @@ class Worker:
         self._notice = Notice(shop.ledger, shop.alias, shop.me, shop.clock)
         self._lookout = Lookout(shop)
         self.workshop = attended(shop, self._waits, self._lookout.called)
+        self._desk = BatchDesk(workshop=self.workshop, waits=self._waits)
 
     def run(self, until: Callable[[Migration | None], bool]) -> None:
         """Work until a condition on the migration holds; failures that may pass are waited out.
@@ -239,15 +242,21 @@ class Worker:
             self.workshop.ledger.yield_coordination(migration.id, owner=self.workshop.me)
             return Tick.WORKED
         began = self.workshop.clock.monotonic()
-        done_now = carry_chunk(self.workshop, migration, at_once=self._lookout.limits.chunk_size)
+        limits = self._lookout.limits
+        if self._desk.attend(migration, limits.batch):
+            return Tick.WORKED
+        done_now = carry_chunk(self.workshop, migration, at_once=limits.chunk_size, taking=self._desk.taking)
         if done_now is not None:
             self._lookout.rest(done_now, began)
             return Tick.WORKED
         _, done, pieces = self.workshop.ledger.chunk_progress(migration.id)
-        if migration.planned and done == pieces:
+        batches = self._desk.waiting
+        if migration.planned and done == pieces and not batches:
             self._runner(migration).enter(Phase.CATCHUP, was=Phase.BACKFILL)
             return Tick.WORKED
-        if migration.planned:
+        if batches:
+            self._waits(batches)
+        elif migration.planned:
             shop = self.workshop
             left, longest_s = plural(pieces - done, "piece"), shop.timing.work_lease_s + shop.settle_s
             self._waits(f"{left} that other workers hold; if one died, it is taken over within {longest_s:.0f} s")

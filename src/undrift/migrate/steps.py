@@ -13,6 +13,7 @@ from undrift.domain.plan import (
     AwaitClients,
     AwaitScans,
     AwaitWorkers,
+    CallOffBatches,
     CreateField,
     Drain,
     DropField,
@@ -27,6 +28,7 @@ from undrift.domain.plan import (
 from undrift.domain.route import Mode, Route, VectorField
 from undrift.domain.wording import are, plural
 from undrift.errors import FieldInUse, GateFailed, TransactionUndone, WriteTimeout
+from undrift.migrate.batching import BatchDesk
 from undrift.migrate.postponement import postponed
 from undrift.migrate.sync import carry_dirty
 from undrift.migrate.workshop import Workshop
@@ -75,6 +77,8 @@ def apply(workshop: Workshop, step: Step, transition: Transition | None, *, who:
             _flip(workshop, step, transition, who)
         case SettleForeign():
             _settle_foreign(workshop, on_wait)
+        case CallOffBatches():
+            BatchDesk(workshop=workshop, waits=on_wait).call_off(on_wait)
         case DropField(field=field):
             _drop(workshop, field)
         case Finish():

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from undrift.adapters.embedders.http import dialect
+from undrift.adapters.embedders.http.batches import HttpBatches, batch_limits
 from undrift.adapters.embedders.http.refusal import Refusal, refusal
 from undrift.domain.record import Vector, Vectors
 from undrift.domain.space import Metric, Space, Truncation
@@ -92,6 +93,9 @@ class HttpEmbedder:
         timeout_s: float = 60.0,
         patience_s: float = 120.0,
         query_patience_s: float = 15.0,
+        batch: bool | str | None = None,
+        batch_usd_per_million_tokens: float | None = None,
+        batch_queue_tokens: int | None = None,
     ) -> None:
         """Describe the model; nothing is sent.
 
@@ -120,6 +124,9 @@ class HttpEmbedder:
             timeout_s: longest wait for an answer.
             patience_s: longest time for a request with all its repetitions.
             query_patience_s: the same for a query, for which a person may wait.
+            batch: whether migrations use the provider's batch API: true, false or `auto`; see `BatchMode`.
+            batch_usd_per_million_tokens: the price of texts in batches; half of the other at OpenAI.
+            batch_queue_tokens: most tokens of all batch jobs of the account that are not done.
 
         Raises:
             BadArgument: the address, the key or the dimensions cannot be used.
@@ -167,6 +174,16 @@ class HttpEmbedder:
         self._opened: tuple[int, httpx2.Client] | None = None
         self._revision_seen = ""
         self._billed_tokens = 0
+        self._batch_limits = batch_limits(
+            batch,
+            account=self._space.channel,
+            model=name,
+            api_key=api_key,
+            is_openai=is_openai,
+            online_price=self._limits.usd_per_million_tokens,
+            price=batch_usd_per_million_tokens,
+            queue_tokens=batch_queue_tokens,
+        )
 
     def __repr__(self) -> str:
         """Name the model and its host, never a secret."""
@@ -187,6 +204,23 @@ class HttpEmbedder:
         """Tokens that the server said it counted, in this process."""
         with self._lock:
             return self._billed_tokens
+
+    @property
+    def batches(self) -> HttpBatches | None:
+        """The provider's batch API; None where nobody says that it has one."""
+        if self._batch_limits is None:
+            return None
+        return HttpBatches(
+            base_url=self._url.removesuffix("/embeddings"),
+            host=self._host,
+            space=self._space,
+            encoding=self._encoding,
+            limits=self._batch_limits,
+            client=self._client,
+            refused=self._refusal,
+            masked=self._masked,
+            check_model=self._refuse_another_model,
+        )
 
     def embed_documents(self, texts: Sequence[str]) -> Vectors:
         """Send one request; also raises `ModelChanged` when another model answers."""

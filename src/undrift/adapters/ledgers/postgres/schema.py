@@ -53,6 +53,7 @@ STEPS = (
         'content text COLLATE "C" NOT NULL, space text COLLATE "C" NOT NULL, sequence bigint NOT NULL, '
         "written double precision NOT NULL, PRIMARY KEY (field, key, content))",
     ),
+    Step(version=(1, 4), scripts=("batches.sql",)),
 )
 
 

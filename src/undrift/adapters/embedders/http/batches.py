@@ -1,0 +1,281 @@
+"""The batch API of OpenAI for one model: files, jobs and their answers, over HTTP."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from undrift.adapters.embedders.http import batch_dialect, dialect
+from undrift.adapters.embedders.http.refusal import Refusal
+from undrift.domain.batch import BatchMode, JobId, RemoteJob
+from undrift.domain.space import Space
+from undrift.errors import BadArgument, EmbedderRejected, EmbedderUnavailable, UndriftError
+from undrift.ports.batch import Answered, BatchLimits
+from undrift.ports.embedder import BEFORE_RETRY
+
+if TYPE_CHECKING:
+    import httpx2
+
+#: How often is asked what changes nothing, and the first wait between, in seconds.
+_ATTEMPTS = 5
+_FIRST_PAUSE_S = 0.5
+#: Longest waits for an answer, in seconds; a file may have 200 megabytes.
+_TIMEOUT_S = 60.0
+_FILE_TIMEOUT_S = 600.0
+#: Jobs on a page of the provider's list.
+_PAGE = 100
+
+
+class HttpBatches:
+    """`/files` and `/batches`, as OpenAI has them and others have taken them over."""
+
+    def __init__(
+        self,
+        *,
+        base_url: str,
+        host: str,
+        space: Space,
+        encoding: str,
+        limits: BatchLimits,
+        client: Callable[[], httpx2.Client],
+        refused: Callable[[int, httpx2.Response], Refusal],
+        masked: Callable[[str], str],
+        check_model: Callable[[object], None],
+    ) -> None:
+        """Use the connections of a model.
+
+        Args:
+            base_url: up to and including `/v1`.
+            host: the provider's name, for messages.
+            space: the space of the model, whose name the provider knows.
+            encoding: how vectors are asked for.
+            limits: what the API takes and costs.
+            client: gives the connections of this process.
+            refused: says what an answer means that is no success.
+            masked: takes keys out of a text.
+            check_model: refuses the name of another model.
+        """
+        self._url = base_url.rstrip("/")
+        self._model, self._host, self._cut, self._encoding = space.model, host, space.cut, encoding
+        self._limits = limits
+        self._client, self._refused, self._masked, self._check_model = client, refused, masked, check_model
+        self._sleep: Callable[[float], None] = time.sleep
+
+    @property
+    def limits(self) -> BatchLimits:
+        """What it takes and costs."""
+        return self._limits
+
+    def line(self, key: str, text: str) -> bytes:
+        """Return a text as one line of a job's file."""
+        body = dialect.request_body(self._model, [text], cut=self._cut, encoding=self._encoding)
+        return batch_dialect.line(key, body)
+
+    def upload(self, name: str, path: Path) -> str:
+        """Send a file; a repeated upload makes a second file, which costs nothing and is removed with the first."""
+
+        def send() -> dict[str, Any]:
+            with path.open("rb") as content:
+                return self._call(
+                    "POST",
+                    "/files",
+                    data={"purpose": "batch"},
+                    files={"file": (name, content, "application/jsonl")},
+                    timeout=_FILE_TIMEOUT_S,
+                )
+
+        return batch_dialect.name_of(self._again(send))
+
+    def files(self, prefix: str) -> dict[str, str]:
+        """Return the files at the provider whose names begin so."""
+        return {
+            str(one.get("filename")): str(one.get("id"))
+            for one in self._list("/files", {"purpose": "batch", "limit": "10000"})
+            if str(one.get("filename", "")).startswith(prefix)
+        }
+
+    def create(self, file: str, job: JobId) -> RemoteJob:
+        """Begin a job; sent once."""
+        body = batch_dialect.job_body(file, job)
+        return self._remote(self._call("POST", "/batches", json=body))
+
+    def find(self, job: JobId, *, since: float) -> list[RemoteJob]:
+        """Return the jobs at the provider under our name, the oldest first."""
+        found = []
+        for one in self._list("/batches", {"limit": str(_PAGE)}):
+            remote = self._remote(one)
+            if remote.created and remote.created < since:
+                break
+            if remote.job == job:
+                found.append(remote)
+        return sorted(found, key=lambda remote: (remote.created, remote.id))
+
+    def show(self, batch: str) -> RemoteJob:
+        """Return how a job stands."""
+        return self._remote(self._again(lambda: self._call("GET", f"/batches/{batch}")))
+
+    def cancel(self, batch: str) -> None:
+        """Call a job off."""
+        try:
+            self._again(lambda: self._call("POST", f"/batches/{batch}/cancel"))
+        except EmbedderRejected:
+            # It may have come to its end a moment before.
+            if not self.show(batch).is_over:
+                raise
+
+    def results(self, file: str) -> Iterator[Answered]:
+        """Read a file of answers or errors as it comes."""
+        import httpx2
+
+        request = self._client().build_request("GET", f"{self._url}/files/{file}/content", timeout=_FILE_TIMEOUT_S)
+        with self._speaking():
+            response = self._client().send(request, stream=True)
+        try:
+            if not response.is_success:
+                response.read()
+                raise self._refused(response.status_code, response).error
+            # Not in one context with what the caller does between two lines.
+            lines = response.iter_lines()
+            while True:
+                try:
+                    line = next(lines, None)
+                except (httpx2.RequestError, httpx2.StreamError) as error:
+                    raise self._silent(error) from None
+                if line is None:
+                    return
+                if line.strip():
+                    yield self._answered(line)
+        finally:
+            response.close()
+
+    def remove(self, file: str) -> None:
+        """Delete a file."""
+        try:
+            self._call("DELETE", f"/files/{file}")
+        except EmbedderRejected as error:
+            if "404" not in (error.detail or ""):
+                raise
+
+    def _answered(self, line: str) -> Answered:
+        try:
+            answered, model = batch_dialect.answered(line)
+        except ValueError as error:
+            raise self._malformed(error) from error
+        self._check_model(model)
+        return answered
+
+    def _remote(self, value: dict[str, Any]) -> RemoteJob:
+        try:
+            return batch_dialect.remote_job(value)
+        except (KeyError, TypeError, ValueError) as error:
+            raise self._malformed(error) from error
+
+    def _list(self, path: str, parameters: dict[str, str]) -> Iterator[dict[str, Any]]:
+        """Read a list page by page, the newest first."""
+        after: dict[str, str] = {}
+        while True:
+            page = self._again(partial(self._call, "GET", path, params={**parameters, **after}))
+            items = page.get("data")
+            if not isinstance(items, list):
+                raise self._malformed(ValueError("a list has no `data`"))
+            yield from (one for one in items if isinstance(one, dict))
+            if not items or not page.get("has_more"):
+                return
+            after = {"after": str(items[-1].get("id"))}
+
+    def _again(self, send: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """Send what costs nothing to be sent twice, until it is answered."""
+        pause_s = _FIRST_PAUSE_S
+        for _ in range(_ATTEMPTS - 1):
+            try:
+                return send()
+            except EmbedderUnavailable as error:
+                BEFORE_RETRY.get()(f"{error.message}; tried again in {pause_s:.0f} s")
+                self._sleep(pause_s)
+                BEFORE_RETRY.get()("")
+                pause_s *= 2
+        return send()
+
+    def _call(self, method: str, path: str, *, timeout: float = _TIMEOUT_S, **content: Any) -> dict[str, Any]:
+        """Send one request, once.
+
+        Raises:
+            EmbedderUnavailable: it was not answered, or may be answered later.
+            EmbedderRejected: it is refused for good.
+        """
+        with self._speaking():
+            response = self._client().request(method, self._url + path, timeout=timeout, **content)
+        if not response.is_success:
+            raise self._refused(response.status_code, response).error
+        try:
+            return dialect.parse(response.content)
+        except ValueError as error:
+            raise self._malformed(error) from error
+
+    @contextmanager
+    def _speaking(self) -> Iterator[None]:
+        import httpx2
+
+        try:
+            yield
+        except httpx2.RequestError as error:
+            raise self._silent(error) from None
+
+    def _silent(self, error: Exception) -> UndriftError:
+        detail = self._masked(f"{type(error).__name__}: {error}")
+        return EmbedderUnavailable(f"{self._host} did not answer for a batch of model {self._model}", detail)
+
+    def _malformed(self, error: Exception) -> UndriftError:
+        detail = self._masked(f"{type(error).__name__}: {error}")
+        return EmbedderUnavailable(f"{self._host} gave an answer about a batch that cannot be read", detail)
+
+
+
+def batch_limits(
+    batch: bool | str | None,
+    *,
+    account: str,
+    model: str,
+    api_key: str | None,
+    is_openai: bool,
+    online_price: float,
+    price: float | None,
+    queue_tokens: int | None,
+) -> BatchLimits | None:
+    """Return what is known of a model's batch API; None where nobody says that it has one.
+
+    Args:
+        batch: whether batches are used, as it is configured.
+        account: who computes the vectors.
+        model: what the provider calls the model.
+        api_key: tells accounts apart; it is not given away.
+        is_openai: whether it is OpenAI, where they are half the price.
+        online_price: the price of other requests, in dollars a million tokens.
+        price: the price of batches, as it is configured.
+        queue_tokens: most tokens of all jobs that are not done, as it is configured.
+
+    Raises:
+        BadArgument: `batch` is none of the ways there are.
+    """
+    try:
+        mode = BatchMode(str(batch or False).lower())
+    except ValueError as error:
+        raise BadArgument(
+            f"batch cannot be {batch!r} for model {model}", "it is true, false or auto", 'batch = "auto"'
+        ) from error
+    if not is_openai and mode is BatchMode.OFF:
+        return None
+    key = hashlib.sha256((api_key or "").encode()).hexdigest()[:8]
+    return BatchLimits(
+        mode=mode,
+        account=f"{account}/{model}/{key}",
+        items=batch_dialect.MOST_ITEMS,
+        size=batch_dialect.MOST_BYTES,
+        queue_tokens=queue_tokens,
+        usd_per_million_tokens=online_price * (0.5 if is_openai else 1.0) if price is None else price,
+    )

@@ -1,0 +1,163 @@
+"""The door to a provider's batch API: what is sent is what the other door would send, and what comes back is checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+
+from undrift.domain.batch import BatchJob
+from undrift.domain.record import ContentHash, canonical_text, content_hash
+from undrift.domain.space import Space
+from undrift.errors import EmbedderUnavailable
+from undrift.flow.answer import defects
+from undrift.ports.batch import Answered, BatchService, Spool
+from undrift.ports.cache import VectorCache
+
+#: Vectors that are checked and kept in one go.
+_AT_ONCE = 256
+#: What a vector takes in the cache beside its values, in bytes, about.
+_BESIDE = 160
+#: The part of the cache that one job may fill: there is another one that is carried over, and what was paid online.
+_SHARE = 0.25
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Brought:
+    """What a job has brought.
+
+    Attributes:
+        kept: vectors that are in the cache now.
+        tokens: what the answers say they are billed for.
+        problems: why texts have none, a few of them.
+        failed: texts that have none.
+    """
+
+    kept: int
+    tokens: int
+    problems: tuple[str, ...]
+    failed: int
+
+
+class BatchDoor:
+    """The batch API of one embedding model, with the cache that it fills."""
+
+    def __init__(
+        self,
+        service: BatchService,
+        *,
+        space: Space,
+        cache: VectorCache,
+        spool: Spool,
+        count_tokens: Callable[[Sequence[str]], int],
+    ) -> None:
+        """Open the door.
+
+        Args:
+            service: the provider's batch API.
+            space: the space of the vectors.
+            cache: where they go.
+            spool: files of jobs, beside that cache.
+            count_tokens: counts what texts are billed for, prefixes included.
+        """
+        self.service = service
+        self.spool = spool
+        self._space = space
+        self._cache = cache
+        self._count_tokens = count_tokens
+
+    @property
+    def most_items(self) -> int:
+        """Texts in a job, so that its vectors have room in the cache."""
+        each = 4 * self._space.dimensions + _BESIDE
+        return max(1, min(self.service.limits.items, int(self.spool.capacity * _SHARE / each)))
+
+    def missing(self, texts: Iterable[str]) -> dict[ContentHash, str]:
+        """Return the texts that a job could embed and the cache has no vector of, in canonical form, by their hash."""
+        forms = {content_hash(text): canonical_text(text) for text in texts}
+        sendable = {key: form for key, form in forms.items() if form and _is_unicode(form)}
+        kept = self._cache.get(self._space.id, sendable) if sendable else {}
+        return {key: form for key, form in sendable.items() if key not in kept}
+
+    def size_of(self, texts: Mapping[ContentHash, str]) -> tuple[int, int]:
+        """Return the bytes and the tokens that texts take in a job."""
+        size = sum(len(self._line(key, text)) for key, text in texts.items())
+        return size, self._count_tokens(list(texts.values()))
+
+    def lines(self, texts: Mapping[ContentHash, str]) -> Iterator[bytes]:
+        """Return texts as lines of a job's file."""
+        return (self._line(key, text) for key, text in texts.items())
+
+    def kept(self, hashes: Collection[ContentHash]) -> int:
+        """Return of how many texts the cache has vectors."""
+        keys = iter(hashes)
+        return sum(len(self._cache.get(self._space.id, part)) for part in iter(lambda: list(islice(keys, _AT_ONCE)), []))
+
+    def bring(self, job: BatchJob, admit: Callable[[], None]) -> Brought:
+        """Read a job's answers into the cache as they come, however many there are; done again, it changes nothing.
+
+        Args:
+            job: a job that is over.
+            admit: asked between two parts; what it raises ends the work.
+
+        Raises:
+            EmbedderUnavailable: the answers cannot be read to their end.
+            ModelChanged: they are another model's.
+            EmbedderUnavailable: the cache does not keep them.
+        """
+        tokens, kept, failed, problems = 0, 0, 0, dict[str, None]()
+        for file in job.results:
+            for part in _parts(self.service.results(file)):
+                admit()
+                good, bad = self._checked(part)
+                self._keep(job, good)
+                kept += len(good)
+                failed += len(bad)
+                tokens += sum(one.tokens for one in part)
+                for problem in bad:
+                    if len(problems) < 3:
+                        problems[problem] = None
+        return Brought(kept=kept, tokens=tokens, problems=tuple(problems), failed=failed)
+
+    def _checked(self, part: list[Answered]) -> tuple[dict[ContentHash, np.ndarray], list[str]]:
+        """Sort answers as those of the other door are: vectors that can be used, and why the others cannot."""
+        bad = [one.problem for one in part if one.vector is None]
+        whole = [one for one in part if one.vector is not None and one.vector.shape == (self._space.dimensions,)]
+        short = len(part) - len(bad) - len(whole)
+        bad += [f"a vector does not have {self._space.dimensions} dimensions"] * short
+        if not whole:
+            return {}, bad
+        rows = np.array([one.vector for one in whole], dtype=np.float32)
+        wrong = defects(rows, self._space)
+        bad += wrong.values()
+        return {ContentHash(one.key): rows[row] for row, one in enumerate(whole) if row not in wrong}, bad
+
+    def _keep(self, job: BatchJob, good: dict[ContentHash, np.ndarray]) -> None:
+        if not good:
+            return
+        self._cache.put(self._space.id, list(good), np.array(list(good.values()), dtype=np.float32))
+        # A cache that cannot write says nothing: elsewhere that costs one request, here a whole job.
+        if len(self._cache.get(self._space.id, good)) < len(good):
+            raise EmbedderUnavailable(
+                f"the vectors of batch job {job.id} cannot be kept on this machine",
+                f"the cache of {self.spool.vault} has no room for them, or cannot be written",
+                "free space on that disk; the job waits at the provider",
+            )
+
+    def _line(self, key: ContentHash, text: str) -> bytes:
+        return self.service.line(key, self._space.document_prefix + text)
+
+
+def _parts(answers: Iterator[Answered]) -> Iterator[list[Answered]]:
+    while part := list(islice(answers, _AT_ONCE)):
+        yield part
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
