@@ -8,6 +8,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
+from undrift.domain.batch import BatchMode
+from undrift.domain.pacing import PaceLimits
 from undrift.domain.timing import Timing
 from undrift.domain.tuning import Limits, read_hours, read_knob
 from undrift.errors import BadArgument
@@ -42,11 +44,53 @@ class ModelSettings(BaseModel):
     provider: str = Field(description="`hashing`, `wordllama`, `sentence_transformers`, `callable` or `openai`")
     api_key_env: str | None = Field(default=None, description="name of the environment variable that holds the key")
     api_key_file: Path | None = Field(default=None, description="file that holds the key")
+    requests_per_min: float | None = Field(
+        default=None,
+        gt=0,
+        description="most requests in a minute, of all processes that share the ledger and the key; what answers say "
+        "is kept as well, and the stricter counts",
+    )
+    tokens_per_min: float | None = Field(default=None, gt=0, description="the same for tokens")
+    concurrent_requests: int | None = Field(
+        default=None, ge=1, description="most requests under way at a time, of all those processes together"
+    )
+    batch_queue_tokens: int | None = Field(
+        default=None, ge=1, description="most tokens in batch jobs that are not done, of all those processes together"
+    )
+    batch: bool | Literal["auto"] = Field(
+        default=False,
+        description="whether migrations embed through the provider's batch API, where it has one: `true`, `false`, or "
+        '`"auto"` for as much as its queue takes, and the rest online at the same time',
+    )
+    batch_usd_per_million_tokens: float | None = Field(
+        default=None, ge=0, description="the price of texts in batches; by default half of the other at OpenAI"
+    )
+    reserved_for_queries: float = Field(
+        default=PaceLimits().reserved_for_queries,
+        ge=0,
+        le=0.9,
+        description="share of the pace that migrations leave to searches with the same key",
+    )
 
     @property
     def options(self) -> dict[str, Any]:
         """The keys for the provider's adapter."""
         return dict(self.model_extra or {})
+
+    @property
+    def batch_mode(self) -> BatchMode:
+        """How the provider's batch API is used, unless a migration says otherwise."""
+        return BatchMode(str(self.batch).lower())
+
+    def as_pace_limits(self) -> PaceLimits:
+        """Return the value that the core works with."""
+        return PaceLimits(
+            requests_per_min=self.requests_per_min,
+            tokens_per_min=self.tokens_per_min,
+            concurrent_requests=self.concurrent_requests,
+            batch_queue_tokens=self.batch_queue_tokens,
+            reserved_for_queries=self.reserved_for_queries,
+        )
 
 
 def _is_knob(key: str) -> AfterValidator:

@@ -19,12 +19,14 @@ from undrift.domain.space import ProvenSpace, Space, SpaceId, differences
 from undrift.domain.tuning import Limits
 from undrift.errors import SpaceMismatch, UnknownModel
 from undrift.flow import probe
-from undrift.flow.batch import BatchDoor
+from undrift.flow.batch import BatchDoor, Batching
 from undrift.flow.embed import EmbeddingDoor
+from undrift.flow.pacing import Pacer
 from undrift.flow.router import Router
 from undrift.flow.traffic import Traffic
 from undrift.migrate.workshop import Workshop
 from undrift.plugins import Plugins
+from undrift.ports.embedder import Embedder
 from undrift.ports.runtime import Clock, Processes
 from undrift.ports.store import VectorStore
 
@@ -138,11 +140,39 @@ class Wiring:
         """Return the door to a configured model, unproven."""
         with self._lock:
             if name not in self._doors:
-                embedder = self.plugins.embedder(name, self.model_settings(name))
+                settings = self.model_settings(name)
+                embedder = self.plugins.embedder(name, settings)
                 self._doors[name] = EmbeddingDoor(
-                    embedder, clock=self.clock, cache=self._cache, spool=self._spool
+                    embedder,
+                    clock=self.clock,
+                    cache=self._cache,
+                    pacer=self._pacer(embedder, settings),
+                    batching=self._batching(settings),
                 )
             return self._doors[name]
+
+    def _batching(self, settings: ModelSettings) -> Batching:
+        """Return how a model's batch API is used, as it is configured."""
+        return Batching(
+            spool=self._spool,
+            mode=settings.batch_mode,
+            usd_per_million_tokens=settings.batch_usd_per_million_tokens,
+            queue_tokens=settings.batch_queue_tokens,
+        )
+
+    def _pacer(self, embedder: Embedder, settings: ModelSettings) -> Pacer | None:
+        """Return the pace that a model's account shares with other processes, where there is an account or a limit."""
+        limits, space = settings.as_pace_limits(), embedder.space
+        if embedder.limits.account is None and limits.is_silent:
+            return None
+        return Pacer(
+            self.ledger,
+            "/".join(filter(None, (space.channel, space.model, embedder.limits.account))),
+            owner=self.router.client,
+            clock=self.clock,
+            limits=limits,
+            model=space.model,
+        )
 
     def recorded(self, name: str) -> ProvenSpace:
         """Return the space of a configured model with its probe vectors; one that is new is recorded now."""

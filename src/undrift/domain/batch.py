@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from enum import Enum
 from typing import Any, NewType
 
-from undrift.domain.migration import MigrationId
+from undrift.domain.migration import Migration, MigrationId
 from undrift.domain.route import AliasName
 from undrift.domain.space import SpaceId
 
@@ -132,7 +133,8 @@ class BatchJob:
         items: texts in it.
         size: bytes of its file.
         sha256: of its file.
-        tokens: put aside for it; once it has ended, what it is billed for.
+        queued: tokens that it takes in the provider's queue, about.
+        tokens: the most that it can be billed for, put aside; once it has ended, what it is billed for.
         usd_per_million_tokens: the price of these.
         file: the provider's name for its file.
         batch: the provider's name for the job.
@@ -161,6 +163,7 @@ class BatchJob:
     items: int = 0
     size: int = 0
     sha256: str = ""
+    queued: int = 0
     tokens: int = 0
     usd_per_million_tokens: float = 0.0
     file: str = ""
@@ -232,7 +235,8 @@ class BatchJob:
 #: What a ledger has a column for.
 _COLUMNS = frozenset(
     {
-        *("id", "alias", "migration", "account", "state", "vault", "tokens", "usd_per_million_tokens"),
+        *("id", "alias", "migration", "account", "state", "vault", "queued", "tokens"),
+        "usd_per_million_tokens",
         *("fence", "age_s"),
     }
 )
@@ -241,6 +245,25 @@ _COLUMNS = frozenset(
 def file_prefix(job: JobId) -> str:
     """Return how the names of a job's files begin, whatever is in them."""
     return f"undrift-{job}-"
+
+
+def charged(migration: Migration, tokens: int, usd_per_million_tokens: float) -> Migration:
+    """Return a migration with tokens that have a price of their own; a negative number takes them back."""
+    usd = tokens * usd_per_million_tokens / 1e6
+    return replace(
+        migration,
+        tokens=migration.tokens + tokens,
+        tokens_before=migration.tokens_before + tokens,
+        usd_before=migration.usd_before + usd,
+    )
+
+
+def affordable(migration: Migration, usd_per_million_tokens: float) -> int | None:
+    """Return the tokens at a price that a migration's budgets have room for; None without a budget."""
+    limits = [] if migration.budget_tokens is None else [migration.budget_tokens - migration.tokens]
+    if migration.budget_usd is not None and usd_per_million_tokens > 0:
+        limits.append(math.floor((migration.budget_usd - migration.usd) / usd_per_million_tokens * 1e6))
+    return None if not limits else max(0, min(limits))
 
 
 def is_queue_full(problem: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum
@@ -104,6 +105,8 @@ class Migration:
         budget_tokens: tokens it may spend, None for no limit.
         budget_usd: money it may spend, None for no limit.
         usd_per_million_tokens: the price its budget is reckoned with.
+        tokens_before: how many of its tokens are reckoned with lower prices, from before the price rose.
+        usd_before: what those cost.
         started: when it was registered.
         finished: when it reached a final phase.
     """
@@ -122,6 +125,8 @@ class Migration:
     budget_tokens: int | None = None
     budget_usd: float | None = None
     usd_per_million_tokens: float = 0.0
+    tokens_before: int = 0
+    usd_before: float = 0.0
     started: datetime
     finished: datetime | None = None
 
@@ -163,15 +168,27 @@ class Migration:
     @property
     def usd(self) -> float:
         """Money spent so far."""
-        return self.tokens * self.usd_per_million_tokens / 1e6
+        return self.usd_before + (self.tokens - self.tokens_before) * self.usd_per_million_tokens / 1e6
 
     @property
     def token_limit(self) -> int | None:
         """The stricter of both budgets in tokens; None when neither limits."""
         limits = [] if self.budget_tokens is None else [self.budget_tokens]
         if self.budget_usd is not None and self.usd_per_million_tokens > 0:
-            limits.append(int(self.budget_usd / self.usd_per_million_tokens * 1e6))
+            left = (self.budget_usd - self.usd_before) / self.usd_per_million_tokens * 1e6
+            # Rounded first: a dollar at 0.1 for one is ten tokens, and a little less by the arithmetic of machines.
+            limits.append(self.tokens_before + math.floor(round(left, 6)))
         return min(limits, default=None)
+
+    def dearer(self, usd_per_million_tokens: float, *, reserved: int) -> Migration:
+        """Return the migration at a higher price; what is spent keeps its own, what is only reserved does not."""
+        extra = reserved * max(0.0, usd_per_million_tokens - self.usd_per_million_tokens) / 1e6
+        return replace(
+            self,
+            usd_per_million_tokens=usd_per_million_tokens,
+            tokens_before=self.tokens,
+            usd_before=self.usd + extra,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
 
-from undrift.domain.batch import BatchJob
+from undrift.domain.batch import BatchJob, BatchMode
 from undrift.domain.record import ContentHash, canonical_text, content_hash
-from undrift.domain.space import Space
 from undrift.errors import EmbedderUnavailable
 from undrift.flow.answer import defects
-from undrift.ports.batch import Answered, BatchService, Spool
+from undrift.flow.line import most_billed
+from undrift.ports.batch import Answered, BatchService, Spool, SupportsBatches
 from undrift.ports.cache import VectorCache
+from undrift.ports.embedder import TokenCount
 
 #: Vectors that are checked and kept in one go.
 _AT_ONCE = 256
@@ -41,32 +42,79 @@ class Brought:
     failed: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """What texts take in a job.
+
+    Attributes:
+        items: texts.
+        bytes: bytes of its file.
+        tokens: tokens, as they are estimated or counted.
+        most_tokens: tokens that they can be billed for.
+    """
+
+    items: int
+    bytes: int
+    tokens: int
+    most_tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batching:
+    """How a model's batch API is used.
+
+    Attributes:
+        spool: files of jobs, beside the cache.
+        mode: whether it is used, unless a migration says otherwise.
+        usd_per_million_tokens: the price; None for a part of that of other requests.
+        queue_tokens: most tokens of all jobs of the account that are not done; None where nobody knows.
+    """
+
+    spool: Spool
+    mode: BatchMode = BatchMode.OFF
+    usd_per_million_tokens: float | None = None
+    queue_tokens: int | None = None
+
+    def door(self, embedder: SupportsBatches, *, cache: VectorCache) -> BatchDoor | None:
+        """Return the door to a model's batch API; None where it has none."""
+        service = embedder.batches
+        return None if service is None else BatchDoor(service, embedder, cache=cache, batching=self)
+
+
 class BatchDoor:
     """The batch API of one embedding model, with the cache that it fills."""
 
     def __init__(
-        self,
-        service: BatchService,
-        *,
-        space: Space,
-        cache: VectorCache,
-        spool: Spool,
-        count_tokens: Callable[[Sequence[str]], int],
+        self, service: BatchService, embedder: SupportsBatches, *, cache: VectorCache, batching: Batching
     ) -> None:
         """Open the door.
 
         Args:
             service: the provider's batch API.
-            space: the space of the vectors.
-            cache: where they go.
-            spool: files of jobs, beside that cache.
-            count_tokens: counts what texts are billed for, prefixes included.
+            embedder: the model.
+            cache: where the vectors go.
+            batching: how the API is used.
         """
         self.service = service
-        self.spool = spool
-        self._space = space
+        self.spool = batching.spool
+        self.mode = batching.mode
+        self.queue_tokens = batching.queue_tokens
+        self._embedder = embedder
+        self._space = embedder.space
         self._cache = cache
-        self._count_tokens = count_tokens
+        self._price = batching.usd_per_million_tokens
+
+    @property
+    def account(self) -> str:
+        """The account whose queue the jobs are in; it gives no key away."""
+        space = self._space
+        return "/".join(filter(None, (space.channel, space.model, self._embedder.limits.account)))
+
+    @property
+    def usd_per_million_tokens(self) -> float:
+        """The price of texts in batches."""
+        online = self._embedder.limits.usd_per_million_tokens
+        return online * self.service.limits.price if self._price is None else self._price
 
     @property
     def most_items(self) -> int:
@@ -81,10 +129,16 @@ class BatchDoor:
         kept = self._cache.get(self._space.id, sendable) if sendable else {}
         return {key: form for key, form in sendable.items() if key not in kept}
 
-    def size_of(self, texts: Mapping[ContentHash, str]) -> tuple[int, int]:
-        """Return the bytes and the tokens that texts take in a job."""
-        size = sum(len(self._line(key, text)) for key, text in texts.items())
-        return size, self._count_tokens(list(texts.values()))
+    def size_of(self, texts: Mapping[ContentHash, str]) -> Size:
+        """Return what texts take in a job."""
+        sent = [self._space.document_prefix + text for text in texts.values()]
+        counted = self._embedder.count_tokens(sent) if sent else TokenCount(tokens=0, exact=True)
+        return Size(
+            items=len(texts),
+            bytes=sum(len(line) for line in self.lines(texts)),
+            tokens=counted.tokens,
+            most_tokens=most_billed(sent, counted, space=self._space, limits=self._embedder.limits),
+        )
 
     def lines(self, texts: Mapping[ContentHash, str]) -> Iterator[bytes]:
         """Return texts as lines of a job's file."""
@@ -93,7 +147,9 @@ class BatchDoor:
     def kept(self, hashes: Collection[ContentHash]) -> int:
         """Return of how many texts the cache has vectors."""
         keys = iter(hashes)
-        return sum(len(self._cache.get(self._space.id, part)) for part in iter(lambda: list(islice(keys, _AT_ONCE)), []))
+        return sum(
+            len(self._cache.get(self._space.id, part)) for part in iter(lambda: list(islice(keys, _AT_ONCE)), [])
+        )
 
     def bring(self, job: BatchJob, admit: Callable[[], None]) -> Brought:
         """Read a job's answers into the cache as they come, however many there are; done again, it changes nothing.

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import partial
-from typing import TypeVar
 
 import numpy as np
 
@@ -17,33 +16,25 @@ from undrift.domain.record import ContentHash, Vector, Vectors, canonical_text, 
 from undrift.domain.space import Space
 from undrift.errors import (
     BadArgument,
+    BudgetExhausted,
     EmbedderRejected,
-    EmbedderUnavailable,
     MalformedVectors,
     TextTooLong,
     UndriftError,
 )
 from undrift.flow.answer import checked, checked_query, defects, malformed, refuse_defects
-from undrift.flow.batch import BatchDoor
+from undrift.flow.batch import BatchDoor, Batching
+from undrift.flow.line import Line
 from undrift.flow.oversight import UNSEEN, Oversight
-from undrift.ports.batch import Spool, SupportsBatches
+from undrift.flow.pacing import Pacer
+from undrift.flow.paying import Purse
+from undrift.ports.batch import SupportsBatches
 from undrift.ports.cache import VectorCache
-from undrift.ports.embedder import BEFORE_RETRY, Embedder, EmbedderLimits
+from undrift.ports.embedder import Embedder, EmbedderLimits
 from undrift.ports.runtime import Clock
-
-#: Called with the tokens of a request before it is sent, and with a negative number when the model refused the request
-#: and nobody was billed. It raises `BudgetExhausted` to keep the request from being sent.
-Spend = Callable[[int], None]
 
 #: A text that every model takes. When it is refused too, the refusal is not the fault of a document.
 CONTROL_TEXT = "The door is open."
-#: Calls of one batch while the model does not answer, and how long they may take together, in seconds. A model that
-#: has waited and retried by itself for so long is not asked again.
-ATTEMPTS = 4
-PATIENCE_S = 30.0
-_FIRST_PAUSE_S = 0.5
-
-_T = TypeVar("_T")
 
 
 class Failing(Enum):
@@ -105,7 +96,13 @@ class EmbeddingDoor:
     """
 
     def __init__(
-        self, embedder: Embedder, *, clock: Clock, cache: VectorCache | None = None, spool: Spool | None = None
+        self,
+        embedder: Embedder,
+        *,
+        clock: Clock,
+        cache: VectorCache | None = None,
+        pacer: Pacer | None = None,
+        batching: Batching | None = None,
     ) -> None:
         """Open the door.
 
@@ -113,12 +110,15 @@ class EmbeddingDoor:
             embedder: the model; the door closes it.
             clock: what retries wait with.
             cache: where vectors are kept that are worth keeping; it is shared, so the door does not close it.
-            spool: where files of batch jobs are, beside the cache.
+            pacer: the pace that the model's account shares with other processes. Migrations keep it; what an
+                application writes keeps it only where a limit is configured; a search never waits for it.
+            batching: how the provider's batch API is used, if it is.
         """
         self._embedder = embedder
         self._clock = clock
         self._cache = cache if embedder.limits.worth_keeping else None
-        self._spool = spool
+        self._line = Line(limits=embedder.limits, space=embedder.space, clock=clock, pacer=pacer)
+        self._batching = batching
         self._slots = threading.BoundedSemaphore(embedder.limits.concurrency)
         self._opening = threading.Lock()
         self._pool: ThreadPoolExecutor | None = None
@@ -137,18 +137,11 @@ class EmbeddingDoor:
     @property
     def batches(self) -> BatchDoor | None:
         """The door to the provider's batch API; None where the model has none, or nothing is kept."""
-        service = self._embedder.batches if isinstance(self._embedder, SupportsBatches) else None
-        if service is None or self._cache is None or self._spool is None:
+        if not isinstance(self._embedder, SupportsBatches) or self._cache is None or self._batching is None:
             return None
-        return BatchDoor(
-            service,
-            space=self.space,
-            cache=self._cache,
-            spool=self._spool,
-            count_tokens=lambda texts: self.count_tokens(texts)[0],
-        )
+        return self._batching.door(self._embedder, cache=self._cache)
 
-    def documents(self, texts: Sequence[str], *, spend: Spend | None = None, oversight: Oversight = UNSEEN) -> Embedded:
+    def documents(self, texts: Sequence[str], *, purse: Purse | None = None, oversight: Oversight = UNSEEN) -> Embedded:
         """Embed texts to be stored; any number of them, none included.
 
         A text that the model refuses is isolated by halving its batch and reported; the others get their vectors. When
@@ -156,7 +149,7 @@ class EmbeddingDoor:
 
         Args:
             texts: n texts in any form; the same text is embedded once.
-            spend: asked before each request; see `Spend`.
+            purse: pays for each request.
             oversight: asked before each call of the model, and told what is waited for.
 
         Returns:
@@ -167,7 +160,7 @@ class EmbeddingDoor:
             EmbedderUnavailable: the model did not answer in time; what is done already is in the cache.
             EmbedderRejected: the model refuses every text: a wrong key, an unknown model.
             MalformedVectors: an answer is not what was asked for.
-            BudgetExhausted: `spend` said so; the request was not sent.
+            BudgetExhausted: `purse` has no more; the request was not sent.
         """
         if isinstance(texts, str):
             raise BadArgument("documents are embedded as a list of texts, not one text", hint="put it into a list")
@@ -179,7 +172,7 @@ class EmbeddingDoor:
         progress.vectors.update(cached)
         # Long texts first: texts of one length waste no padding, and a lack of memory shows at once.
         missing = sorted((form for form in wanted if form not in cached), key=len, reverse=True)
-        self._run(missing, progress, spend)
+        self._run(missing, progress, purse)
         none = np.full(self.space.dimensions, np.nan, dtype=np.float32)
         rows = [progress.vectors.get(form, none) for form in forms]
         vectors = np.array(rows, dtype=np.float32).reshape(len(forms), self.space.dimensions)
@@ -200,16 +193,16 @@ class EmbeddingDoor:
         failure = _unfit(form)
         if failure is not None:
             raise BadArgument(f"the query {text!r} cannot be embedded: {failure.reason.value}", failure.detail)
-        answer = self._ask(partial(self._embedder.embed_query, self.space.query_prefix + form))
+        answer = self._line.ask_for_query(partial(self._embedder.embed_query, self.space.query_prefix + form))
         telemetry.count(telemetry.Metric.TEXTS_EMBEDDED)
         return checked_query(answer, self.space)
 
-    def fresh(self, texts: Sequence[str], *, spend: Spend | None = None, oversight: Oversight = UNSEEN) -> Vectors:
+    def fresh(self, texts: Sequence[str], *, purse: Purse | None = None, oversight: Oversight = UNSEEN) -> Vectors:
         """Embed texts as documents past the cache, to prove what the model gives now.
 
         Args:
             texts: n texts that can be embedded.
-            spend: asked before each request; see `Spend`.
+            purse: pays for each request.
             oversight: as for `documents`.
 
         Returns:
@@ -219,18 +212,18 @@ class EmbeddingDoor:
             UndriftError: as `documents`, and any text that fails.
         """
         forms = [canonical_text(text) for text in texts]
-        answers = [self._request(batch, _Progress(oversight=oversight), spend) for batch in self._batches(forms)]
+        answers = [self._request(batch, _Progress(oversight=oversight), purse) for batch in self._batches(forms)]
         vectors = np.concatenate([np.empty((0, self.space.dimensions), dtype=np.float32), *answers])
         refuse_defects(vectors, self.space)
         return vectors
 
-    def otherwise(self, texts: Sequence[str], *, prefix: str, spend: Spend | None = None) -> Vectors:
+    def otherwise(self, texts: Sequence[str], *, prefix: str, purse: Purse | None = None) -> Vectors:
         """Embed texts with another prefix, to find out how somebody else's vectors were made; as `fresh`.
 
         What comes back belongs to no space.
         """
         forms = [canonical_text(text) for text in texts]
-        made = [self._request(batch, _Progress(), spend, prefix=prefix) for batch in self._batches(forms)]
+        made = [self._request(batch, _Progress(), purse, prefix=prefix) for batch in self._batches(forms)]
         return np.concatenate([np.empty((0, self.space.dimensions), dtype=np.float32), *made])
 
     def published(self, hashes: Iterable[ContentHash]) -> None:
@@ -251,17 +244,17 @@ class EmbeddingDoor:
             pool.shutdown()
         self._embedder.close()
 
-    def _run(self, texts: list[str], progress: _Progress, spend: Spend | None) -> None:
+    def _run(self, texts: list[str], progress: _Progress, purse: Purse | None) -> None:
         """Embed unique texts, several batches at a time where the model takes that."""
         if self.limits.concurrency == 1 or len(texts) <= self._most_texts:
             for batch in self._batches(texts):
-                self._settle(batch, progress, spend)
+                self._settle(batch, progress, purse)
             return
         with self._opening:
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(self.limits.concurrency, thread_name_prefix="undrift-embed")
             pool = self._pool
-        futures = [pool.submit(self._settle, batch, progress, spend) for batch in self._batches(texts)]
+        futures = [pool.submit(self._settle, batch, progress, purse) for batch in self._batches(texts)]
         try:
             wait(futures, return_when=FIRST_EXCEPTION)
         finally:
@@ -280,21 +273,27 @@ class EmbeddingDoor:
             yield texts[start : start + size]
             start += size
 
-    def _settle(self, texts: Sequence[str], progress: _Progress, spend: Spend | None) -> None:
+    def _settle(self, texts: Sequence[str], progress: _Progress, purse: Purse | None) -> None:
         """Give each text of a batch a vector or a failure."""
         try:
-            vectors = self._request(texts, progress, spend)
+            vectors = self._request(texts, progress, purse)
         except TextTooLong as error:
-            self._settle_refused(texts, error, progress, spend)
+            self._settle_refused(texts, error, progress, purse)
+        except BudgetExhausted:
+            if len(texts) == 1:
+                raise
+            # What is left may be enough for a part of them.
+            for half in (texts[: len(texts) // 2], texts[len(texts) // 2 :]):
+                self._settle(half, progress, purse)
         except EmbedderRejected as error:
             if len(texts) == 1:
-                self._prove_that_the_text_is_to_blame(error, progress, spend)
-            self._settle_refused(texts, error, progress, spend)
+                self._prove_that_the_text_is_to_blame(error, progress, purse)
+            self._settle_refused(texts, error, progress, purse)
         else:
-            self._take(texts, vectors, progress, spend)
+            self._take(texts, vectors, progress, purse)
 
     def _settle_refused(
-        self, texts: Sequence[str], error: UndriftError, progress: _Progress, spend: Spend | None
+        self, texts: Sequence[str], error: UndriftError, progress: _Progress, purse: Purse | None
     ) -> None:
         """Halve a batch that was refused, down to the text that is to blame."""
         if len(texts) == 1:
@@ -303,13 +302,13 @@ class EmbeddingDoor:
             return
         failed_before = len(progress.failures)
         half = len(texts) // 2
-        self._settle(texts[:half], progress, spend)
-        self._settle(texts[half:], progress, spend)
+        self._settle(texts[:half], progress, purse)
+        self._settle(texts[half:], progress, purse)
         if len(progress.failures) == failed_before:
             # No text was bad: together they were too much for one request.
             self._most_texts = min(self._most_texts, half)
 
-    def _take(self, texts: Sequence[str], vectors: Vectors, progress: _Progress, spend: Spend | None) -> None:
+    def _take(self, texts: Sequence[str], vectors: Vectors, progress: _Progress, purse: Purse | None) -> None:
         """Keep the good rows of an answer at once; ask again for each bad one by itself."""
         bad = defects(vectors, self.space)
         if bad and len(texts) > 1 and len(bad) == len(texts):
@@ -320,15 +319,15 @@ class EmbeddingDoor:
             progress.vectors.update(good)
         for row, defect in bad.items():
             if len(texts) > 1:
-                self._settle([texts[row]], progress, spend)
+                self._settle([texts[row]], progress, purse)
             else:
-                self._prove_that_the_text_is_to_blame(malformed(self.space, defect), progress, spend)
+                self._prove_that_the_text_is_to_blame(malformed(self.space, defect), progress, purse)
                 self._fail(texts[row], Failing.MALFORMED, defect, progress)
 
-    def _prove_that_the_text_is_to_blame(self, error: UndriftError, progress: _Progress, spend: Spend | None) -> None:
+    def _prove_that_the_text_is_to_blame(self, error: UndriftError, progress: _Progress, purse: Purse | None) -> None:
         """Pass when the model takes a control text; raise its error when it does not."""
         try:
-            control = self._request([CONTROL_TEXT], progress, spend)
+            control = self._request([CONTROL_TEXT], progress, purse)
         except (EmbedderRejected, TextTooLong, MalformedVectors) as refused:
             raise error from refused
         if defects(control, self.space):
@@ -339,46 +338,29 @@ class EmbeddingDoor:
             progress.failures[text] = TextFailure(reason=reason, detail=detail)
 
     def _request(
-        self, texts: Sequence[str], progress: _Progress, spend: Spend | None, *, prefix: str | None = None
+        self, texts: Sequence[str], progress: _Progress, purse: Purse | None, *, prefix: str | None = None
     ) -> Vectors:
-        """Send one request; the answer's shape is checked, its rows are not."""
+        """Send one request; the answer's shape is checked, its rows are not.
+
+        Texts that are together more than a minute of the account's pace should hold are sent in several.
+        """
         prefix = self.space.document_prefix if prefix is None else prefix
         sent = [prefix + text for text in texts]
-        tokens = self._embedder.count_tokens(sent).tokens
+        counted = self._embedder.count_tokens(sent)
+        most = self._line.most_tokens(progress.oversight)
+        if most is not None and counted.tokens > most and len(texts) > 1:
+            middle = len(texts) // 2
+            halves = [self._request(half, progress, purse, prefix=prefix) for half in (texts[:middle], texts[middle:])]
+            return np.concatenate(halves)
+        meter = self._line.meter(sent, counted, purse=purse, oversight=progress.oversight)
         with self._slots:
-            progress.oversight.admit()
-            if spend is not None:
-                spend(tokens)
             try:
-                answer = self._ask(partial(self._embedder.embed_documents, sent), progress.oversight)
-            except (EmbedderRejected, TextTooLong):
-                if spend is not None:
-                    spend(-tokens)
-                raise
+                answer = self._line.ask(partial(self._embedder.embed_documents, sent), meter)
+            finally:
+                with progress.lock:
+                    progress.tokens += meter.spent
         telemetry.count(telemetry.Metric.TEXTS_EMBEDDED, len(texts))
-        with progress.lock:
-            progress.tokens += tokens
         return checked(answer, len(texts), self.space)
-
-    def _ask(self, call: Callable[[], _T], oversight: Oversight = UNSEEN) -> _T:
-        """Call the model, again and with growing pauses while it does not answer."""
-        began = self._clock.monotonic()
-        pause = _FIRST_PAUSE_S
-        told_to = BEFORE_RETRY.set(oversight.before_retry)
-        try:
-            for _ in range(ATTEMPTS - 1):
-                try:
-                    return call()
-                except EmbedderUnavailable as error:
-                    if self._clock.monotonic() - began + pause > PATIENCE_S:
-                        raise
-                    oversight.waits(f"{error.message}; tried again in {pause:g} s")
-                    self._clock.sleep(pause)
-                    pause *= 2
-                oversight.admit()
-            return call()
-        finally:
-            BEFORE_RETRY.reset(told_to)
 
     def _from_cache(self, texts: Sequence[str]) -> dict[str, Vector]:
         if self._cache is None or not texts:

@@ -13,10 +13,12 @@ class Oversight:
     Attributes:
         admit: asked before each call; what it raises ends the work, and nothing more is sent.
         waits: told what a call waits for, before it waits.
+        is_work: whether the calls are those of a migration, which leaves a part of an account's pace to searches.
     """
 
     admit: Callable[[], None] = field(default=lambda: None)
     waits: Callable[[str], None] = field(default=lambda _: None)
+    is_work: bool = False
 
     def before_retry(self, reason: str) -> None:
         """Look once more, before a request is repeated or waited for; the reason may be known no more."""

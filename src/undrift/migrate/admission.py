@@ -56,8 +56,8 @@ def attended(
             raise _refusal(workshop, found.value)
 
     return replace(
-        _guarded(workshop, Oversight(admit=ordinary, waits=waits), called),
-        urgent=_guarded(workshop, Oversight(admit=urgent, waits=waits), called),
+        _guarded(workshop, Oversight(admit=ordinary, waits=waits, is_work=True), called),
+        urgent=_guarded(workshop, Oversight(admit=urgent, waits=waits, is_work=True), called),
     )
 
 

@@ -66,7 +66,7 @@ class BatchDesk:
             self.lets_online = True
             return worked
         self._vault = door.spool.vault
-        mode = door.service.limits.mode if mode is None else mode
+        mode = door.mode if mode is None else mode
         if mode is BatchMode.OFF:
             self.lets_online = True
         elif migration.planned and not worked:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 
 import numpy as np
 
@@ -23,6 +22,7 @@ from undrift.domain.record import (
 from undrift.domain.route import VectorField
 from undrift.errors import StoreRejected
 from undrift.flow.embed import Embedded
+from undrift.migrate.purse import purse_of
 from undrift.migrate.workshop import Workshop
 from undrift.ports.store import Part, StoreCapabilities
 
@@ -123,7 +123,8 @@ def _embed(workshop: Workshop, field: VectorField, texts: Sequence[str]) -> Embe
     door = workshop.door_of(field.space)
     migration = workshop.migration()
     if door.limits.paid or migration.token_limit is not None:
-        return door.documents(texts, spend=partial(workshop.ledger.spend, migration.id), oversight=workshop.oversight)
+        purse = purse_of(workshop, migration, door)
+        return door.documents(texts, purse=purse, oversight=workshop.oversight)
     embedded = door.documents(texts, oversight=workshop.oversight)
     if embedded.tokens:
         workshop.ledger.spend(migration.id, embedded.tokens)

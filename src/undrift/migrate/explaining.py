@@ -135,7 +135,7 @@ def _fits(stored: Vectors, made: Vectors, limit: float) -> int:
 
 
 def _of_the_model(subject: Subject, stored: Vectors) -> Iterator[_Guess]:
-    door, name, texts, spend = subject.door, subject.model, list(subject.texts), subject.allowance.spend
+    door, name, texts, allowance = subject.door, subject.model, list(subject.texts), subject.allowance
     has, wants = stored.shape[1], door.space.dimensions
     if has != wants:
         yield _Guess(
@@ -143,12 +143,12 @@ def _of_the_model(subject: Subject, stored: Vectors) -> Iterator[_Guess]:
             detail=f"they are the {'first ' if has < wants else ''}{has} dimensions of what model {name} gives"
             + ("" if has < wants else f", which is configured with the first {wants} of them"),
             cure=f"set dimensions = {has} for model {name}",
-            make=lambda: door.otherwise(texts, prefix=door.space.document_prefix, spend=spend),
+            make=lambda: door.otherwise(texts, prefix=door.space.document_prefix, purse=allowance),
         )
         return
 
     def queries() -> Vectors:
-        spend(door.count_tokens(texts)[0])
+        allowance.reserve(door.count_tokens(texts)[0])
         return np.stack([door.query(text) for text in texts])
 
     for kind, form in _text_forms(subject):
@@ -156,7 +156,7 @@ def _of_the_model(subject: Subject, stored: Vectors) -> Iterator[_Guess]:
             kind="text_form",
             detail=f"they were made of {kind}, not of the text alone",
             cure="give the alias a source that returns the text as it was embedded: --text python:MODULE:FUNCTION",
-            make=lambda form=form: door.otherwise(form, prefix=door.space.document_prefix, spend=spend),  # type: ignore[misc]
+            make=lambda form=form: door.otherwise(form, prefix=door.space.document_prefix, purse=allowance),  # type: ignore[misc]
         )
     if door.space.document_prefix:
         yield _with_prefix(subject, "")
@@ -172,14 +172,14 @@ def _of_the_model(subject: Subject, stored: Vectors) -> Iterator[_Guess]:
 
 
 def _with_prefix(subject: Subject, prefix: str) -> _Guess:
-    door, name, texts, spend = subject.door, subject.model, list(subject.texts), subject.allowance.spend
+    door, name, texts, allowance = subject.door, subject.model, list(subject.texts), subject.allowance
     said = f"the prefix {prefix!r}" if prefix else "no prefix"
     has = repr(door.space.document_prefix) if door.space.document_prefix else "none"
     return _Guess(
         kind="prefix",
         detail=f"they were made with {said} in front of each text; model {name} has {has}",
         cure=f"set document_prefix = {prefix!r} for the model, under another name, and adopt with that",
-        make=lambda: door.otherwise(texts, prefix=prefix, spend=spend),
+        make=lambda: door.otherwise(texts, prefix=prefix, purse=allowance),
     )
 
 

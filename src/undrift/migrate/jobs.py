@@ -229,7 +229,7 @@ class JobStep:
     def _queue_is_full(self, problem: str) -> bool:
         limit = told_queue_tokens(problem)
         if limit is None:
-            limit = max(1, self.job.tokens // 2)
+            limit = max(1, self.job.queued // 2)
         self.job = replace(self.job, queue_tokens=limit)
         return self._give_up(problem)
 

@@ -7,17 +7,19 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from undrift.domain.batch import IN_QUEUE, BatchJob, BatchMode, JobId, JobState
+from undrift.domain.batch import IN_QUEUE, KEEPS_PIECES, BatchJob, BatchMode, JobId, JobState, affordable
 from undrift.domain.checkpoint import Chunk
 from undrift.domain.migration import Migration
 from undrift.domain.record import ContentHash
-from undrift.errors import EmbedderRejected, StaleRoute
-from undrift.flow.batch import BatchDoor
+from undrift.errors import BudgetExhausted, EmbedderRejected, StaleRoute
+from undrift.flow.batch import BatchDoor, Size
 from undrift.migrate.workshop import Workshop
 from undrift.ports.store import Part
 
-#: Pieces that are looked at in one go.
-_PIECES = 16
+#: With `auto`, fewer texts than these are not worth the wait.
+LEAST_ITEMS = 1000
+#: The part of what a budget has left that jobs may put aside; the rest is for what is embedded online meanwhile.
+_FOR_JOBS = 0.9
 #: A queue with less room than this share of it is not filled up: many small jobs would take as long as one.
 _LEAST_ROOM = 0.2
 
@@ -40,23 +42,32 @@ class _Box:
     """A job's content while it is put together."""
 
     most_items: int
-    most_size: int
-    most_tokens: int | None
+    most_bytes: int
+    most_queued: int | None
+    most_paid: int | None
     pieces: list[int] = field(default_factory=list)
     sent: set[ContentHash] = field(default_factory=set)
     needed: set[ContentHash] = field(default_factory=set)
     after: dict[JobId, list[int]] = field(default_factory=dict)
-    size: int = 0
-    tokens: int = 0
+    bytes: int = 0
+    queued: int = 0
+    paid: int = 0
     is_full: bool = False
 
-    def has_room(self, items: int, size: int, tokens: int) -> bool:
-        """Whether so much more goes in."""
-        return (
-            len(self.sent) + items <= self.most_items
-            and self.size + size <= self.most_size
-            and (self.most_tokens is None or self.tokens + tokens <= self.most_tokens)
+    def takes(self, size: Size) -> bool:
+        """Whether so much more goes in; it is taken note of if it does."""
+        amounts = (
+            (len(self.sent) + size.items, self.most_items),
+            (self.bytes + size.bytes, self.most_bytes),
+            (self.queued + size.tokens, self.most_queued),
+            (self.paid + size.most_tokens, self.most_paid),
         )
+        self.is_full = any(most is not None and amount > most for amount, most in amounts)
+        if not self.is_full:
+            self.bytes += size.bytes
+            self.queued += size.tokens
+            self.paid += size.most_tokens
+        return not self.is_full
 
 
 def pack(workshop: Workshop, door: BatchDoor, migration: Migration, mode: BatchMode) -> Packed:
@@ -80,14 +91,20 @@ def pack(workshop: Workshop, door: BatchDoor, migration: Migration, mode: BatchM
     try:
         _sweep(workshop, door, migration)
         job = JobId(f"{_prefix(migration)}{uuid.uuid4().hex[:12]}")
-        box = _Box(most_items=door.most_items, most_size=limits.size, most_tokens=room)
+        money = affordable(migration, door.usd_per_million_tokens)
+        box = _Box(
+            most_items=door.most_items,
+            most_bytes=limits.size,
+            most_queued=room,
+            most_paid=None if money is None else int(money * _FOR_JOBS),
+        )
         size, sha256 = door.spool.write(job, _lines(workshop, door, migration, box))
         if not box.pieces:
             door.spool.remove(job)
             if ledger.free_pieces(workshop.alias, limit=1) and not box.after and box.is_full:
-                return _no_piece_fits(workshop, waits, room)
+                return _no_piece_fits(workshop, waits, box)
             return waits
-        if mode is BatchMode.AUTO and not box.is_full and 0 < len(box.sent) < limits.least_items:
+        if mode is BatchMode.AUTO and not box.is_full and 0 < len(box.sent) < LEAST_ITEMS:
             door.spool.remove(job)
             return waits
         door.spool.note(job, "sent", sorted(box.sent))
@@ -96,7 +113,7 @@ def pack(workshop: Workshop, door: BatchDoor, migration: Migration, mode: BatchM
             id=job,
             alias=workshop.alias,
             migration=migration.id,
-            account=limits.account,
+            account=door.account,
             space=migration.target.space,
             # Where nothing is missing, there is nothing to ask for: the pieces are carried over at once.
             state=JobState.PREPARED if box.sent else JobState.BROUGHT,
@@ -105,8 +122,9 @@ def pack(workshop: Workshop, door: BatchDoor, migration: Migration, mode: BatchM
             items=len(box.sent),
             size=size,
             sha256=sha256,
-            tokens=box.tokens,
-            usd_per_million_tokens=limits.usd_per_million_tokens,
+            queued=box.queued,
+            tokens=box.paid,
+            usd_per_million_tokens=door.usd_per_million_tokens,
             created=workshop.clock.now(),
         )
         try:
@@ -155,35 +173,43 @@ def _lines(workshop: Workshop, door: BatchDoor, migration: Migration, box: _Box)
             for key, text in missing.items()
             if key not in box.sent and not any(key in elsewhere[job] for job in after)
         }
-        size, tokens = door.size_of(fresh)
-        if not box.has_room(len(fresh), size, tokens):
-            box.is_full = True
+        if not box.takes(door.size_of(fresh)):
             return
         box.pieces.append(chunk.number)
         box.needed |= missing.keys()
         box.sent |= fresh.keys()
-        box.size += size
-        box.tokens += tokens
         for job, numbers in after.items():
             box.after.setdefault(job, []).extend(numbers)
         yield from door.lines(fresh)
 
 
-def _no_piece_fits(workshop: Workshop, waits: Packed, room: int | None) -> Packed:
-    """Wait while other jobs fill the queue; give up when it is empty and takes no piece all the same."""
-    if any(job.state in IN_QUEUE for job in workshop.ledger.jobs(workshop.alias)):
+def _no_piece_fits(workshop: Workshop, waits: Packed, box: _Box) -> Packed:
+    """Wait while other jobs have the queue or the money; give up when none does, and a piece is too much all the same.
+
+    Raises:
+        BudgetExhausted: it may cost more than is left.
+        EmbedderRejected: it is more than a job may be.
+    """
+    if waits.lets_online or any(job.state in KEEPS_PIECES for job in workshop.ledger.jobs(workshop.alias)):
         return waits
+    resume = f"then undrift resume {workshop.alias}"
+    if box.most_paid is not None:
+        raise BudgetExhausted(
+            f"the next piece of {workshop.alias} may cost more than its budget has left for batch jobs",
+            f"there is room for {box.most_paid} tokens; a tenth of what is left is kept for what is embedded online",
+            f"undrift tune {workshop.alias} budget_usd=N or budget_tokens=N, {resume}",
+        )
     raise EmbedderRejected(
         f"no piece of {workshop.alias} goes into a batch job",
-        f"the queue has room for {room} tokens" if room is not None else "one alone is larger than a job may be",
-        f"undrift tune {workshop.alias} batch=false, then undrift resume {workshop.alias}",
+        f"the provider's queue takes {box.most_queued} tokens" if box.most_queued is not None else "it is too large",
+        f"undrift tune {workshop.alias} batch=false, {resume}",
     )
 
 
 def _queue_tokens(workshop: Workshop, door: BatchDoor) -> int | None:
     """Return what the account's queue takes: as configured, or as the provider has said since."""
     told = [job.queue_tokens for job in workshop.ledger.jobs(workshop.alias) if job.queue_tokens is not None]
-    known = [limit for limit in (door.service.limits.queue_tokens, *told[-1:]) if limit is not None]
+    known = [limit for limit in (door.queue_tokens, *told[-1:]) if limit is not None]
     return min(known, default=None)
 
 
@@ -192,7 +218,7 @@ def _room(workshop: Workshop, door: BatchDoor) -> int | None:
     limit = _queue_tokens(workshop, door)
     if limit is None:
         return None
-    queued = sum(job.tokens for job in workshop.ledger.jobs(workshop.alias) if job.state in IN_QUEUE)
+    queued = sum(job.queued for job in workshop.ledger.jobs(workshop.alias) if job.state in IN_QUEUE)
     return limit - queued if not queued or limit - queued >= limit * _LEAST_ROOM else 0
 
 

@@ -14,6 +14,7 @@ from undrift.domain.record import DocumentId, Entry, Record, Vectors
 from undrift.domain.route import VectorField
 from undrift.errors import BudgetExhausted, BudgetRequired
 from undrift.flow.embed import EmbeddingDoor
+from undrift.migrate.purse import require_price
 from undrift.ports.source import DocumentSource
 from undrift.ports.store import VectorStore
 from undrift.quality.sameness import distances, limit_for
@@ -44,7 +45,7 @@ class Allowance:
             what: the examination, for messages.
 
         Raises:
-            BudgetRequired: the model is paid for, and nobody said how much it may cost.
+            BudgetRequired: the model is paid for, and nobody said how much it may cost, or what a token costs.
         """
         if door.limits.paid and tokens is None and usd is None and not unlimited:
             raise BudgetRequired(
@@ -52,14 +53,15 @@ class Allowance:
                 hint="say how much it may cost: --budget-usd N, or --budget-tokens N, or --no-budget",
             )
         price = door.limits.usd_per_million_tokens
+        require_price(door.limits, usd, door.space.model)
         limits = [tokens, int(usd / price * 1e6) if usd is not None and price else None]
         self._most = min((limit for limit in limits if limit is not None), default=None)
         self._what = what
         self._lock = Lock()
         self.spent = 0
 
-    def spend(self, tokens: int) -> None:
-        """Reserve tokens before they are sent; a negative number gives them back.
+    def reserve(self, tokens: int) -> bool:
+        """Put tokens aside before they are sent.
 
         Raises:
             BudgetExhausted: that would be more than the budget.
@@ -72,6 +74,12 @@ class Allowance:
                     "a larger budget, or a smaller --sample",
                 )
             self.spent += tokens
+        return True
+
+    def settle(self, reserved: int, billed: int) -> None:
+        """Replace what was put aside by what it has cost."""
+        with self._lock:
+            self.spent += billed - reserved
 
 
 def choose(
@@ -162,7 +170,7 @@ def examine(
             kept.append(record)
         else:
             unreadable["source_missing"] = unreadable.get("source_missing", 0) + 1
-    embedded = door.documents([known[record.id] for record in kept], spend=allowance.spend)
+    embedded = door.documents([known[record.id] for record in kept], purse=allowance)
     for failure in embedded.failures.values():
         unreadable[failure.reason.value] = unreadable.get(failure.reason.value, 0) + 1
     rows = [row for row in range(len(kept)) if row not in embedded.failures]
@@ -179,7 +187,7 @@ def examine(
 def _noise_of(door: EmbeddingDoor, texts: Sequence[str], made: Vectors, allowance: Allowance) -> float:
     if not texts:
         return 0.0
-    again = door.fresh(texts, spend=allowance.spend)
+    again = door.fresh(texts, purse=allowance)
     # One by one, as a writer of single documents gets them.
-    alone = np.concatenate([door.fresh([text], spend=allowance.spend) for text in texts[: _REPEATED // 2]])
+    alone = np.concatenate([door.fresh([text], purse=allowance) for text in texts[: _REPEATED // 2]])
     return float(max(distances(made, again).max(), distances(made[: len(alone)], alone).max()))

@@ -7,7 +7,6 @@ import heapq
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
-from functools import partial
 
 import numpy as np
 
@@ -34,6 +33,7 @@ from undrift.migrate.compare import (
     walk,
 )
 from undrift.migrate.copies import compare_copies, cosine
+from undrift.migrate.purse import purse_of
 from undrift.migrate.reconcile import suspect
 from undrift.migrate.workshop import Workshop
 from undrift.ports.store import Part
@@ -208,8 +208,7 @@ class _Comparison:
         place = self.follower
         store, door = self.workshop.store_of(place), self.workshop.door_of(place.space)
         migration = self.workshop.state().migration
-        paid = door.limits.paid and migration is not None
-        spend = partial(self.workshop.ledger.spend, migration.id) if paid and migration else None
+        purse = purse_of(self.workshop, migration, door) if door.limits.paid and migration is not None else None
 
         def look(keys: list[DocumentId]) -> list[float]:
             records = list(store.fetch(place, keys).values())
@@ -218,7 +217,7 @@ class _Comparison:
                 records = [record for record in records if record.tag.content == content_hash(record.text)]
             if not records:
                 return []
-            again = door.fresh([record.text for record in records], spend=spend, oversight=self.workshop.oversight)
+            again = door.fresh([record.text for record in records], purse=purse, oversight=self.workshop.oversight)
             return [cosine(record.vector, vector) for record, vector in zip(records, again, strict=True)]
 
         return look

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from undrift.domain.batch import BatchJob, BatchMode, JobId, RemoteJob
+from undrift.domain.batch import BatchJob, JobId, RemoteJob
 from undrift.domain.checkpoint import Chunk
 from undrift.domain.client import ClientId
 from undrift.domain.record import ContentHash, Vector
 from undrift.domain.route import AliasName
+from undrift.domain.space import Space
+from undrift.ports.embedder import EmbedderLimits, TokenCount
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,22 +21,14 @@ class BatchLimits:
     """What a batch API takes and costs.
 
     Attributes:
-        mode: whether it is used, unless a migration says otherwise.
-        account: the account whose queue the jobs are in; it does not give a key away.
         items: most texts in a job.
         size: most bytes in its file.
-        queue_tokens: most tokens of all jobs of the account that are not done; None where nobody knows.
-        usd_per_million_tokens: the price.
-        least_items: fewer texts than these are not worth waiting for, unless batches were asked for.
+        price: its price, as a part of that of other requests.
     """
 
-    mode: BatchMode = BatchMode.OFF
-    account: str
     items: int
     size: int
-    queue_tokens: int | None
-    usd_per_million_tokens: float
-    least_items: int = 1000
+    price: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +113,20 @@ class BatchService(Protocol):
 @runtime_checkable
 class SupportsBatches(Protocol):
     """An embedder whose provider has a batch API for its model."""
+
+    @property
+    def space(self) -> Space:
+        """The space of its vectors."""
+        ...
+
+    @property
+    def limits(self) -> EmbedderLimits:
+        """What its other requests take and cost."""
+        ...
+
+    def count_tokens(self, texts: Sequence[str]) -> TokenCount:
+        """As `Embedder`."""
+        ...
 
     @property
     def batches(self) -> BatchService | None:

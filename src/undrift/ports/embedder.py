@@ -7,6 +7,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Protocol
 
+from undrift.domain.pace import SeenLimits
 from undrift.domain.record import Vector, Vectors
 from undrift.domain.space import Space
 
@@ -20,6 +21,23 @@ def _nobody(_reason: str) -> None:
 BEFORE_RETRY: ContextVar[Callable[[str], None]] = ContextVar("before_retry", default=_nobody)
 
 
+class Watch:
+    """Told by an adapter what becomes of the requests of one call. This one pays no heed."""
+
+    def unbilled(self) -> None:
+        """Take note that the last request cost nothing: it was refused, or never left."""
+
+    def billed(self, tokens: int) -> None:
+        """Take note of what an answer says that it cost; told before the answer is looked at any further."""
+
+    def sees(self, limits: SeenLimits, *, refused: bool) -> None:
+        """Take note of what an answer says of the account's limits, and whether it is a refusal for the pace."""
+
+
+#: Who is told. A request of which nothing is said may have been billed. It belongs to the thread that made the call.
+WATCH: ContextVar[Watch] = ContextVar("watch", default=Watch())  # noqa: B039 - it has no state
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbedderLimits:
     """What a model takes, and what its work is worth.
@@ -30,6 +48,9 @@ class EmbedderLimits:
         usd_per_million_tokens: the price; 0 for a model that costs nothing per token.
         paid: whether somebody is billed; a back-fill with it wants a budget.
         worth_keeping: whether vectors are kept on disk until they are published, so that a crash pays for none twice.
+        reports_usage: whether answers say what they cost (`Watch.billed`).
+        account: which account at a provider is asked, without giving its key away; None where there is no provider, and
+            so no pace to share.
     """
 
     batch_size: int = 64
@@ -37,6 +58,8 @@ class EmbedderLimits:
     usd_per_million_tokens: float = 0.0
     paid: bool = False
     worth_keeping: bool = True
+    reports_usage: bool = False
+    account: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,10 +20,11 @@ from undrift.domain.space import ProvenSpace, SpaceId
 from undrift.ports.batch import BatchLedger
 from undrift.ports.notes import NotesLedger
 from undrift.ports.proof import ProofLedger
+from undrift.ports.spending import PaceLedger, SpendingLedger
 from undrift.ports.tags import TagLedger
 
 
-class Ledger(ProofLedger, NotesLedger, TagLedger, BatchLedger, Protocol):
+class Ledger(ProofLedger, NotesLedger, TagLedger, SpendingLedger, PaceLedger, BatchLedger, Protocol):
     """The control schema. Every method raises `ControlUnavailable` when the ledger cannot be read or written."""
 
     def transaction_with(self, store: object) -> AbstractContextManager[None] | None:
@@ -322,18 +323,6 @@ class Ledger(ProofLedger, NotesLedger, TagLedger, BatchLedger, Protocol):
 
         With `was`, nothing changes unless they were in that status until now: so a worker overrules no operator.
         """
-        ...
-
-    def spend(self, migration: MigrationId, tokens: int) -> None:
-        """Add to the tokens of a migration, before they are sent if it has a budget; a negative number gives them back.
-
-        Raises:
-            BudgetExhausted: that would be more than its budget; nothing is added.
-        """
-        ...
-
-    def set_budget(self, migration: MigrationId, *, tokens: int | None, usd: float | None) -> None:
-        """Change what a migration may spend; None for no limit."""
         ...
 
     # Changes of the route; called by migrate.steps and by nobody else

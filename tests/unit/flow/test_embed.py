@@ -19,7 +19,8 @@ from undrift.errors import (
     MalformedVectors,
     TextTooLong,
 )
-from undrift.flow.embed import ATTEMPTS, CONTROL_TEXT, EmbeddingDoor, Failing
+from undrift.flow.embed import CONTROL_TEXT, EmbeddingDoor, Failing
+from undrift.flow.line import ATTEMPTS
 from undrift.ports.embedder import Embedder, EmbedderLimits
 from undrift.testing.clock import VirtualClock
 from undrift.testing.embedders import Fault, FaultyEmbedder
@@ -52,7 +53,7 @@ class MemoryCache:
 
 
 class Purse:
-    """A `spend` hook that remembers, with a limit."""
+    """A purse that remembers, with a limit."""
 
     def __init__(self, limit: int = 10**9) -> None:
         self.limit = limit
@@ -60,12 +61,17 @@ class Purse:
         self.asked: list[int] = []
         self.lock = threading.Lock()
 
-    def __call__(self, tokens: int) -> None:
+    def reserve(self, tokens: int) -> bool:
         with self.lock:
             if self.spent + tokens > self.limit:
                 raise BudgetExhausted("the next request would cost more than is left")
             self.asked.append(tokens)
             self.spent += tokens
+        return True
+
+    def settle(self, reserved: int, billed: int) -> None:
+        with self.lock:
+            self.spent += billed - reserved
 
 
 def faulty(*faults: Fault | None, limits: EmbedderLimits = KEPT, **options: object) -> FaultyEmbedder:
@@ -374,7 +380,7 @@ def test_spending_is_asked_for_before_each_request() -> None:
     purse = Purse()
     embedder = faulty()
 
-    embedded = door_to(embedder).documents(WORDS, spend=purse)
+    embedded = door_to(embedder).documents(WORDS, purse=purse)
 
     assert len(purse.asked) == len(embedder.calls) == 3
     assert purse.spent == embedded.tokens == MODEL.count_tokens(WORDS).tokens
@@ -384,7 +390,7 @@ def test_a_refused_request_is_given_back() -> None:
     purse = Purse()
     embedder = faulty(poison={WORDS[0].strip(): Fault.REJECTED})
 
-    embedded = door_to(embedder).documents(WORDS, spend=purse)
+    embedded = door_to(embedder).documents(WORDS, purse=purse)
 
     good = MODEL.count_tokens([*WORDS[1:], CONTROL_TEXT]).tokens
     assert purse.spent == embedded.tokens == good
@@ -399,7 +405,7 @@ def test_an_exhausted_budget_stops_before_the_request(limits: EmbedderLimits) ->
     door = door_to(embedder, cache)
 
     with pytest.raises(BudgetExhausted):
-        door.documents(WORDS, spend=purse)
+        door.documents(WORDS, purse=purse)
     door.close()
 
     assert purse.spent == MODEL.count_tokens(sent(embedder)).tokens <= purse.limit
@@ -487,7 +493,7 @@ def test_fresh_vectors_pass_the_cache_by() -> None:
     cache.kept[MODEL.space.id, content_hash("ferry")] = truth(["something else"])[0]
 
     purse = Purse()
-    fresh = door_to(faulty(), cache).fresh([" ferry ", *WORDS], spend=purse)
+    fresh = door_to(faulty(), cache).fresh([" ferry ", *WORDS], purse=purse)
 
     assert purse.spent == MODEL.count_tokens(["ferry", *WORDS]).tokens
     np.testing.assert_allclose(fresh, truth(["ferry", *(text.strip() for text in WORDS)]), atol=1e-6)

@@ -316,14 +316,14 @@ class Paid(HashingEmbedder):
 
 
 def test_a_budget_halts_the_migration_exactly_and_more_lets_it_go_on(tmp_path: Path) -> None:
-    """Twelve documents of four tokens each; a request has two."""
+    """Twelve documents of four tokens each; a request has two, and the last that can be paid for has one."""
     models = {"old": HashingEmbedder(dimensions=16, seed="old"), "new": Paid(dimensions=24, seed="new")}
     scene = Scene(tmp_path, models=models)
-    registered(scene, budget_tokens=20)
+    registered(scene, budget_tokens=22)
 
     with pytest.raises(BudgetExhausted):
         scene.worker.work_to(Phase.READY, sample=0)
-    assert (scene.migration.tokens, scene.migration.run_status) == (16, RunStatus.HALTED)
+    assert (scene.migration.tokens, scene.migration.run_status) == (20, RunStatus.HALTED)
 
     scene.operator.plane.tune(ALIAS, {"budget_tokens": "48"})
     scene.operator.plane.resume(ALIAS)

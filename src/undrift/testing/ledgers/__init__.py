@@ -21,6 +21,7 @@ from undrift.testing.ledgers.clients import ClientRules
 from undrift.testing.ledgers.migrations import MigrationRules
 from undrift.testing.ledgers.outages import ContentionRules, OutageRules
 from undrift.testing.ledgers.routes import RouteRules
+from undrift.testing.ledgers.spending import PaceRules, SpendingRules
 from undrift.testing.ledgers.tags import TagRules
 
 
@@ -33,6 +34,8 @@ class LedgerConformance(
     CarryingRules,
     QuarantineRules,
     MigrationRules,
+    SpendingRules,
+    PaceRules,
     RouteRules,
     TagRules,
     OutageRules,

@@ -16,6 +16,8 @@ from undrift.domain.checkpoint import Chunk, Claim
 from undrift.domain.gate import VerificationReport
 from undrift.domain.migration import Phase, RunStatus
 from undrift.domain.operation import OperationId
+from undrift.domain.pace import SeenLimits
+from undrift.domain.pacing import Ask, PaceLimits
 from undrift.domain.record import NO_TAG
 from undrift.domain.route import FieldKey, Mode, Route
 from undrift.domain.space import ProvenSpace, Space
@@ -106,6 +108,15 @@ _CALLS: dict[str, Callable[[Ledger], Any]] = {
     "save_run_status": lambda it: it.save_run_status(_MIGRATION.id, RunStatus.PAUSED, reason="", who=""),
     "enter": lambda it: it.enter(ALIAS, who="", action="", detail=""),
     "spend": lambda it: it.spend(_MIGRATION.id, 1),
+    "reserve": lambda it: it.reserve(_MIGRATION.id, 1, owner=ME),
+    "settle": lambda it: it.settle(_MIGRATION.id, reserved=1, billed=1, owner=ME),
+    "spending": lambda it: it.spending(_MIGRATION.id),
+    "raise_price": lambda it: it.raise_price(_MIGRATION.id, 1.0, who=""),
+    "take_pace": lambda it: it.take_pace("a", Ask(owner="me", limits=PaceLimits(), tokens=1)),
+    "pace_refused": lambda it: it.pace_refused("a", SeenLimits(), PaceLimits()),
+    "pace_of": lambda it: it.pace_of("a"),
+    "enqueue": lambda it: it.enqueue("a", "job", 1, limit=None),
+    "dequeue": lambda it: it.dequeue("a", "job"),
     "set_budget": lambda it: it.set_budget(_MIGRATION.id, tokens=1, usd=None),
     "change_mode": lambda it: it.change_mode(_ROUTE, Mode.JOURNAL, migration=_MIGRATION, was=Phase.BACKFILL, who=""),
     "hold": lambda it: it.hold(_ROUTE, 1.0),

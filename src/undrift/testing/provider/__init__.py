@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from undrift.testing.provider.faults import AnswerAs, Fault, Refuse, Spoil, Wait, quota_exhausted, rate_limited
+from undrift.testing.provider.limits import AccountLimits
 from undrift.testing.provider.service import EmbeddingProvider, Request
 
 __all__ = [
+    "AccountLimits",
     "AnswerAs",
     "EmbeddingProvider",
     "Fault",

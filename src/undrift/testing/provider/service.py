@@ -16,6 +16,7 @@ from undrift.domain.record import Vectors
 from undrift.errors import TextTooLong, UndriftError
 from undrift.ports.embedder import Embedder
 from undrift.testing.provider.faults import Fault, Refuse, Spoil, Wait, content
+from undrift.testing.provider.limits import AccountLimits
 from undrift.testing.provider.server import Server
 
 
@@ -49,6 +50,7 @@ class EmbeddingProvider:
         most_texts: int = 2048,
         most_tokens: int = 8192,
         most_tokens_per_request: int = 300_000,
+        limits: AccountLimits | None = None,
     ) -> None:
         """Bind a port of 127.0.0.1; nothing is answered before `start`.
 
@@ -59,6 +61,7 @@ class EmbeddingProvider:
             most_texts: texts in a request.
             most_tokens: tokens of a text.
             most_tokens_per_request: tokens of all texts of a request.
+            limits: how fast everybody may go together; None for any speed.
         """
         self._models = dict(models)
         self._retired: set[str] = set()
@@ -66,6 +69,7 @@ class EmbeddingProvider:
         self._most_texts = most_texts
         self._most_tokens = most_tokens
         self._most_tokens_per_request = most_tokens_per_request
+        self._limits = limits or AccountLimits()
         self._faults: deque[Fault | None] = deque()
         self._requests: list[Request] = []
         self._lock = threading.Lock()
@@ -137,22 +141,11 @@ class EmbeddingProvider:
             self._note(body, 0, 0)
             return None
         refused = fault if isinstance(fault, Refuse) else self._refused(body, key)
-        tokens = 0
         if refused is None:
-            embedder = self._models[body["model"]]
-            texts = list(body["input"])
-            tokens = embedder.count_tokens(texts).tokens
-            try:
-                vectors = _embed(embedder, texts)
-            except (TextTooLong, UndriftError) as error:
-                too_long = isinstance(error, TextTooLong)
-                refused = Refuse(
-                    status=400 if too_long else 500,
-                    message=f"{error.message}: text is too long" if too_long else error.message,
-                )
-            else:
-                self._note(body, 200, tokens)
-                return 200, {}, content(body, _cut(vectors, body.get("dimensions")), tokens, fault)
+            served = self._served(body, fault)
+            if not isinstance(served, Refuse):
+                return served
+            refused = served
         self._note(body, refused.status, 0)
         error_body = {
             "message": refused.message.replace("{key}", str(key)),
@@ -160,6 +153,23 @@ class EmbeddingProvider:
             "code": refused.code,
         }
         return refused.status, refused.headers, json.dumps({"error": error_body}).encode()
+
+    def _served(self, body: Mapping[str, Any], fault: Fault | None) -> tuple[int, Mapping[str, str], bytes] | Refuse:
+        """Answer a sound request, unless it comes too soon."""
+        embedder, texts = self._models[body["model"]], list(body["input"])
+        tokens = embedder.count_tokens(texts).tokens
+        if (too_soon := self._limits.begin(tokens)) is not None:
+            return too_soon
+        try:
+            vectors = _embed(embedder, texts)
+        except UndriftError as error:
+            if isinstance(error, TextTooLong):
+                return Refuse(status=400, message=f"{error.message}: text is too long")
+            return Refuse(status=500, message=error.message)
+        finally:
+            self._limits.end()
+        self._note(body, 200, tokens)
+        return 200, self._limits.headers(), content(body, _cut(vectors, body.get("dimensions")), tokens, fault)
 
     def _refused(self, body: Mapping[str, Any], key: str | None) -> Refuse | None:
         """Say no as OpenAI does."""

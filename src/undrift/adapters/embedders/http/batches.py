@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from undrift.adapters.embedders.http import batch_dialect, dialect
 from undrift.adapters.embedders.http.refusal import Refusal
-from undrift.domain.batch import BatchMode, JobId, RemoteJob
+from undrift.domain.batch import JobId, RemoteJob
 from undrift.domain.space import Space
-from undrift.errors import BadArgument, EmbedderRejected, EmbedderUnavailable, UndriftError
+from undrift.errors import EmbedderRejected, EmbedderUnavailable, UndriftError
 from undrift.ports.batch import Answered, BatchLimits
 from undrift.ports.embedder import BEFORE_RETRY
 
@@ -41,7 +40,7 @@ class HttpBatches:
         host: str,
         space: Space,
         encoding: str,
-        limits: BatchLimits,
+        is_openai: bool,
         client: Callable[[], httpx2.Client],
         refused: Callable[[int, httpx2.Response], Refusal],
         masked: Callable[[str], str],
@@ -54,7 +53,7 @@ class HttpBatches:
             host: the provider's name, for messages.
             space: the space of the model, whose name the provider knows.
             encoding: how vectors are asked for.
-            limits: what the API takes and costs.
+            is_openai: whether it is OpenAI, where batches are half the price.
             client: gives the connections of this process.
             refused: says what an answer means that is no success.
             masked: takes keys out of a text.
@@ -62,7 +61,9 @@ class HttpBatches:
         """
         self._url = base_url.rstrip("/")
         self._model, self._host, self._cut, self._encoding = space.model, host, space.cut, encoding
-        self._limits = limits
+        self._limits = BatchLimits(
+            items=batch_dialect.MOST_ITEMS, size=batch_dialect.MOST_BYTES, price=0.5 if is_openai else 1.0
+        )
         self._client, self._refused, self._masked, self._check_model = client, refused, masked, check_model
         self._sleep: Callable[[float], None] = time.sleep
 
@@ -233,49 +234,3 @@ class HttpBatches:
     def _malformed(self, error: Exception) -> UndriftError:
         detail = self._masked(f"{type(error).__name__}: {error}")
         return EmbedderUnavailable(f"{self._host} gave an answer about a batch that cannot be read", detail)
-
-
-
-def batch_limits(
-    batch: bool | str | None,
-    *,
-    account: str,
-    model: str,
-    api_key: str | None,
-    is_openai: bool,
-    online_price: float,
-    price: float | None,
-    queue_tokens: int | None,
-) -> BatchLimits | None:
-    """Return what is known of a model's batch API; None where nobody says that it has one.
-
-    Args:
-        batch: whether batches are used, as it is configured.
-        account: who computes the vectors.
-        model: what the provider calls the model.
-        api_key: tells accounts apart; it is not given away.
-        is_openai: whether it is OpenAI, where they are half the price.
-        online_price: the price of other requests, in dollars a million tokens.
-        price: the price of batches, as it is configured.
-        queue_tokens: most tokens of all jobs that are not done, as it is configured.
-
-    Raises:
-        BadArgument: `batch` is none of the ways there are.
-    """
-    try:
-        mode = BatchMode(str(batch or False).lower())
-    except ValueError as error:
-        raise BadArgument(
-            f"batch cannot be {batch!r} for model {model}", "it is true, false or auto", 'batch = "auto"'
-        ) from error
-    if not is_openai and mode is BatchMode.OFF:
-        return None
-    key = hashlib.sha256((api_key or "").encode()).hexdigest()[:8]
-    return BatchLimits(
-        mode=mode,
-        account=f"{account}/{model}/{key}",
-        items=batch_dialect.MOST_ITEMS,
-        size=batch_dialect.MOST_BYTES,
-        queue_tokens=queue_tokens,
-        usd_per_million_tokens=online_price * (0.5 if is_openai else 1.0) if price is None else price,
-    )

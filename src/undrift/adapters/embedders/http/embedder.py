@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from undrift.adapters.embedders.http import dialect
-from undrift.adapters.embedders.http.batches import HttpBatches, batch_limits
+from undrift.adapters.embedders.http.account import account_of
+from undrift.adapters.embedders.http.batches import HttpBatches
+from undrift.adapters.embedders.http.limits import seen_limits
 from undrift.adapters.embedders.http.refusal import Refusal, refusal
 from undrift.domain.record import Vector, Vectors
 from undrift.domain.space import Metric, Space, Truncation
@@ -25,7 +27,7 @@ from undrift.errors import (
     MalformedVectors,
     ModelChanged,
 )
-from undrift.ports.embedder import BEFORE_RETRY, EmbedderLimits, TokenCount
+from undrift.ports.embedder import BEFORE_RETRY, WATCH, EmbedderLimits, TokenCount
 
 if TYPE_CHECKING:
     import httpx2
@@ -38,6 +40,8 @@ _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 20.0
 #: Servers that ask many clients to wait for the same time would meet them all again at once.
 _SPREAD_S = 0.25
+#: What a server answers that has not even begun with a request. After any other 5xx it may have been billed.
+_UNSERVED = frozenset({501, 503, 505, 529})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,9 +97,6 @@ class HttpEmbedder:
         timeout_s: float = 60.0,
         patience_s: float = 120.0,
         query_patience_s: float = 15.0,
-        batch: bool | str | None = None,
-        batch_usd_per_million_tokens: float | None = None,
-        batch_queue_tokens: int | None = None,
     ) -> None:
         """Describe the model; nothing is sent.
 
@@ -124,9 +125,6 @@ class HttpEmbedder:
             timeout_s: longest wait for an answer.
             patience_s: longest time for a request with all its repetitions.
             query_patience_s: the same for a query, for which a person may wait.
-            batch: whether migrations use the provider's batch API: true, false or `auto`; see `BatchMode`.
-            batch_usd_per_million_tokens: the price of texts in batches; half of the other at OpenAI.
-            batch_queue_tokens: most tokens of all batch jobs of the account that are not done.
 
         Raises:
             BadArgument: the address, the key or the dimensions cannot be used.
@@ -166,6 +164,8 @@ class HttpEmbedder:
             concurrency=concurrency,
             usd_per_million_tokens=listed_price if usd_per_million_tokens is None else usd_per_million_tokens,
             paid=not _is_local(self._host) if paid is None else paid,
+            reports_usage=True,
+            account=account_of(self._host, self._headers),
         )
         self._connect_timeout_s, self._timeout_s = connect_timeout_s, timeout_s
         self._patience_s, self._query_patience_s = patience_s, query_patience_s
@@ -174,16 +174,6 @@ class HttpEmbedder:
         self._opened: tuple[int, httpx2.Client] | None = None
         self._revision_seen = ""
         self._billed_tokens = 0
-        self._batch_limits = batch_limits(
-            batch,
-            account=self._space.channel,
-            model=name,
-            api_key=api_key,
-            is_openai=is_openai,
-            online_price=self._limits.usd_per_million_tokens,
-            price=batch_usd_per_million_tokens,
-            queue_tokens=batch_queue_tokens,
-        )
 
     def __repr__(self) -> str:
         """Name the model and its host, never a secret."""
@@ -206,16 +196,14 @@ class HttpEmbedder:
             return self._billed_tokens
 
     @property
-    def batches(self) -> HttpBatches | None:
-        """The provider's batch API; None where nobody says that it has one."""
-        if self._batch_limits is None:
-            return None
+    def batches(self) -> HttpBatches:
+        """The batch API of this dialect; whether the server has one shows when it is used."""
         return HttpBatches(
             base_url=self._url.removesuffix("/embeddings"),
             host=self._host,
             space=self._space,
             encoding=self._encoding,
-            limits=self._batch_limits,
+            is_openai=self._host == "api.openai.com",
             client=self._client,
             refused=self._refusal,
             masked=self._masked,
@@ -248,9 +236,11 @@ class HttpEmbedder:
     def _embed(self, texts: Sequence[str], patience_s: float) -> Vectors:
         body = dialect.request_body(self._space.model, texts, cut=self._space.cut, encoding=self._encoding)
         answer = self._answer(body, patience_s)
+        if billed := dialect.billed_tokens(answer):
+            WATCH.get().billed(billed)
         self._refuse_another_model(answer.get("model"))
         with self._lock:
-            self._billed_tokens += dialect.billed_tokens(answer)
+            self._billed_tokens += billed
         try:
             return dialect.vectors(answer, len(texts))
         except ValueError as error:
@@ -278,8 +268,7 @@ class HttpEmbedder:
     def _send(self, body: dict[str, Any], timeout_s: float) -> dict[str, Any] | Refusal:
         import httpx2
 
-        client = self._client()
-        model = self._space.model
+        client, model = self._client(), self._space.model
         timeout = httpx2.Timeout(timeout_s, connect=min(self._connect_timeout_s, timeout_s))
         try:
             response = client.post(self._url, json=body, timeout=timeout)
@@ -289,10 +278,13 @@ class HttpEmbedder:
             detail = self._masked(f"{type(error).__name__}: {error}")
             if "CERTIFICATE" in detail:
                 raise EmbedderRejected(f"{self._host} has no certificate that this machine trusts", detail) from None
+            if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.PoolTimeout):
+                WATCH.get().unbilled()
             failed = EmbedderUnavailable(f"{self._host} did not answer for model {model}", detail)
             return Refusal(error=failed, may_change=True)
         if not response.is_success:
             return self._refusal(response.status_code, response)
+        WATCH.get().sees(seen_limits(response.headers), refused=False)
         try:
             answer = dialect.parse(response.content)
         except ValueError as error:
@@ -304,15 +296,18 @@ class HttpEmbedder:
         return answer
 
     def _refusal(self, status: int, response: httpx2.Response) -> Refusal:
+        if status < 500 or status in _UNSERVED:
+            WATCH.get().unbilled()
         # Masked before anything is cut off, so that no half of a key is left.
         content = self._masked(response.text).encode()
         headers = {name.lower(): self._masked(value) for name, value in response.headers.items()}
-        return refusal(status, headers, content, model=self._space.model, host=self._host)
+        found = refusal(status, headers, content, model=self._space.model, host=self._host)
+        WATCH.get().sees(seen_limits(headers, content), refused=status == 429 and found.may_change)
+        return found
 
     def _client(self) -> httpx2.Client:
         """Return the connections of this process; a child must not speak on its parent's."""
-        # Imported at the first request: it takes as long as numpy.
-        import httpx2
+        import httpx2  # At the first request: it takes as long as numpy.
 
         with self._lock:
             if self._opened is None or self._opened[0] != os.getpid():

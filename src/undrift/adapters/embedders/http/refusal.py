@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 
+from undrift.adapters.embedders.http.limits import retry_after
 from undrift.errors import EmbedderRejected, EmbedderUnavailable, TextTooLong, UndriftError
 
 _TRY_AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
@@ -82,7 +80,7 @@ def refusal(status: int, headers: Mapping[str, str], content: bytes, *, model: s
     if headers.get("x-should-retry") != "false" and (status in _TRY_AGAIN or headers.get("x-should-retry") == "true"):
         does = "limits the rate of" if status == 429 else "cannot serve"
         error = EmbedderUnavailable(f"{host} {does} model {model} at the moment", detail)
-        return Refusal(error=error, may_change=True, wait_s=_asked_wait(headers))
+        return Refusal(error=error, may_change=True, wait_s=retry_after(headers, content))
     if 300 <= status < 400:
         target = headers.get("location", "elsewhere")
         return _never(
@@ -122,20 +120,3 @@ def _words(content: bytes) -> tuple[str, str]:
         code = found.get("code") or found.get("type") or found.get("error_type") or ""
         return str(code), str(found.get("message") or found.get("error") or found)
     return "", str(found)
-
-
-def _asked_wait(headers: Mapping[str, str]) -> float | None:
-    """Read how long to wait: `retry-after-ms`, or `retry-after` in seconds or as a date."""
-    try:
-        if "retry-after-ms" in headers:
-            return max(0.0, float(headers["retry-after-ms"]) / 1000)
-        return max(0.0, float(headers["retry-after"]))
-    except KeyError:
-        return None
-    except ValueError:
-        pass
-    try:
-        moment = parsedate_to_datetime(headers.get("retry-after", ""))
-    except ValueError:
-        return None
-    return max(0.0, moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() - time.time())

@@ -10,6 +10,7 @@ from undrift.adapters.ledgers.postgres.inspection import Inspection
 from undrift.adapters.ledgers.postgres.journal import JournalTables
 from undrift.adapters.ledgers.postgres.migrations import MigrationTables
 from undrift.adapters.ledgers.postgres.routes import RouteTables
+from undrift.adapters.ledgers.postgres.spending import SpendingTables
 from undrift.adapters.ledgers.postgres.sync import SyncTables
 from undrift.adapters.ledgers.postgres.tags import TagTables
 
@@ -21,6 +22,7 @@ class PostgresLedger(
     BackfillTables,
     SyncTables,
     MigrationTables,
+    SpendingTables,
     EvidenceTables,
     TagTables,
     BatchTables,

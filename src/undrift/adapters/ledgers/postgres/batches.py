@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from undrift.adapters.ledgers.postgres.backfill import chunk_from
 from undrift.adapters.ledgers.postgres.migrations import migration_columns, migration_from
 from undrift.adapters.ledgers.postgres.session import KEEPING, KEPT, PENDING, PUBLISHED, Session, lock
-from undrift.domain.batch import IN_QUEUE, BatchJob, JobId, JobState
+from undrift.domain.batch import IN_QUEUE, BatchJob, JobId, JobState, affordable, charged
 from undrift.domain.checkpoint import Chunk
 from undrift.domain.client import ClientId
 from undrift.domain.migration import MigrationId, Phase, RunStatus
@@ -19,7 +18,7 @@ from undrift.errors import BudgetExhausted, LeaseLost, StaleRoute
 
 _QUEUED = ", ".join(sorted(f"'{state.value}'" for state in IN_QUEUE))
 _DONE = JobState.DONE.value
-_STORED = "id, alias, migration, account, state, vault, tokens, price, content, fence"
+_STORED = "id, alias, migration, account, state, vault, queued, tokens, price, content, fence"
 _COLUMNS = f"{_STORED}, greatest(0, undrift.now() - changed)"
 
 
@@ -48,11 +47,11 @@ class BatchTables(Session):
             if found != (Phase.BACKFILL.value, RunStatus.RUNNING.value):
                 raise StaleRoute(f"the migration of {job.alias} does not back-fill any more")
             ((queued,),) = connection.execute(
-                "SELECT coalesce(sum(tokens), 0)::bigint FROM undrift.batch_job "
+                "SELECT coalesce(sum(queued), 0)::bigint FROM undrift.batch_job "
                 f"WHERE account = %s AND state IN ({_QUEUED})",
                 (job.account,),
             ).fetchall()
-            if queue_tokens is not None and queued + job.tokens > queue_tokens:
+            if queue_tokens is not None and queued + job.queued > queue_tokens:
                 return False
             kept = connection.execute(
                 f"UPDATE undrift.chunk SET state = {KEPT} WHERE migration = %s AND state = {PENDING} "
@@ -64,7 +63,7 @@ class BatchTables(Session):
             _charge(connection, job.migration, job.tokens, job.usd_per_million_tokens)
             connection.execute(
                 f"INSERT INTO undrift.batch_job ({_STORED}, expires, recorded, changed) "
-                "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, 0, 0, undrift.now(), undrift.now())",
+                "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, 0, 0, undrift.now(), undrift.now())",
                 _values(job),
             )
             connection.execute(
@@ -90,8 +89,8 @@ class BatchTables(Session):
     def pieces_of(self, job: JobId) -> dict[Chunk, bool]:
         """Return the pieces that wait for a job, and whether each is published."""
         found = self._read(
-            "SELECT c.number, c.lo, c.hi, c.count, c.fence, c.state FROM undrift.batch_piece AS p JOIN undrift.chunk AS c "
-            "ON c.migration = p.migration AND c.number = p.number WHERE p.job = %s ORDER BY p.number",
+            "SELECT c.number, c.lo, c.hi, c.count, c.fence, c.state FROM undrift.batch_piece AS p "
+            "JOIN undrift.chunk AS c ON c.migration = p.migration AND c.number = p.number WHERE p.job = %s ORDER BY p.number",
             (job,),
         )
         return {chunk_from(*piece): state == PUBLISHED for *piece, state in found}
@@ -125,7 +124,7 @@ class BatchTables(Session):
             state, tokens = was
             if job.tokens != tokens:
                 _charge(connection, job.migration, job.tokens - tokens, job.usd_per_million_tokens, check=False)
-            now_state, vault, now_tokens, price, content = _values(job)[4:9]
+            now_state, vault, _, now_tokens, price, content = _values(job)[4:10]
             connection.execute(
                 "UPDATE undrift.batch_job SET state = %(state)s, vault = %(vault)s, tokens = %(tokens)s, "
                 "price = %(price)s, content = %(content)s, owner = %(owner)s, "
@@ -180,34 +179,40 @@ def _charge(connection: Any, migration: MigrationId, tokens: int, price: float, 
     Raises:
         BudgetExhausted: they are more than the budget has left.
     """
+    connection.execute("SELECT 1 FROM undrift.migration WHERE id = %s FOR NO KEY UPDATE", (migration,))
     row = connection.execute(
-        f"SELECT {migration_columns('m')} FROM undrift.migration AS m WHERE m.id = %s FOR NO KEY UPDATE", (migration,)
+        f"SELECT {migration_columns('m')} FROM undrift.migration AS m WHERE m.id = %s", (migration,)
     ).fetchone()
     if row is None:
         return
     found = migration_from(row)
-    after = replace(found, tokens=found.tokens + tokens)
-    limit = after.token_limit
-    if check and limit is not None and after.tokens > limit:
+    room = affordable(found, price)
+    if check and room is not None and tokens > room:
         raise BudgetExhausted(
-            f"the next batch job of {found.alias} would spend more than its budget",
-            f"{found.tokens} of {limit} tokens are spent, the job has {tokens}",
-            f"undrift tune {found.alias} budget_tokens={after.tokens}, then undrift resume {found.alias}",
+            f"the next batch job of {found.alias} may cost more than its budget has left",
+            f"it may take {tokens} tokens at {price:g} dollars a million, and there is room for {room}",
+            f"undrift tune {found.alias} budget_usd=N or budget_tokens=N, then undrift resume {found.alias}",
         )
+    after = charged(found, tokens, price)
     connection.execute("UPDATE undrift.migration SET tokens = %s WHERE id = %s", (after.tokens, migration))
+    connection.execute(
+        "INSERT INTO undrift.repriced (migration, tokens, usd) VALUES (%s, %s, %s) "
+        "ON CONFLICT (migration) DO UPDATE SET tokens = excluded.tokens, usd = excluded.usd",
+        (migration, after.tokens_before, after.usd_before),
+    )
 
 
 def _values(job: BatchJob) -> tuple[Any, ...]:
     """Return the first columns of a job's row."""
     return (
         *(job.id, job.alias, job.migration, job.account, job.state.value, job.vault),
-        *(job.tokens, job.usd_per_million_tokens, json.dumps(job.content())),
+        *(job.queued, job.tokens, job.usd_per_million_tokens, json.dumps(job.content())),
     )
 
 
 def _job(row: tuple[Any, ...]) -> BatchJob:
     """Read back a row."""
-    id, alias, migration, account, state, vault, tokens, price, content, fence, age_s = row
+    id, alias, migration, account, state, vault, queued, tokens, price, content, fence, age_s = row
     return BatchJob.from_content(
         json.loads(content),
         id=JobId(id),
@@ -216,6 +221,7 @@ def _job(row: tuple[Any, ...]) -> BatchJob:
         account=account,
         state=JobState(state),
         vault=vault,
+        queued=queued,
         tokens=tokens,
         usd_per_million_tokens=price,
         fence=fence,

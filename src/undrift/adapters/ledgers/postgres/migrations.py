@@ -20,12 +20,14 @@ from undrift.domain.client import ClientId
 from undrift.domain.gate import Gate, Verdict, require
 from undrift.domain.migration import FINAL, Migration, MigrationId, Phase, RunStatus
 from undrift.domain.route import AliasName, Mode, Route
-from undrift.errors import BudgetExhausted, StaleRoute
+from undrift.errors import StaleRoute
 
 _COLUMNS = (
     *("id", "alias", "source", "target", "target_model", "phase", "run_status", "reason", "total", "planned", "tokens"),
     *("budget_tokens", "budget_usd", "price", "started", "finished"),
 )
+#: Columns of what was spent before the price rose.
+_BEFORE = ("tokens", "usd")
 
 
 class MigrationTables(Session):
@@ -51,7 +53,7 @@ class MigrationTables(Session):
                     f"another one is {running[0]}" if running else "writes of the last one are still open",
                     f"undrift status {alias}",
                 )
-            for table in ("chunk", "bookmark"):
+            for table in ("chunk", "bookmark", "reservation", "repriced"):
                 connection.execute(
                     f"DELETE FROM undrift.{table} WHERE migration IN "
                     "(SELECT id FROM undrift.migration WHERE alias = %s)",
@@ -128,34 +130,6 @@ class MigrationTables(Session):
 
         return self._transact(work, durable=True)
 
-    def spend(self, migration: MigrationId, tokens: int) -> None:
-        """Count tokens; against a budget they are reserved, durably, before they are sent."""
-        select = f"SELECT {migration_columns('m')} FROM undrift.migration AS m WHERE m.id = %s"
-        (row,) = self._read(select, (migration,))
-
-        def work(connection: Any) -> None:
-            found = migration_from(connection.execute(select + " FOR NO KEY UPDATE", (migration,)).fetchone())
-            limit = found.token_limit
-            if limit is not None and tokens > 0 and found.tokens + tokens > limit:
-                raise BudgetExhausted(
-                    f"the next request for {found.alias} would spend more than its budget",
-                    f"{found.tokens} of {limit} tokens are spent, the request has {tokens}",
-                    f"undrift tune {found.alias} budget_tokens={limit * 2}, then undrift resume {found.alias}",
-                )
-            connection.execute("UPDATE undrift.migration SET tokens = tokens + %s WHERE id = %s", (tokens, migration))
-
-        self._transact(work, durable=migration_from(row).token_limit is not None)
-
-    def set_budget(self, migration: MigrationId, *, tokens: int | None, usd: float | None) -> None:
-        """Change what a migration may spend."""
-        self._run(
-            (
-                "UPDATE undrift.migration SET budget_tokens = %s, budget_usd = %s WHERE id = %s",
-                (tokens, usd, migration),
-            ),
-            durable=True,
-        )
-
     def change_mode(self, route: Route, mode: Mode, *, migration: Migration, was: Phase, who: str) -> Route:
         """Make writers journal, or stop it."""
         follower = migration.target if mode is Mode.JOURNAL else None
@@ -217,12 +191,13 @@ class MigrationTables(Session):
 def migration_columns(table: str) -> str:
     """Return the columns that `migration_from` reads, of a table by its name in the query."""
     names = [f"{table}.{column}" for column in _COLUMNS]
-    return ", ".join([*names[:-2], *map(seconds_of, names[-2:])])
+    before = [f"(SELECT r.{column} FROM undrift.repriced AS r WHERE r.migration = {table}.id)" for column in _BEFORE]
+    return ", ".join([*names[:-2], *map(seconds_of, names[-2:]), *before])
 
 
 def migration_from(row: tuple[Any, ...]) -> Migration:
     """Read back the columns of `migration_columns`."""
-    values = dict(zip(_COLUMNS, row, strict=True))
+    values = dict(zip((*_COLUMNS, "tokens_before", "usd_before"), row, strict=True))
     return Migration(
         id=MigrationId(values["id"]),
         alias=AliasName(values["alias"]),
@@ -238,6 +213,8 @@ def migration_from(row: tuple[Any, ...]) -> Migration:
         budget_tokens=values["budget_tokens"],
         budget_usd=values["budget_usd"],
         usd_per_million_tokens=values["price"],
+        tokens_before=values["tokens_before"] or 0,
+        usd_before=values["usd_before"] or 0.0,
         started=moment(values["started"]),
         finished=moment(values["finished"]) if values["finished"] else None,
     )

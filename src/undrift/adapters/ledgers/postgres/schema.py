@@ -53,7 +53,8 @@ STEPS = (
         'content text COLLATE "C" NOT NULL, space text COLLATE "C" NOT NULL, sequence bigint NOT NULL, '
         "written double precision NOT NULL, PRIMARY KEY (field, key, content))",
     ),
-    Step(version=(1, 4), scripts=("batches.sql",)),
+    Step(version=(1, 4), scripts=("spending.sql",)),
+    Step(version=(1, 5), scripts=("batches.sql",)),
 )
 
 

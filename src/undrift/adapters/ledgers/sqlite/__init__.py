@@ -9,6 +9,7 @@ from undrift.adapters.ledgers.sqlite.evidence import EvidenceTables
 from undrift.adapters.ledgers.sqlite.journal import JournalTables
 from undrift.adapters.ledgers.sqlite.migrations import MigrationTables
 from undrift.adapters.ledgers.sqlite.routes import RouteTables
+from undrift.adapters.ledgers.sqlite.spending import SpendingTables
 from undrift.adapters.ledgers.sqlite.sync import SyncTables
 from undrift.adapters.ledgers.sqlite.tags import TagTables
 
@@ -20,6 +21,7 @@ class SqliteLedger(
     BackfillTables,
     SyncTables,
     MigrationTables,
+    SpendingTables,
     EvidenceTables,
     TagTables,
     BatchTables,

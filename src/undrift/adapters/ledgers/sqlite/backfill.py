@@ -29,7 +29,9 @@ _WORKING = (
 )
 #: A piece that jobs have brought the vectors of is taken where they are; the value ?5 names that, and ?6 says whether
 #: one that was in no job may be taken.
-_OF_JOBS = "FROM batch_piece AS p JOIN batch_job AS j ON j.id = p.job WHERE p.migration = ?1 AND p.number = chunk.number"
+_OF_JOBS = (
+    "FROM batch_piece AS p JOIN batch_job AS j ON j.id = p.job WHERE p.migration = ?1 AND p.number = chunk.number"
+)
 _BROUGHT = f"j.state = '{JobState.BROUGHT.value}'"
 _MAY_BE_TAKEN = (
     f"CASE WHEN EXISTS (SELECT 1 {_OF_JOBS}) THEN NOT EXISTS (SELECT 1 {_OF_JOBS} AND j.state IN ({KEEPING})) "

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import apsw
 
 from undrift.adapters.ledgers.sqlite.backfill import chunk_from
-from undrift.adapters.ledgers.sqlite.migrations import migration_from
+from undrift.adapters.ledgers.sqlite.migrations import migration_from, select_migration
 from undrift.adapters.ledgers.sqlite.session import KEEPING, KEPT, PENDING, PUBLISHED, Session, first, rows
 from undrift.adapters.sqlite import Durability
-from undrift.domain.batch import IN_QUEUE, BatchJob, JobId, JobState
+from undrift.domain.batch import IN_QUEUE, BatchJob, JobId, JobState, affordable, charged
 from undrift.domain.checkpoint import Chunk
 from undrift.domain.client import ClientId
 from undrift.domain.migration import MigrationId, Phase, RunStatus
@@ -21,7 +20,7 @@ from undrift.domain.route import AliasName
 from undrift.errors import BudgetExhausted, LeaseLost, StaleRoute
 
 _QUEUED = ", ".join(sorted(f"'{state.value}'" for state in IN_QUEUE))
-_COLUMNS = "id, alias, migration, account, state, vault, tokens, price, content, fence, changed"
+_COLUMNS = "id, alias, migration, account, state, vault, queued, tokens, price, content, fence, changed"
 _PIECES = "number IN (SELECT number FROM batch_piece WHERE job = ?)"
 _PRESENT = "(SELECT migration FROM alias WHERE name = ?)"
 
@@ -44,10 +43,10 @@ class BatchTables(Session):
                 raise StaleRoute(f"the migration of {job.alias} does not back-fill any more")
             ((queued,),) = rows(
                 connection,
-                f"SELECT coalesce(sum(tokens), 0) FROM batch_job WHERE account = ? AND state IN ({_QUEUED})",
+                f"SELECT coalesce(sum(queued), 0) FROM batch_job WHERE account = ? AND state IN ({_QUEUED})",
                 (job.account,),
             )
-            if queue_tokens is not None and queued + job.tokens > queue_tokens:
+            if queue_tokens is not None and queued + job.queued > queue_tokens:
                 return False
             connection.execute(
                 f"UPDATE chunk SET state = {KEPT} WHERE migration = ? AND state = {PENDING} "
@@ -60,7 +59,7 @@ class BatchTables(Session):
             now = self._time()
             connection.execute(
                 f"INSERT INTO batch_job ({_COLUMNS}, owner, expires, recorded) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, NULL, 0, ?)",
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, NULL, 0, ?)",
                 (*_values(job), now, now),
             )
             waits = [(number, job.id) for number in pieces]
@@ -118,7 +117,7 @@ class BatchTables(Session):
                 self._charge(connection, job.migration, job.tokens - tokens, job.usd_per_million_tokens, check=False)
             values = _values(job)
             connection.execute(
-                "UPDATE batch_job SET state = ?, vault = ?, tokens = ?, price = ?, content = ?, owner = ?, "
+                "UPDATE batch_job SET state = ?, vault = ?, queued = ?, tokens = ?, price = ?, content = ?, owner = ?, "
                 "changed = iif(state = ?, changed, ?) WHERE id = ?",
                 (*values[4:], owner if keep else None, values[4], self._time(), job.id),
             )
@@ -159,32 +158,36 @@ class BatchTables(Session):
         Raises:
             BudgetExhausted: they are more than the budget has left.
         """
-        row = first(connection, "SELECT * FROM migration WHERE id = ?", (migration,))
+        row = first(connection, select_migration("id = ?"), (migration,))
         if row is None:
             return
         found = migration_from(row)
-        after = replace(found, tokens=found.tokens + tokens)
-        limit = after.token_limit
-        if check and limit is not None and after.tokens > limit:
+        room = affordable(found, price)
+        if check and room is not None and tokens > room:
             raise BudgetExhausted(
-                f"the next batch job of {found.alias} would spend more than its budget",
-                f"{found.tokens} of {limit} tokens are spent, the job has {tokens}",
-                f"undrift tune {found.alias} budget_tokens={after.tokens}, then undrift resume {found.alias}",
+                f"the next batch job of {found.alias} may cost more than its budget has left",
+                f"it may take {tokens} tokens at {price:g} dollars a million, and there is room for {room}",
+                f"undrift tune {found.alias} budget_usd=N or budget_tokens=N, then undrift resume {found.alias}",
             )
+        after = charged(found, tokens, price)
         connection.execute("UPDATE migration SET tokens = ? WHERE id = ?", (after.tokens, migration))
+        connection.execute(
+            "INSERT OR REPLACE INTO repriced (migration, tokens, usd) VALUES (?, ?, ?)",
+            (migration, after.tokens_before, after.usd_before),
+        )
 
 
 def _values(job: BatchJob) -> tuple[Any, ...]:
     """Return the first columns of a job's row."""
     return (
         *(job.id, job.alias, job.migration, job.account, job.state.value, job.vault),
-        *(job.tokens, job.usd_per_million_tokens, json.dumps(job.content())),
+        *(job.queued, job.tokens, job.usd_per_million_tokens, json.dumps(job.content())),
     )
 
 
 def _job(row: tuple[Any, ...], now: float) -> BatchJob:
     """Read back a row."""
-    id, alias, migration, account, state, vault, tokens, price, content, fence, changed = row
+    id, alias, migration, account, state, vault, queued, tokens, price, content, fence, changed = row
     values = json.loads(content)
     return BatchJob.from_content(
         values,
@@ -194,6 +197,7 @@ def _job(row: tuple[Any, ...], now: float) -> BatchJob:
         account=account,
         state=JobState(state),
         vault=vault,
+        queued=queued,
         tokens=tokens,
         usd_per_million_tokens=price,
         fence=fence,

@@ -14,7 +14,14 @@ from undrift.domain.client import ClientId
 from undrift.domain.gate import Gate, Verdict, require
 from undrift.domain.migration import FINAL, Migration, MigrationId, Phase, RunStatus
 from undrift.domain.route import AliasName, Mode, Route
-from undrift.errors import BudgetExhausted, StaleRoute
+from undrift.errors import StaleRoute
+
+_OWN = (
+    *("id", "alias", "source", "target", "target_model", "phase", "run_status", "reason", "total", "planned", "tokens"),
+    *("budget_tokens", "budget_usd", "price", "started", "finished"),
+)
+_COLUMNS = (*_OWN, "tokens_before", "usd_before")
+_READ = ", ".join([*(f"migration.{name}" for name in _OWN), "repriced.tokens", "repriced.usd"])
 
 
 class MigrationTables(Session):
@@ -35,7 +42,7 @@ class MigrationTables(Session):
                 )
             for table in ("dirty", "quarantine", "tuning"):
                 connection.execute(f"DELETE FROM {table} WHERE alias = ?", (alias,))
-            for table in ("chunk", "bookmark"):
+            for table in ("chunk", "bookmark", "reservation", "repriced"):
                 connection.execute(
                     f"DELETE FROM {table} WHERE migration IN (SELECT id FROM migration WHERE alias = ?)", (alias,)
                 )
@@ -104,29 +111,6 @@ class MigrationTables(Session):
                 route, _ = self._route(AliasName(row[0]))
                 self._enter(connection, alias=row[0], who=who, action=status.value, epoch=route.epoch, detail=reason)
             return row is not None
-
-    def spend(self, migration: MigrationId, tokens: int) -> None:
-        """Count tokens; against a budget they are reserved, durably, before they are sent."""
-        (row,) = self._read("SELECT * FROM migration WHERE id = ?", (migration,))
-        durability = Durability.NORMAL if migration_from(row).token_limit is None else Durability.FULL
-        with self._write(durability) as connection:
-            (row,) = rows(connection, "SELECT * FROM migration WHERE id = ?", (migration,))
-            found = migration_from(row)
-            limit = found.token_limit
-            if limit is not None and tokens > 0 and found.tokens + tokens > limit:
-                raise BudgetExhausted(
-                    f"the next request for {found.alias} would spend more than its budget",
-                    f"{found.tokens} of {limit} tokens are spent, the request has {tokens}",
-                    f"undrift tune {found.alias} budget_tokens={limit * 2}, then undrift resume {found.alias}",
-                )
-            connection.execute("UPDATE migration SET tokens = tokens + ? WHERE id = ?", (tokens, migration))
-
-    def set_budget(self, migration: MigrationId, *, tokens: int | None, usd: float | None) -> None:
-        """Change what a migration may spend."""
-        with self._write(Durability.FULL) as connection:
-            connection.execute(
-                "UPDATE migration SET budget_tokens = ?, budget_usd = ? WHERE id = ?", (tokens, usd, migration)
-            )
 
     def change_mode(self, route: Route, mode: Mode, *, migration: Migration, was: Phase, who: str) -> Route:
         """Make writers journal, or stop it."""
@@ -231,42 +215,33 @@ class MigrationTables(Session):
         )
 
 
+def select_migration(where: str) -> str:
+    """Return the statement that reads what `migration_from` takes."""
+    return f"SELECT {_READ} FROM migration LEFT JOIN repriced ON repriced.migration = migration.id WHERE {where}"
+
+
 def migration_from(row: tuple[Any, ...]) -> Migration:
-    """Read back a row of the migration table, in the order of its columns."""
-    (
-        id,
-        alias,
-        source,
-        target,
-        model,
-        phase,
-        status,
-        reason,
-        total,
-        planned,
-        tokens,
-        cap,
-        usd,
-        price,
-        started,
-        finished,
-    ) = row[:16]
+    """Read back a row of `select_migration`."""
+    values = dict(zip(_COLUMNS, row, strict=True))
+    finished = values["finished"]
     return Migration(
-        id=MigrationId(id),
-        alias=AliasName(alias),
-        source=field_from(source),
-        target=field_from(target),
-        target_model=model,
-        phase=Phase(phase),
-        run_status=RunStatus(status),
-        reason=reason,
-        total=total,
-        planned=bool(planned),
-        tokens=tokens,
-        budget_tokens=cap,
-        budget_usd=usd,
-        usd_per_million_tokens=price,
-        started=datetime.fromisoformat(started),
+        id=MigrationId(values["id"]),
+        alias=AliasName(values["alias"]),
+        source=field_from(values["source"]),
+        target=field_from(values["target"]),
+        target_model=values["target_model"],
+        phase=Phase(values["phase"]),
+        run_status=RunStatus(values["run_status"]),
+        reason=values["reason"],
+        total=values["total"],
+        planned=bool(values["planned"]),
+        tokens=values["tokens"],
+        budget_tokens=values["budget_tokens"],
+        budget_usd=values["budget_usd"],
+        usd_per_million_tokens=values["price"],
+        tokens_before=values["tokens_before"] or 0,
+        usd_before=values["usd_before"] or 0.0,
+        started=datetime.fromisoformat(values["started"]),
         finished=datetime.fromisoformat(finished) if finished else None,
     )
 

@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 
-from undrift.adapters.ledgers.sqlite.migrations import migration_from
+from undrift.adapters.ledgers.sqlite.migrations import migration_from, select_migration
 from undrift.adapters.ledgers.sqlite.session import Session, field_text
 from undrift.adapters.sqlite import Durability
 from undrift.domain.migration import AliasState
@@ -59,7 +59,7 @@ class RouteTables(Session):
             ((model, mirror, needs_reconcile, migration_id),) = self._read(
                 "SELECT model, mirror, needs_reconcile, migration FROM alias WHERE name = ?", (name,)
             )
-            rows = self._read("SELECT * FROM migration WHERE id = ?", (migration_id,)) if migration_id else []
+            rows = self._read(select_migration("id = ?"), (migration_id,)) if migration_id else []
         return AliasState(
             route=route,
             migration=migration_from(rows[0]) if rows else None,

@@ -73,10 +73,17 @@ CREATE TABLE IF NOT EXISTS bookmark (
 CREATE TABLE IF NOT EXISTS tag (
     field TEXT NOT NULL, key TEXT NOT NULL, content TEXT NOT NULL, space TEXT NOT NULL, sequence INTEGER NOT NULL,
     written REAL NOT NULL, PRIMARY KEY (field, key, content)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS reservation (
+    migration TEXT NOT NULL, client TEXT NOT NULL, tokens INTEGER NOT NULL, PRIMARY KEY (migration, client))
+    WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS repriced (
+    migration TEXT PRIMARY KEY, tokens INTEGER NOT NULL, usd REAL NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS pace (
+    account TEXT PRIMARY KEY, content TEXT NOT NULL, moment REAL NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS batch_job (
     id TEXT PRIMARY KEY, alias TEXT NOT NULL, migration TEXT NOT NULL, account TEXT NOT NULL, state TEXT NOT NULL,
-    vault TEXT NOT NULL, tokens INTEGER NOT NULL, price REAL NOT NULL, content TEXT NOT NULL, owner TEXT,
-    fence INTEGER NOT NULL, expires REAL NOT NULL, recorded REAL NOT NULL, changed REAL NOT NULL) WITHOUT ROWID;
+    vault TEXT NOT NULL, queued INTEGER NOT NULL, tokens INTEGER NOT NULL, price REAL NOT NULL,
+    content TEXT NOT NULL, owner TEXT, fence INTEGER NOT NULL, expires REAL NOT NULL, recorded REAL NOT NULL, changed REAL NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS batch_piece (
     migration TEXT NOT NULL, number INTEGER NOT NULL, job TEXT NOT NULL, PRIMARY KEY (migration, number, job))
     WITHOUT ROWID;
@@ -91,7 +98,7 @@ INSERT INTO boot (id, offset) SELECT ?1, max(?2, coalesce(max(moment), 0) - ?3) 
     UNION ALL SELECT max(hold_until) FROM alias UNION ALL SELECT max(expires) FROM chunk WHERE state < 3
     UNION ALL SELECT max(claim_expires) FROM dirty UNION ALL SELECT max(since) FROM dirty
     UNION ALL SELECT max(coordinator_expires) FROM migration UNION ALL SELECT max(written) FROM tag
-    UNION ALL SELECT max(max(expires, changed)) FROM batch_job)
+    UNION ALL SELECT max(moment) FROM pace UNION ALL SELECT max(max(expires, changed)) FROM batch_job)
 WHERE true ON CONFLICT (id) DO NOTHING
 """
 

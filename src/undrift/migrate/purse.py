@@ -1,0 +1,56 @@
+"""Pays for a migration's requests from its budget, which the workers of all hosts share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from undrift.domain.client import ClientId
+from undrift.domain.migration import Migration, MigrationId
+from undrift.errors import BudgetRequired
+from undrift.flow.embed import EmbeddingDoor
+from undrift.migrate.workshop import Workshop
+from undrift.ports.embedder import EmbedderLimits
+from undrift.ports.ledger import Ledger
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MigrationPurse:
+    """The budget of one migration, as one worker draws on it."""
+
+    ledger: Ledger
+    migration: MigrationId
+    owner: ClientId
+
+    def reserve(self, tokens: int) -> bool:
+        """Put tokens aside."""
+        return self.ledger.reserve(self.migration, tokens, owner=self.owner)
+
+    def settle(self, reserved: int, billed: int) -> None:
+        """Replace what was put aside by what was billed."""
+        self.ledger.settle(self.migration, reserved=reserved, billed=billed, owner=self.owner)
+
+
+def purse_of(workshop: Workshop, migration: Migration, door: EmbeddingDoor) -> MigrationPurse:
+    """Return what pays for a migration's requests.
+
+    A price that has risen since the migration began is reckoned with from now on, so that a budget in dollars stays
+    one; a price that has fallen is not: another worker may know the higher one.
+    """
+    price = door.limits.usd_per_million_tokens
+    if price > migration.usd_per_million_tokens:
+        workshop.ledger.raise_price(migration.id, price, who=workshop.me)
+    return MigrationPurse(ledger=workshop.ledger, migration=migration.id, owner=workshop.me)
+
+
+def require_price(limits: EmbedderLimits, budget_usd: float | None, model: str) -> None:
+    """Pass when a budget in dollars can be turned into tokens.
+
+    Raises:
+        BudgetRequired: nobody says what a token of that model costs.
+    """
+    if budget_usd is not None and limits.paid and not limits.usd_per_million_tokens:
+        raise BudgetRequired(
+            f"the price of model {model} is not known, so a budget in dollars limits nothing",
+            "neither the configuration nor what is shipped has it",
+            f"set usd_per_million_tokens for model {model}, or give --budget-tokens N, or --no-budget",
+        )
