@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from scripts.docstrings import one_line, parsed
+from undrift.adapters.embedders.http.profiles import PROFILES
 from undrift.config import (
     AliasSettings,
     HookSettings,
@@ -117,11 +118,13 @@ NOTES = {
     "prefixes. Extra `sentence-transformers`.",
     "callable": "`function` and `query_function` are written as `module:name`, and found beside the configuration too. "
     "[How to](../how-to/use-your-own-model.md).",
-    "openai": "For OpenAI and every server that speaks its dialect. "
-    "[How to](../how-to/use-an-openai-compatible-provider.md).",
+    "openai": "`openai` is for every server that speaks OpenAI's dialect, too. [How to](../how-to/use-providers.md).",
 }
 #: Keys that never stand in the configuration themselves.
-HIDDEN = frozenset({"self", "api_key"})
+HIDDEN = frozenset({"self", "api_key", "provider"})
+#: What is said of each provider that is called over HTTP.
+PROVIDERS_HEAD = """| provider | where | key from | keys of its own |
+| --- | --- | --- | --- |"""
 
 
 THROTTLE = """
@@ -150,10 +153,13 @@ def reference() -> str:
         if options:
             parts.append(f"### {name}\n\n{_table(iter(options))}\n")
     parts += [MODELS, _table(_settings(ModelSettings)), PROVIDERS]
-    for name, target in EMBEDDERS.items():
+    for target in dict.fromkeys(EMBEDDERS.values()):
         adapter = load_function(target)
+        name, *others = (name for name, its in EMBEDDERS.items() if its == target)
         summary = parsed(adapter).text.partition("\n\n")[0]
-        parts.append(f"### {name}\n\n{summary} {NOTES[name]}\n")
+        parts.append(f"### {'Providers over HTTP' if others else name}\n\n{summary} {NOTES[name]}\n")
+        if others:
+            parts.append("\n".join([PROVIDERS_HEAD, *map(_provider, PROFILES)]) + "\n")
         parts.append(_table(_arguments(adapter)) + "\n")
     parts += [ALIASES, _table(_settings(AliasSettings)), THROTTLE, _table(_settings(ThrottleSettings))]
     parts += [HOOKS, _table(_settings(HookSettings))]
@@ -175,6 +181,14 @@ def _arguments(adapter: Any) -> Iterator[tuple[str, str, str]]:
         if name not in HIDDEN:
             default = "required" if parameter.default is parameter.empty else _shown(parameter.default)
             yield name, default, one_line(described[name])
+
+
+def _provider(name: str) -> str:
+    profile = PROFILES[name]
+    own = ", ".join(f"`{option}`" for option in sorted(profile.takes))
+    key = f"`{profile.key_variable}`" if profile.key_variable else ""
+    where = profile.base_url.replace("{region}", "REGION")
+    return f"| `{name}` | {where or '`base_url`'} | {key} | {own} |"
 
 
 def _timing() -> Iterator[tuple[str, str, str]]:

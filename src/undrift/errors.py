@@ -184,6 +184,14 @@ class EmbedderRejected(BackendError):
     """The embedding model refused the request for good: wrong key, unknown model, bad text."""
 
 
+class ModelUnavailable(EmbedderRejected):
+    """An embedding model is out of this account's reach, whatever the text: unknown, a wrong key, or no money left."""
+
+
+class ModelRetired(ModelUnavailable):
+    """The provider has taken an embedding model out of service; nothing is embedded with another one instead."""
+
+
 class MalformedVectors(BackendError):
     """An embedding model's answer has a wrong count, shape or value."""
 

@@ -40,19 +40,36 @@ STORES = {
     "milvus": "undrift.adapters.stores.milvus:MilvusStore",
     "memory": "undrift.adapters.stores.memory:MemoryStore",
 }
+#: Providers and servers that are called over HTTP → where their key is looked for when the configuration does not say.
+_PROVIDERS = {
+    "openai": "OPENAI_API_KEY",
+    "azure": "AZURE_OPENAI_API_KEY",
+    "cohere": "CO_API_KEY",
+    "gemini": "GEMINI_API_KEY",
+    "vertex": "GOOGLE_ACCESS_TOKEN",
+    "bedrock": "AWS_BEARER_TOKEN_BEDROCK",
+    "voyage": "VOYAGE_API_KEY",
+    "mistral": "MISTRAL_API_KEY",
+    "jina": "JINA_API_KEY",
+    "nvidia": "NVIDIA_API_KEY",
+    "together": "TOGETHER_API_KEY",
+    "fireworks": "FIREWORKS_API_KEY",
+    "openrouter": "OPENROUTER_API_KEY",
+    **dict.fromkeys(("vllm", "tei", "infinity", "lm_studio", "ollama"), ""),
+}
 #: Provider → module and class. Others come from the entry point group `undrift.embedders`.
 EMBEDDERS = {
     "hashing": "undrift.adapters.embedders.hashing:HashingEmbedder",
     "wordllama": "undrift.adapters.embedders.wordllama:WordLlamaEmbedder",
     "sentence_transformers": "undrift.adapters.embedders.sentence_transformers:SentenceTransformersEmbedder",
     "callable": "undrift.adapters.embedders.callable:CallableEmbedder",
-    "openai": "undrift.adapters.embedders.http:HttpEmbedder",
+    **dict.fromkeys(_PROVIDERS, "undrift.adapters.embedders.http:HttpEmbedder"),
 }
 #: Schemes of a ledger that a server keeps.
 _SERVERS = frozenset({"postgresql", "postgres"})
 #: Where the key of a provider, or of a store, is looked for when the configuration does not say.
 _KEYS = {
-    "openai": "OPENAI_API_KEY",
+    **_PROVIDERS,
     "chroma": "CHROMA_TOKEN",
     "elasticsearch": "ELASTICSEARCH_API_KEY",
     "milvus": "MILVUS_TOKEN",
@@ -201,8 +218,11 @@ class Plugins:
                     options[key] = self._user_function(options[key])
             if "path" in options:
                 options["path"] = str(self._config.resolve(str(options["path"])))
-            if "api_key" in inspect.signature(factory).parameters:
+            parameters = inspect.signature(factory).parameters
+            if "api_key" in parameters:
                 options["api_key"] = self._config.secret(settings, _KEYS.get(provider, ""))
+            if "provider" in parameters:
+                options["provider"] = provider
             _check_options("model", name, factory, options)
             try:
                 self._embedders[name] = factory(**options)
@@ -373,6 +393,6 @@ def _check_options(kind: str, name: str, factory: Callable[..., Any], options: d
         raise BadConfig(
             f"{kind} {name} has the unknown key {', '.join(unknown)}",
             f"its {'provider' if kind == 'model' else 'kind'} takes: "
-            + (", ".join(sorted(set(known) - {"api_key"})) or "no other keys"),
+            + (", ".join(sorted(set(known) - {"api_key", "provider"})) or "no other keys"),
             f"look at [{kind}s.{name}]",
         )

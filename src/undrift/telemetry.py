@@ -16,6 +16,8 @@ class Metric(Enum):
     TEXTS_EMBEDDED = "undrift_texts_embedded_total"
     #: Texts whose vector came from the cache or from a field that already had it.
     TEXTS_REUSED = "undrift_texts_reused_total"
+    #: Texts that a provider cut, as their model's declaration allows.
+    TEXTS_CUT = "undrift_texts_cut_total"
     #: Writes that waited because a document was still to be carried over from the other field.
     WRITES_WAITED = "undrift_writes_waited_total"
     #: Writes whose outcome could not be known.

@@ -41,7 +41,7 @@ class ModelSettings(BaseModel):
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    provider: str = Field(description="`hashing`, `wordllama`, `sentence_transformers`, `callable` or `openai`")
+    provider: str = Field(description="who computes the vectors; all are listed below")
     api_key_env: str | None = Field(default=None, description="name of the environment variable that holds the key")
     api_key_file: Path | None = Field(default=None, description="file that holds the key")
     requests_per_min: float | None = Field(

@@ -19,6 +19,7 @@ from undrift.errors import (
     BudgetExhausted,
     EmbedderRejected,
     MalformedVectors,
+    ModelUnavailable,
     TextTooLong,
     UndriftError,
 )
@@ -279,6 +280,9 @@ class EmbeddingDoor:
             vectors = self._request(texts, progress, purse)
         except TextTooLong as error:
             self._settle_refused(texts, error, progress, purse)
+        except ModelUnavailable:
+            # No text is to blame, and none would fare better.
+            raise
         except BudgetExhausted:
             if len(texts) == 1:
                 raise

@@ -7,6 +7,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Protocol
 
+from undrift.domain.notice import ModelNotice
 from undrift.domain.pace import SeenLimits
 from undrift.domain.record import Vector, Vectors
 from undrift.domain.space import Space
@@ -32,6 +33,9 @@ class Watch:
 
     def sees(self, limits: SeenLimits, *, refused: bool) -> None:
         """Take note of what an answer says of the account's limits, and whether it is a refusal for the pace."""
+
+    def told(self, notice: ModelNotice) -> None:
+        """Take note of what the provider says about the model: its end, or a warning. Each is told once a process."""
 
 
 #: Who is told. A request of which nothing is said may have been billed. It belongs to the thread that made the call.

@@ -589,7 +589,7 @@ def test_what_cannot_be_is_refused_before_the_first_request(options: dict[str, A
     ],
 )
 def test_an_address_may_be_written_with_or_without_its_version(base_url: str, sent_to: str) -> None:
-    assert HttpEmbedder(name="toy", dimensions=D, base_url=base_url)._url == sent_to
+    assert HttpEmbedder(name="toy", dimensions=D, base_url=base_url)._base_url + "/embeddings" == sent_to
 
 
 @pytest.mark.parametrize(

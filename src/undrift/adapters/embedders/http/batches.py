@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from undrift.adapters.embedders.http import batch_dialect, dialect
+from undrift.adapters.embedders.http.batch_dialect import BatchFlavour
+from undrift.adapters.embedders.http.dialect import Dialect, Side
+from undrift.adapters.embedders.http.identity import Identity
 from undrift.adapters.embedders.http.refusal import Refusal
 from undrift.domain.batch import JobId, RemoteJob
 from undrift.domain.space import Space
@@ -30,52 +33,54 @@ _FILE_TIMEOUT_S = 600.0
 _PAGE = 100
 
 
+class HasBatches:
+    """The part of a model over HTTP that leads to its provider's batch API."""
+
+    _base_url: str
+    _host: str
+    _space: Space
+    _dialect: Dialect
+    _identity: Identity
+    _batch_flavour: BatchFlavour | None
+    _client: Callable[[], httpx2.Client]
+    _refusal: Callable[[int, httpx2.Response], Refusal]
+    _masked: Callable[[str], str]
+
+    @property
+    def batches(self) -> HttpBatches | None:
+        """The provider's batch API, on the model's connections; None where it has none that is known."""
+        path = self._dialect.request([""], Side.DOCUMENT).path
+        if self._batch_flavour is None or not path.endswith("/embeddings"):
+            return None
+        return HttpBatches(self, url=self._base_url + path.removesuffix("/embeddings"), flavour=self._batch_flavour)
+
+
 class HttpBatches:
     """`/files` and `/batches`, as OpenAI has them and others have taken them over."""
 
-    def __init__(
-        self,
-        *,
-        base_url: str,
-        host: str,
-        space: Space,
-        encoding: str,
-        is_openai: bool,
-        client: Callable[[], httpx2.Client],
-        refused: Callable[[int, httpx2.Response], Refusal],
-        masked: Callable[[str], str],
-        check_model: Callable[[object], None],
-    ) -> None:
+    def __init__(self, model: HasBatches, *, url: str, flavour: BatchFlavour) -> None:
         """Use the connections of a model.
 
         Args:
-            base_url: up to and including `/v1`.
-            host: the provider's name, for messages.
-            space: the space of the model, whose name the provider knows.
-            encoding: how vectors are asked for.
-            is_openai: whether it is OpenAI, where batches are half the price.
-            client: gives the connections of this process.
-            refused: says what an answer means that is no success.
-            masked: takes keys out of a text.
-            check_model: refuses the name of another model.
+            model: the model.
+            url: what comes before `/files` and `/batches`.
+            flavour: how the API differs from OpenAI's.
         """
-        self._url = base_url.rstrip("/")
-        self._model, self._host, self._cut, self._encoding = space.model, host, space.cut, encoding
-        self._limits = BatchLimits(
-            items=batch_dialect.MOST_ITEMS, size=batch_dialect.MOST_BYTES, price=0.5 if is_openai else 1.0
-        )
-        self._client, self._refused, self._masked, self._check_model = client, refused, masked, check_model
+        self._url, self._flavour = url, flavour
+        self._model, self._host = model._space.model, model._host
+        self._dialect, self._identity = model._dialect, model._identity
+        self._client, self._refused, self._masked = model._client, model._refusal, model._masked
         self._sleep: Callable[[float], None] = time.sleep
 
     @property
     def limits(self) -> BatchLimits:
         """What it takes and costs."""
-        return self._limits
+        flavour = self._flavour
+        return BatchLimits(items=flavour.most_items, size=flavour.most_bytes, price=flavour.price)
 
     def line(self, key: str, text: str) -> bytes:
         """Return a text as one line of a job's file."""
-        body = dialect.request_body(self._model, [text], cut=self._cut, encoding=self._encoding)
-        return batch_dialect.line(key, body)
+        return self._flavour.line(key, self._dialect.request([text], Side.DOCUMENT).body)
 
     def upload(self, name: str, path: Path) -> str:
         """Send a file; a repeated upload makes a second file, which costs nothing and is removed with the first."""
@@ -102,7 +107,7 @@ class HttpBatches:
 
     def create(self, file: str, job: JobId) -> RemoteJob:
         """Begin a job; sent once."""
-        body = batch_dialect.job_body(file, job)
+        body = self._flavour.job(file, job, self._dialect.request([""], Side.DOCUMENT).body)
         return self._remote(self._call("POST", "/batches", json=body))
 
     def find(self, job: JobId, *, since: float) -> list[RemoteJob]:
@@ -162,13 +167,16 @@ class HttpBatches:
             if "404" not in (error.detail or ""):
                 raise
 
-    def _answered(self, line: str) -> Answered:
+    def _answered(self, text: str) -> Answered:
         try:
-            answered, model = batch_dialect.answered(line)
+            line = batch_dialect.read_line(text)
+            if line.body is None:
+                return Answered(key=line.key, problem=line.problem)
+            answer = self._dialect.answer(line.body, 1)
         except ValueError as error:
             raise self._malformed(error) from error
-        self._check_model(model)
-        return answered
+        self._identity.confirm(answer.model)
+        return Answered(key=line.key, vector=answer.vectors[0], tokens=self._dialect.tokens(line.body, {}))
 
     def _remote(self, value: dict[str, Any]) -> RemoteJob:
         try:

@@ -1,13 +1,16 @@
-"""Requests and answers of `/v1/embeddings`: pure functions between JSON and vectors."""
+"""What every dialect is made of: a request for some texts, and an answer with their vectors; pure functions of JSON."""
 
 from __future__ import annotations
 
 import base64
 import binascii
 import json
+import math
 import re
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +21,91 @@ from undrift.domain.record import Vectors
 _DATED = re.compile(r"[-@:](\d{4}-\d{2}-\d{2}|\d{4}(\d{2}){0,2}|latest)")
 
 
-def request_body(model: str, texts: Sequence[str], *, cut: int | None, encoding: str) -> dict[str, Any]:
-    """Return what is sent; `dimensions` only where a native vector is to be cut: some servers refuse the key."""
-    body: dict[str, Any] = {"model": model, "input": list(texts), "encoding_format": encoding}
-    if cut is not None:
-        body["dimensions"] = cut
-    return body
+class Side(Enum):
+    """What a text is embedded as; many models give a document and a query different vectors."""
+
+    #: To be stored, and found.
+    DOCUMENT = "document"
+    #: To find documents with.
+    QUERY = "query"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """A request, before anybody signs it.
+
+    Attributes:
+        path: what comes after the base address.
+        body: what is sent as JSON.
+    """
+
+    path: str
+    body: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a request came back with.
+
+    Attributes:
+        vectors: float32, shape (n, d), row i for text i.
+        model: the model that the provider says it used; empty when it does not say.
+        cut: how many of the texts the provider says it cut.
+    """
+
+    vectors: Vectors
+    model: str = ""
+    cut: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """A success, before anybody reads it: its JSON, and its headers by lower-case name."""
+
+    body: Mapping[str, Any]
+    headers: Mapping[str, str]
+
+
+class Dialect(Protocol):
+    """How one family of servers is asked for vectors, for one space."""
+
+    def request(self, texts: Sequence[str], side: Side, /) -> Call:
+        """Return the request for 1 to n texts."""
+        ...
+
+    def tokens(self, body: Mapping[str, Any], headers: Mapping[str, str], /) -> int:
+        """Return the tokens that an answer says it costs; 0 when it does not say.
+
+        Args:
+            body: the answer's JSON.
+            headers: its headers, by lower-case name.
+        """
+        ...
+
+    def answer(self, body: Mapping[str, Any], count: int, /) -> Answer:
+        """Read the answer to a request.
+
+        Args:
+            body: its JSON.
+            count: how many texts were sent.
+
+        Raises:
+            ValueError: it has not one readable vector for each text.
+        """
+        ...
+
+
+@runtime_checkable
+class CountsTokens(Protocol):
+    """A dialect whose servers cut long texts without a word, and count the tokens of a text when asked."""
+
+    def count_request(self, text: str) -> Call:
+        """Return the request that counts a text's tokens."""
+        ...
+
+    def counted(self, body: Mapping[str, Any]) -> int:
+        """Read the answer to it; raises `ValueError` when it has no count."""
+        ...
 
 
 def parse(content: bytes) -> dict[str, Any]:
@@ -38,7 +120,7 @@ def parse(content: bytes) -> dict[str, Any]:
     return answer
 
 
-def vectors(answer: dict[str, Any], count: int) -> Vectors:
+def vectors(answer: Mapping[str, Any], count: int) -> Vectors:
     """Return the vectors of an answer in the order of the texts.
 
     Args:
@@ -62,17 +144,48 @@ def vectors(answer: dict[str, Any], count: int) -> Vectors:
         if sorted(place for place in places if isinstance(place, int)) != list(range(count)):
             raise ValueError(f"its indexes are not those of {count} texts: {places!r:.200}")
         data = sorted(data, key=lambda item: int(item["index"]))
-    rows = [_row(item.get("embedding")) for item in data]
-    if len({len(row) for row in rows}) > 1:
+    return stacked([item.get("embedding") for item in data], count)
+
+
+def stacked(rows: object, count: int) -> Vectors:
+    """Return rows of numbers, or of base64, as they stand.
+
+    Args:
+        rows: a list of them, as JSON has it.
+        count: how many texts were sent.
+
+    Returns:
+        Float32, shape (count, d).
+
+    Raises:
+        ValueError: they are not so many, not numbers, or not of one length.
+    """
+    if not isinstance(rows, list):
+        raise ValueError("it has no list of vectors")
+    if len(rows) != count:
+        raise ValueError(f"it has {len(rows)} vectors for {count} texts")
+    read = [_row(row) for row in rows]
+    if len({len(row) for row in read}) > 1:
         raise ValueError("its vectors are not of one length")
-    return np.stack(rows)
+    return np.stack(read)
 
 
-def billed_tokens(answer: dict[str, Any]) -> int:
-    """Return the tokens that the server counted; 0 when it does not say."""
-    usage = answer.get("usage")
-    found = usage.get("total_tokens") or usage.get("prompt_tokens") if isinstance(usage, dict) else None
-    return found if isinstance(found, int) else 0
+def whole(number: object) -> int:
+    """Return a count that an answer has, and 0 for anything that is none."""
+    return int(number) if isinstance(number, int | float) and 0 < number < math.inf else 0
+
+
+def named(model: object) -> str:
+    """Return the model that an answer names; empty when it names none."""
+    return model if isinstance(model, str) else ""
+
+
+def within(answer: Mapping[str, Any], *keys: str) -> Any:
+    """Return what is under several keys, one inside the other; None when it is not there."""
+    found: Any = answer
+    for key in keys:
+        found = found.get(key) if isinstance(found, Mapping) else None
+    return found
 
 
 def dated_name(asked: str, answered: str) -> str | None:

@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
-import ipaddress
+import json
 import os
 import random
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
-from undrift.adapters.embedders.http import dialect
+from undrift import telemetry
+from undrift.adapters.embedders.http import description, dialect, profiles
+from undrift.adapters.embedders.http.access import key_headers, signer
 from undrift.adapters.embedders.http.account import account_of
-from undrift.adapters.embedders.http.batches import HttpBatches
+from undrift.adapters.embedders.http.batches import HasBatches
+from undrift.adapters.embedders.http.dialect import Call, CountsTokens, Reply, Side
+from undrift.adapters.embedders.http.identity import Identity
+from undrift.adapters.embedders.http.known import known
 from undrift.adapters.embedders.http.limits import seen_limits
+from undrift.adapters.embedders.http.notices import Noticeboard
 from undrift.adapters.embedders.http.refusal import Refusal, refusal
+from undrift.domain.notice import ModelNotice
 from undrift.domain.record import Vector, Vectors
 from undrift.domain.space import Metric, Space, Truncation
 from undrift.errors import (
-    BadArgument,
     EmbedderRejected,
     EmbedderUnavailable,
     MalformedVectors,
-    ModelChanged,
+    ModelUnavailable,
+    TextTooLong,
 )
 from undrift.ports.embedder import BEFORE_RETRY, WATCH, EmbedderLimits, TokenCount
 
@@ -33,7 +39,12 @@ if TYPE_CHECKING:
     import httpx2
     from tenacity import RetryCallState
 
-_OPENAI = "https://api.openai.com/v1"
+#: Providers whose models of one name are the same wherever they answer.
+_WITH_KNOWN_MODELS = frozenset(name for name, profile in profiles.PROFILES.items() if profile.key_variable)
+#: What a signature puts into headers that a server must not have repeated in a log.
+_SECRET_HEADERS = frozenset({"authorization", "x-amz-security-token"})
+#: More texts than any server takes.
+_MOST_TEXTS = 1 << 16
 #: Most times that one request is sent.
 _ATTEMPTS = 8
 _FIRST_PAUSE_S = 0.5
@@ -44,25 +55,7 @@ _SPREAD_S = 0.25
 _UNSERVED = frozenset({501, 503, 505, 529})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Known:
-    dimensions: int
-    usd_per_million_tokens: float
-    can_be_cut: bool
-    answers_as: str | None = None
-
-
-#: What OpenAI's documentation and price list said in 2026-11.
-_KNOWN = {
-    "text-embedding-ada-002": _Known(
-        dimensions=1536, usd_per_million_tokens=0.10, can_be_cut=False, answers_as="text-embedding-ada-002-v2"
-    ),
-    "text-embedding-3-small": _Known(dimensions=1536, usd_per_million_tokens=0.02, can_be_cut=True),
-    "text-embedding-3-large": _Known(dimensions=3072, usd_per_million_tokens=0.13, can_be_cut=True),
-}
-
-
-class HttpEmbedder:
+class HttpEmbedder(HasBatches):
     """A model at a provider or on a server of one's own.
 
     It never turns to another model: an answer that names another one than was asked for is refused. A request that may
@@ -74,7 +67,8 @@ class HttpEmbedder:
         self,
         *,
         name: str,
-        base_url: str = _OPENAI,
+        provider: str = "openai",
+        base_url: str | None = None,
         api_key: str | None = None,
         dimensions: int | None = None,
         native_dimensions: int | None = None,
@@ -83,13 +77,19 @@ class HttpEmbedder:
         answers_as: str | None = None,
         headers: Mapping[str, str] | None = None,
         encoding_format: str | None = None,
-        document_prefix: str = "",
-        query_prefix: str = "",
-        normalized: bool = True,
+        document_task: str | None = None,
+        query_task: str | None = None,
+        document_prefix: str | None = None,
+        query_prefix: str | None = None,
+        normalized: bool | None = None,
         metric: Metric | str = Metric.COSINE,
         max_tokens: int | None = None,
         truncation: Truncation | str = Truncation.REFUSE,
-        batch_size: int = 128,
+        deployment: str | None = None,
+        api_version: str | None = None,
+        region: str | None = None,
+        project: str | None = None,
+        batch_size: int | None = None,
         concurrency: int = 4,
         paid: bool | None = None,
         usd_per_million_tokens: float | None = None,
@@ -101,23 +101,32 @@ class HttpEmbedder:
         """Describe the model; nothing is sent.
 
         Args:
-            name: what the server calls the model.
-            base_url: up to and including `/v1`, which is added when there is no path.
-            api_key: sent as a bearer token.
-            dimensions: length of the vectors; known for OpenAI's models. Sent only when it cuts a longer native vector.
+            name: what the provider calls the model.
+            provider: who is asked, and so in which dialect.
+            base_url: where it is, up to and including `/v1` or what the dialect has in its place, which is added when
+                there is no path; known for providers that are in one place.
+            api_key: shown to the provider in the way it wants.
+            dimensions: length of the vectors; known for well-known models. Sent where it cuts a longer native vector.
             native_dimensions: length of the uncut vectors, where `dimensions` asks the server for fewer.
             revision: the version behind the name, where the provider has one.
-            channel: who computes the vectors; `openai`, or the host.
+            channel: who computes the vectors; the provider, or the host of a server of one's own.
             answers_as: the name that answers carry, where a server or gateway has one of its own.
             headers: sent with every request, such as another way to authenticate; kept secret like the key.
             encoding_format: `float`, or `base64` where the server speaks it, as OpenAI's does.
-            document_prefix: put in front of every document.
+            document_task: what the provider is told that documents are (`input_type`, `task_type`, …); its usual word
+                for them when not given, and empty for none.
+            query_task: the same for queries.
+            document_prefix: put in front of every document; known for models that were trained to see one.
             query_prefix: put in front of every query.
-            normalized: whether the model's vectors have length 1; checked.
+            normalized: whether the model's vectors have length 1; checked. True where it is not known to be otherwise.
             metric: how vectors are compared.
             max_tokens: the longest text, for the record; the server enforces it.
-            truncation: what the server does with a longer text.
-            batch_size: most texts in a request.
+            truncation: whether the server is asked to `refuse` or to `cut` a longer text.
+            deployment: the name of the deployment, where it is not the model's.
+            api_version: for addresses of Azure with one; the present form has none.
+            region: where the model runs.
+            project: the project that is billed.
+            batch_size: most texts in a request; what the provider takes when not given.
             concurrency: most requests at the same time.
             paid: whether somebody is billed; by default whoever is not on this network is taken to send a bill.
             usd_per_million_tokens: the price; known for OpenAI's models, and 0 where nobody says.
@@ -127,44 +136,57 @@ class HttpEmbedder:
             query_patience_s: the same for a query, for which a person may wait.
 
         Raises:
-            BadArgument: the address, the key or the dimensions cannot be used.
+            BadArgument: the address, the key, the dimensions or an option cannot be used.
         """
-        url = urlsplit(base_url)
-        if url.scheme not in ("http", "https") or not url.hostname:
-            raise BadArgument(
-                f"the base_url of model {name} is no http address", hint="such as http://localhost:8080/v1"
-            )
-        self._host = url.hostname
-        self._url = base_url.rstrip("/") + ("" if url.path.strip("/") else "/v1") + "/embeddings"
-        self._headers = _headers(name, api_key, headers or {})
+        profile = profiles.profile(provider, name)
+        own = {"deployment": deployment, "api_version": api_version, "region": region, "project": project}
+        own |= {"encoding_format": encoding_format, "document_task": document_task, "query_task": query_task}
+        place = description.own_options(provider, profile, **own)
+        url = description.address(name, base_url, profile, place)
+        self._host, self._base_url = str(url.hostname), url.geturl()
+        self._headers = key_headers(name, profile.access, api_key, headers or {})
+        self._signer = signer(profile.access, api_key=api_key, region=place.region, model=name)
+        # Whoever says where to ask may ask a server of his own.
+        is_keyless = base_url is None and profile.wants_key and not self._headers
+        self._missing_key = profile.key_variable if is_keyless else ""
         self._secrets = [
             secret for secret in (api_key, url.password, *self._headers.values()) if secret and len(secret) > 3
         ]
+        self._signed: list[str] = []
         is_openai = self._host == "api.openai.com"
-        known = _KNOWN.get(name)
-        native = _native_dimensions(name, dimensions, native_dimensions, known)
-        self._names = {answers_as or name, *filter(None, [known.answers_as if known else None])}
-        self._encoding = encoding_format or ("base64" if is_openai else "float")
+        if provider == "openai" and not encoding_format and is_openai:
+            place = replace(place, encoding="base64")
+        model = known(profile.channel or "openai", name) if provider in _WITH_KNOWN_MODELS else None
+        length, native = description.dimensions(name, dimensions, native_dimensions, model, profile)
+        told = description.tasks(name, document_task, query_task, model, profile)
+        names = {answers_as or name, *(model.answers_as if model else ())}
+        self._identity = Identity(model=name, host=self._host, names=names)
         self._space = Space(
-            channel=channel or ("openai" if is_openai else "localhost" if _is_loopback(self._host) else self._host),
+            channel=channel
+            or profile.channel
+            or ("openai" if is_openai else "localhost" if description.is_loopback(self._host) else self._host),
             model=name,
             revision=revision,
-            dimensions=dimensions or native,
+            dimensions=length,
             metric=Metric(metric),
-            normalized=normalized,
-            cut=dimensions if dimensions is not None and dimensions < native else None,
-            document_prefix=document_prefix,
-            query_prefix=query_prefix,
+            normalized=description.normalized(name, asked=normalized, length=length, known=model),
+            cut=length if length < native else None,
+            document_prefix=(model.document_prefix if model else "") if document_prefix is None else document_prefix,
+            query_prefix=(model.query_prefix if model else "") if query_prefix is None else query_prefix,
+            document_task=told[0],
+            query_task=told[1],
             max_tokens=max_tokens,
             truncation=Truncation(truncation),
         )
-        listed_price = known.usd_per_million_tokens if known and is_openai else 0.0
+        self._dialect, self._batch_flavour = profile.speaks(self._space, place), profile.batches
+        self._longest = max_tokens or (model.max_tokens if model else None)
+        listed_price = model.usd_per_million_tokens if model and is_openai else None
         self._limits = EmbedderLimits(
-            batch_size=batch_size,
+            batch_size=min(batch_size or profile.batch_size, profile.most_texts or _MOST_TEXTS),
             concurrency=concurrency,
-            usd_per_million_tokens=listed_price if usd_per_million_tokens is None else usd_per_million_tokens,
-            paid=not _is_local(self._host) if paid is None else paid,
-            reports_usage=True,
+            usd_per_million_tokens=(listed_price or 0.0) if usd_per_million_tokens is None else usd_per_million_tokens,
+            paid=not description.is_local(self._host) if paid is None else paid,
+            reports_usage=profile.reports_usage,
             account=account_of(self._host, self._headers),
         )
         self._connect_timeout_s, self._timeout_s = connect_timeout_s, timeout_s
@@ -172,8 +194,8 @@ class HttpEmbedder:
         self._sleep: Callable[[float], None] = time.sleep
         self._lock = threading.Lock()
         self._opened: tuple[int, httpx2.Client] | None = None
-        self._revision_seen = ""
         self._billed_tokens = 0
+        self._noticeboard = Noticeboard(channel=self._space.channel, model=name)
 
     def __repr__(self) -> str:
         """Name the model and its host, never a secret."""
@@ -196,27 +218,17 @@ class HttpEmbedder:
             return self._billed_tokens
 
     @property
-    def batches(self) -> HttpBatches:
-        """The batch API of this dialect; whether the server has one shows when it is used."""
-        return HttpBatches(
-            base_url=self._url.removesuffix("/embeddings"),
-            host=self._host,
-            space=self._space,
-            encoding=self._encoding,
-            is_openai=self._host == "api.openai.com",
-            client=self._client,
-            refused=self._refusal,
-            masked=self._masked,
-            check_model=self._refuse_another_model,
-        )
+    def notices(self) -> list[ModelNotice]:
+        """What the provider said beside its answers in this process, each once."""
+        return self._noticeboard.notices
 
     def embed_documents(self, texts: Sequence[str]) -> Vectors:
         """Send one request; also raises `ModelChanged` when another model answers."""
-        return self._embed(texts, self._patience_s)
+        return self._embed(texts, Side.DOCUMENT, self._patience_s)
 
     def embed_query(self, text: str) -> Vector:
         """Send one request; raises as `embed_documents`."""
-        vector: Vector = self._embed([text], self._query_patience_s)[0]
+        vector: Vector = self._embed([text], Side.QUERY, self._query_patience_s)[0]
         return vector
 
     def count_tokens(self, texts: Sequence[str]) -> TokenCount:
@@ -233,20 +245,49 @@ class HttpEmbedder:
         if opened is not None and opened[0] == os.getpid():
             opened[1].close()
 
-    def _embed(self, texts: Sequence[str], patience_s: float) -> Vectors:
-        body = dialect.request_body(self._space.model, texts, cut=self._space.cut, encoding=self._encoding)
-        answer = self._answer(body, patience_s)
-        if billed := dialect.billed_tokens(answer):
+    def _embed(self, texts: Sequence[str], side: Side, patience_s: float) -> Vectors:
+        if self._missing_key:
+            raise ModelUnavailable(
+                f"model {self._space.model} at {self._host} needs a key, and there is none",
+                "nothing was sent",
+                f"export {self._missing_key}=…, or name where it is: api_key_env or api_key_file in undrift.toml",
+            )
+        self._refuse_longer(texts, patience_s)
+        reply = self._answer(self._dialect.request(texts, side), patience_s)
+        if billed := self._dialect.tokens(reply.body, reply.headers):
             WATCH.get().billed(billed)
-        self._refuse_another_model(answer.get("model"))
         with self._lock:
             self._billed_tokens += billed
         try:
-            return dialect.vectors(answer, len(texts))
+            answer = self._dialect.answer(reply.body, len(texts))
         except ValueError as error:
             raise self._malformed(error) from error
+        self._identity.confirm(answer.model)
+        if answer.cut and self._space.truncation is Truncation.REFUSE:
+            raise TextTooLong(f"{self._host} cut a text for model {self._space.model}, which was to be refused")
+        telemetry.count(telemetry.Metric.TEXTS_CUT, answer.cut)
+        return answer.vectors
 
-    def _answer(self, body: dict[str, Any], patience_s: float) -> dict[str, Any]:
+    def _refuse_longer(self, texts: Sequence[str], patience_s: float) -> None:
+        """Have a long text counted where the server would cut it without a word; a token is at least a byte."""
+        limit, counts = self._longest, self._dialect
+        if limit is None or self._space.truncation is not Truncation.REFUSE or not isinstance(counts, CountsTokens):
+            return
+        for text in texts:
+            if len(text.encode()) <= limit:
+                continue
+            try:
+                tokens = counts.counted(self._answer(counts.count_request(text), patience_s).body)
+            except ValueError as error:
+                raise self._malformed(error) from error
+            if tokens > limit:
+                raise TextTooLong(
+                    f"a text of {tokens} tokens is longer than the {limit} that model {self._space.model} takes",
+                    f"{self._host} would cut it without a word",
+                    'split the text, or declare truncation = "cut" for the model',
+                )
+
+    def _answer(self, call: Call, patience_s: float) -> Reply:
         """Send a request until it is answered, refused for good, or not worth waiting for any more."""
         from tenacity import Retrying, retry_if_result, stop_after_attempt, stop_before_delay
 
@@ -260,18 +301,22 @@ class HttpEmbedder:
             before=_ask_before_it_is_sent_again,
             before_sleep=_tell_before_it_waits,
         )
-        outcome = retrying(partial(self._send, body, min(self._timeout_s, patience_s)))
+        outcome = retrying(partial(self._send, call, min(self._timeout_s, patience_s)))
         if isinstance(outcome, Refusal):
             raise outcome.error
         return outcome
 
-    def _send(self, body: dict[str, Any], timeout_s: float) -> dict[str, Any] | Refusal:
+    def _send(self, call: Call, timeout_s: float) -> Reply | Refusal:
         import httpx2
 
-        client, model = self._client(), self._space.model
+        client, model, url = self._client(), self._space.model, self._base_url + call.path
+        content = json.dumps(call.body, ensure_ascii=False, separators=(",", ":")).encode()
+        signed = self._signer(url, content) if self._signer else {}
+        self._signed = [value for name, value in signed.items() if name.lower() in _SECRET_HEADERS]
+        headers = {"Content-Type": "application/json", **signed}
         timeout = httpx2.Timeout(timeout_s, connect=min(self._connect_timeout_s, timeout_s))
         try:
-            response = client.post(self._url, json=body, timeout=timeout)
+            response = client.post(url, content=content, headers=headers, timeout=timeout)
         except (httpx2.LocalProtocolError, httpx2.UnsupportedProtocol) as error:
             raise EmbedderRejected(f"a request for model {model} cannot be sent", self._masked(str(error))) from None
         except httpx2.RequestError as error:
@@ -293,7 +338,9 @@ class HttpEmbedder:
             # Gateways pass a provider's failure on with status 200.
             code = answer["error"].get("code") if isinstance(answer["error"], dict) else None
             return self._refusal(code if isinstance(code, int) else 400, response)
-        return answer
+        reply = Reply(body=answer, headers={name.lower(): value for name, value in response.headers.items()})
+        self._noticeboard.answered(reply)
+        return reply
 
     def _refusal(self, status: int, response: httpx2.Response) -> Refusal:
         if status < 500 or status in _UNSERVED:
@@ -303,6 +350,7 @@ class HttpEmbedder:
         headers = {name.lower(): self._masked(value) for name, value in response.headers.items()}
         found = refusal(status, headers, content, model=self._space.model, host=self._host)
         WATCH.get().sees(seen_limits(headers, content), refused=status == 429 and found.may_change)
+        self._noticeboard.refused(headers, found.error)
         return found
 
     def _client(self) -> httpx2.Client:
@@ -314,26 +362,6 @@ class HttpEmbedder:
                 self._opened = os.getpid(), httpx2.Client(headers=self._headers)
             return self._opened[1]
 
-    def _refuse_another_model(self, answered: object) -> None:
-        if not isinstance(answered, str) or not answered:
-            return
-        suffixes = [dialect.dated_name(name, answered) for name in sorted(self._names)]
-        suffix = next((found for found in suffixes if found is not None), None)
-        if suffix is None:
-            raise ModelChanged(
-                f"{self._host} answered for model {self._space.model} with model {answered}",
-                "its vectors belong to another space, so they are not used",
-                f'if both are the same model, set answers_as = "{answered}" for it',
-            )
-        with self._lock:
-            before = self._revision_seen
-            self._revision_seen = suffix or before
-        if before and suffix and suffix != before:
-            raise ModelChanged(
-                f"{self._host} changed the revision of model {self._space.model} while it was used",
-                f"it answered as …{before} before, and as …{suffix} now",
-            )
-
     def _malformed(self, error: ValueError) -> MalformedVectors:
         return MalformedVectors(
             f"model {self._space.model} at {self._host} gave an answer that cannot be used", self._masked(str(error))
@@ -341,34 +369,9 @@ class HttpEmbedder:
 
     def _masked(self, text: str) -> str:
         """Servers repeat what they were sent; a key in it must not reach a log."""
-        for secret in self._secrets:
+        for secret in (*self._secrets, *self._signed):
             text = text.replace(secret, "***")
         return text
-
-
-def _headers(model: str, api_key: str | None, headers: Mapping[str, str]) -> dict[str, str]:
-    for secret in (api_key or "", *headers.values()):
-        if not (secret.isascii() and secret.isprintable()):
-            raise BadArgument(
-                f"the key of model {model} has a character that no key has",
-                "a line break from a file, or a character that was pasted along",
-                "write the key again, without anything around it",
-            )
-    return {"Authorization": f"Bearer {api_key}", **headers} if api_key else dict(headers)
-
-
-def _native_dimensions(name: str, dimensions: int | None, native: int | None, known: _Known | None) -> int:
-    native = native or (known.dimensions if known else dimensions)
-    if native is None:
-        raise BadArgument(
-            f"the dimensions of model {name} are not known",
-            "a space has its name before the first request, so the server is not asked",
-            "set dimensions for the model, as its documentation says",
-        )
-    can_be_cut = known is None or known.can_be_cut
-    if dimensions is not None and (dimensions < 1 or dimensions > native or (dimensions < native and not can_be_cut)):
-        raise BadArgument(f"model {name} has vectors of {native} dimensions and cannot give {dimensions}")
-    return native
 
 
 def _pause(state: RetryCallState) -> float:
@@ -394,23 +397,3 @@ def _ask_before_it_is_sent_again(state: RetryCallState) -> None:
 
 def _last_outcome(state: RetryCallState) -> Any:
     return state.outcome.result() if state.outcome else None
-
-
-def _is_loopback(host: str) -> bool:
-    address = _address(host)
-    return host == "localhost" or host.endswith(".localhost") or (address is not None and address.is_loopback)
-
-
-def _is_local(host: str) -> bool:
-    """Whether a host is on this machine or its private network, where nobody sends a bill."""
-    address = _address(host)
-    if address is not None:
-        return address.is_private
-    return "." not in host or host.endswith((".localhost", ".local", ".internal", ".lan"))
-
-
-def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        return ipaddress.ip_address(host)
-    except ValueError:
-        return None

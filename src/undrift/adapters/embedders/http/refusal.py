@@ -8,25 +8,52 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from undrift.adapters.embedders.http.limits import retry_after
-from undrift.errors import EmbedderRejected, EmbedderUnavailable, TextTooLong, UndriftError
+from undrift.errors import (
+    EmbedderRejected,
+    EmbedderUnavailable,
+    ModelRetired,
+    ModelUnavailable,
+    TextTooLong,
+    UndriftError,
+)
 
 _TRY_AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
+#: New accounts of AWS have quotas of nothing at all, which look like being too fast.
+_QUOTA_HINT = (
+    "look at the account's quotas for the model: one of 0 answers like this for ever (Service Quotas, bedrock)"
+)
 #: Longest part of a server's own words that is shown.
 _MOST_WORDS = 500
-_NO_MONEY = re.compile(r"insufficient[_ ]quota|billing|credit|exceeded your current quota", re.IGNORECASE)
+#: Not every word of bills: Voyage says with them that accounts without a card go slowly.
+_NO_MONEY = re.compile(
+    r"insufficient[_ ](quota|credit|balance|funds)|exceeded your current quota|out of credit|credit balance"
+    r"|billing[_ ](hard[_ ]limit|not active)|spend(ing)? limit",
+    re.IGNORECASE,
+)
+#: The word of Google for every limit, those on the pace too; a delay in the body tells them apart.
+_GOOGLES_LIMIT = "RESOURCE_EXHAUSTED"
+_NO_ACCESS = re.compile(r"api[_ ]key[_ ](not valid|invalid)|invalid[_ ]api[_ ]key", re.IGNORECASE)
 _NO_MODEL = re.compile(
     r"model[_ ]not[_ ]found|invalid[_ ]model|unknown model|is not supported\. supported models|model .*does not exist"
-    r"|deploymentnotfound|model .*not found|end of its life",
+    r"|deploymentnotfound|model .*not found|end of its life|don.t have access to the model|model identifier is invalid"
+    r"|servicemodeldeprecated|marked by provider as legacy|model .* has been (deprecated|retired|decommissioned)",
     re.IGNORECASE,
 )
 _GONE = re.compile(
-    r"deprecat|retired|decommission|shut ?down|end of its life|no longer (available|supported)", re.IGNORECASE
+    r"deprecat|retired|decommission|shut ?down|end of its life|no longer (available|supported)"
+    r"|marked by provider as legacy",
+    re.IGNORECASE,
 )
 #: The request as a whole is too much, which is no single text's fault.
-_TOO_MUCH = re.compile(r"per[_ ]request|batch size|too many (inputs|tokens overall)", re.IGNORECASE)
+_TOO_MUCH = re.compile(
+    r"per[_ ]request|batch size|too many (inputs|tokens overall)|in one batch|tokens per submitted batch|payload size"
+    r"|total number of texts|llama_decode",
+    re.IGNORECASE,
+)
 _TOO_LONG = re.compile(
-    r"maximum context length|maximum input length|context length exceeded|exceeds? the (context|maximum)|too long"
-    r"|must have less than \d+ tokens|larger than the max context|input length exceeds",
+    r"maximum context length|maximum input length|context length exceeded|exceeds? (the )?(context|maximum)|too long"
+    r"|must have less than \d+ tokens|larger than the max context|input length exceeds|too many (input )?tokens"
+    r"|expected maxlength|model supports up to \d+",
     re.IGNORECASE,
 )
 
@@ -56,31 +83,36 @@ def refusal(status: int, headers: Mapping[str, str], content: bytes, *, model: s
         model: the model asked for.
         host: the server's name, for the message.
     """
-    code, words = _words(content)
+    code, words = _words(content, headers)
     text = f"{code} {words}"
     detail = f"HTTP {status}" + (f", {code}" if code else "") + (f": {words[:_MOST_WORDS]}" if words else "")
-    if status in (401, 403) and not _NO_MODEL.search(text):
+    wait_s = retry_after(headers, content)
+    names_model = bool(_NO_MODEL.search(text))
+    if (status in (401, 403) and not names_model) or (status == 400 and _NO_ACCESS.search(text)):
         return _never(
-            EmbedderRejected(
+            ModelUnavailable(
                 f"{host} does not accept the key for model {model}",
                 detail,
                 "check the key of the model: api_key_env or api_key_file in undrift.toml",
             )
         )
-    if status in (404, 410) or (status in (400, 403) and _NO_MODEL.search(text)):
+    if status in (404, 410) or (status in (400, 403) and names_model):
         return _never(_missing_model(text, detail, model=model, host=host, is_gone=status == 410))
-    if status == 429 and _NO_MONEY.search(text):
+    is_pace = code == _GOOGLES_LIMIT and wait_s is not None
+    if status == 402 or (status == 429 and _NO_MONEY.search(text) and not is_pace):
         return _never(
-            EmbedderRejected(
+            ModelUnavailable(
                 f"the account at {host} may not spend more on model {model}",
                 detail,
                 "raise the account's limit at the provider, then: undrift resume ALIAS",
             )
         )
-    if headers.get("x-should-retry") != "false" and (status in _TRY_AGAIN or headers.get("x-should-retry") == "true"):
+    may_change = status in _TRY_AGAIN and not (status == 500 and _TOO_MUCH.search(text))
+    if headers.get("x-should-retry") != "false" and (may_change or headers.get("x-should-retry") == "true"):
         does = "limits the rate of" if status == 429 else "cannot serve"
-        error = EmbedderUnavailable(f"{host} {does} model {model} at the moment", detail)
-        return Refusal(error=error, may_change=True, wait_s=retry_after(headers, content))
+        hint = _QUOTA_HINT if "throttling" in code.lower() else ""
+        error = EmbedderUnavailable(f"{host} {does} model {model} at the moment", detail, hint)
+        return Refusal(error=error, may_change=True, wait_s=wait_s)
     if 300 <= status < 400:
         target = headers.get("location", "elsewhere")
         return _never(
@@ -91,17 +123,19 @@ def refusal(status: int, headers: Mapping[str, str], content: bytes, *, model: s
     return _never(EmbedderRejected(f"{host} refused a request for model {model}", detail))
 
 
-def _missing_model(text: str, detail: str, *, model: str, host: str, is_gone: bool) -> EmbedderRejected:
+def _missing_model(text: str, detail: str, *, model: str, host: str, is_gone: bool) -> ModelUnavailable:
     if is_gone or _GONE.search(text):
-        return EmbedderRejected(
+        return ModelRetired(
             f"model {model} is retired at {host}",
             f"{detail}\nnothing is embedded with another model instead",
+            f"undrift catalogue show {model} says what is known of it; "
             "migrate to a model that lives: undrift plan ALIAS --to MODEL",
         )
-    return EmbedderRejected(
+    return ModelUnavailable(
         f"{host} has no model {model}",
-        f"{detail}\nthe name is wrong, the account may not use it, or it is retired",
-        "check name and base_url of the model in undrift.toml",
+        f"{detail}\nthe name is wrong, the account may not use it, or it is retired; "
+        "nothing is embedded with another model instead",
+        f"check name and base_url of the model in undrift.toml, and: undrift catalogue show {model}",
     )
 
 
@@ -109,14 +143,18 @@ def _never(error: UndriftError) -> Refusal:
     return Refusal(error=error, may_change=False)
 
 
-def _words(content: bytes) -> tuple[str, str]:
-    """Return an error body's code and message; providers have several forms, and proxies send HTML."""
+def _words(content: bytes, headers: Mapping[str, str]) -> tuple[str, str]:
+    """Return an error's code and message; providers have several forms, AWS a header, and proxies send HTML."""
+    # AWS puts the address of a page behind the name.
+    kind = headers.get("x-amzn-errortype", "").partition(":")[0]
     try:
         body = json.loads(content)
     except ValueError:
-        return "", " ".join(content.decode("utf-8", "replace").split())
+        return kind, " ".join(content.decode("utf-8", "replace").split())
+    if isinstance(body, list) and body:
+        body = body[0]
     found = body.get("error", body.get("detail", body)) if isinstance(body, dict) else body
     if isinstance(found, dict):
-        code = found.get("code") or found.get("type") or found.get("error_type") or ""
-        return str(code), str(found.get("message") or found.get("error") or found)
-    return "", str(found)
+        code = kind or found.get("status") or found.get("code") or found.get("type") or found.get("error_type") or ""
+        return str(code), str(found.get("message") or found.get("error") or found.get("Message") or found)
+    return kind, str(found)
