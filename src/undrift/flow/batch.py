@@ -1,10 +1,11 @@
-"""The door to a provider's batch API: what is sent is what the other door would send, and what comes back is checked."""
+"""The door to a provider's batch API: it sends what the other door would send, and checks what comes back."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
+from typing import TypeVar
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from undrift.ports.batch import Answered, BatchService, Spool, SupportsBatches
 from undrift.ports.cache import VectorCache
 from undrift.ports.embedder import TokenCount
 
+_T = TypeVar("_T")
 #: Vectors that are checked and kept in one go.
 _AT_ONCE = 256
 #: What a vector takes in the cache beside its values, in bytes, about.
@@ -75,10 +77,12 @@ class Batching:
     usd_per_million_tokens: float | None = None
     queue_tokens: int | None = None
 
-    def door(self, embedder: SupportsBatches, *, cache: VectorCache) -> BatchDoor | None:
-        """Return the door to a model's batch API; None where it has none."""
-        service = embedder.batches
-        return None if service is None else BatchDoor(service, embedder, cache=cache, batching=self)
+    def door(self, embedder: object, *, cache: VectorCache | None) -> BatchDoor | None:
+        """Return the door to a model's batch API; None where it has none, or nothing is kept."""
+        service = embedder.batches if isinstance(embedder, SupportsBatches) else None
+        if service is None or cache is None or not isinstance(embedder, SupportsBatches):
+            return None
+        return BatchDoor(service, embedder, cache=cache, batching=self)
 
 
 class BatchDoor:
@@ -206,8 +210,8 @@ class BatchDoor:
         return self.service.line(key, self._space.document_prefix + text)
 
 
-def _parts(answers: Iterator[Answered]) -> Iterator[list[Answered]]:
-    while part := list(islice(answers, _AT_ONCE)):
+def _parts(items: Iterator[_T]) -> Iterator[list[_T]]:
+    while part := list(islice(items, _AT_ONCE)):
         yield part
 
 

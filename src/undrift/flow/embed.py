@@ -29,7 +29,6 @@ from undrift.flow.line import Line
 from undrift.flow.oversight import UNSEEN, Oversight
 from undrift.flow.pacing import Pacer
 from undrift.flow.paying import Purse
-from undrift.ports.batch import SupportsBatches
 from undrift.ports.cache import VectorCache
 from undrift.ports.embedder import Embedder, EmbedderLimits
 from undrift.ports.runtime import Clock
@@ -138,9 +137,7 @@ class EmbeddingDoor:
     @property
     def batches(self) -> BatchDoor | None:
         """The door to the provider's batch API; None where the model has none, or nothing is kept."""
-        if not isinstance(self._embedder, SupportsBatches) or self._cache is None or self._batching is None:
-            return None
-        return self._batching.door(self._embedder, cache=self._cache)
+        return self._batching.door(self._embedder, cache=self._cache) if self._batching else None
 
     def documents(self, texts: Sequence[str], *, purse: Purse | None = None, oversight: Oversight = UNSEEN) -> Embedded:
         """Embed texts to be stored; any number of them, none included.

@@ -60,8 +60,8 @@ class BatchDesk:
             return False
         self._next = now + 1.0
         door = None if migration.copies else shop.batches_of(migration.target.space)
-        # A list, so that every one of them has its turn.
-        worked = any([self._take_step(job, migration) for job in shop.ledger.jobs(shop.alias) if job.is_open])
+        moved = [self._take_step(job, migration) for job in shop.ledger.jobs(shop.alias) if job.is_open]
+        worked = any(moved)
         if door is None:
             self.lets_online = True
             return worked

@@ -9,9 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from undrift.adapters.embedders.http import batch_dialect, dialect
+from undrift.adapters.embedders.http import batch_dialect
 from undrift.adapters.embedders.http.batch_dialect import BatchFlavour
-from undrift.adapters.embedders.http.dialect import Dialect, Side
+from undrift.adapters.embedders.http.dialect import Dialect, Side, parse
 from undrift.adapters.embedders.http.identity import Identity
 from undrift.adapters.embedders.http.refusal import Refusal
 from undrift.domain.batch import JobId, RemoteJob
@@ -52,24 +52,51 @@ class HasBatches:
         path = self._dialect.request([""], Side.DOCUMENT).path
         if self._batch_flavour is None or not path.endswith("/embeddings"):
             return None
-        return HttpBatches(self, url=self._base_url + path.removesuffix("/embeddings"), flavour=self._batch_flavour)
+        return HttpBatches(
+            url=self._base_url + path.removesuffix("/embeddings"),
+            host=self._host,
+            model=self._space.model,
+            dialect=self._dialect,
+            flavour=self._batch_flavour,
+            confirm=self._identity.confirm,
+            client=self._client,
+            refused=self._refusal,
+            masked=self._masked,
+        )
 
 
 class HttpBatches:
     """`/files` and `/batches`, as OpenAI has them and others have taken them over."""
 
-    def __init__(self, model: HasBatches, *, url: str, flavour: BatchFlavour) -> None:
+    def __init__(
+        self,
+        *,
+        url: str,
+        host: str,
+        model: str,
+        dialect: Dialect,
+        flavour: BatchFlavour,
+        confirm: Callable[[str], None],
+        client: Callable[[], httpx2.Client],
+        refused: Callable[[int, httpx2.Response], Refusal],
+        masked: Callable[[str], str],
+    ) -> None:
         """Use the connections of a model.
 
         Args:
-            model: the model.
             url: what comes before `/files` and `/batches`.
-            flavour: how the API differs from OpenAI's.
+            host: the provider's name, for messages.
+            model: the model's, for the same.
+            dialect: how it is asked for vectors, and answers.
+            flavour: how its batch API differs from OpenAI's.
+            confirm: refuses the name of another model.
+            client: gives the connections of this process.
+            refused: says what an answer means that is no success.
+            masked: takes keys out of a text.
         """
-        self._url, self._flavour = url, flavour
-        self._model, self._host = model._space.model, model._host
-        self._dialect, self._identity = model._dialect, model._identity
-        self._client, self._refused, self._masked = model._client, model._refusal, model._masked
+        self._url, self._host, self._model = url, host, model
+        self._dialect, self._flavour, self._confirm = dialect, flavour, confirm
+        self._client, self._refused, self._masked = client, refused, masked
         self._sleep: Callable[[float], None] = time.sleep
 
     @property
@@ -175,7 +202,7 @@ class HttpBatches:
             answer = self._dialect.answer(line.body, 1)
         except ValueError as error:
             raise self._malformed(error) from error
-        self._identity.confirm(answer.model)
+        self._confirm(answer.model)
         return Answered(key=line.key, vector=answer.vectors[0], tokens=self._dialect.tokens(line.body, {}))
 
     def _remote(self, value: dict[str, Any]) -> RemoteJob:
@@ -222,7 +249,7 @@ class HttpBatches:
         if not response.is_success:
             raise self._refused(response.status_code, response).error
         try:
-            return dialect.parse(response.content)
+            return parse(response.content)
         except ValueError as error:
             raise self._malformed(error) from error
 

@@ -90,7 +90,8 @@ class BatchTables(Session):
         """Return the pieces that wait for a job, and whether each is published."""
         found = self._read(
             "SELECT c.number, c.lo, c.hi, c.count, c.fence, c.state FROM undrift.batch_piece AS p "
-            "JOIN undrift.chunk AS c ON c.migration = p.migration AND c.number = p.number WHERE p.job = %s ORDER BY p.number",
+            "JOIN undrift.chunk AS c ON c.migration = p.migration AND c.number = p.number WHERE p.job = %s "
+            "ORDER BY p.number",
             (job,),
         )
         return {chunk_from(*piece): state == PUBLISHED for *piece, state in found}

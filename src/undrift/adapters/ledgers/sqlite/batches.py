@@ -83,7 +83,8 @@ class BatchTables(Session):
     def pieces_of(self, job: JobId) -> dict[Chunk, bool]:
         """Return the pieces that wait for a job, and whether each is published."""
         found = self._read(
-            "SELECT c.number, c.lo, c.hi, c.count, c.fence, c.state FROM batch_piece AS p JOIN chunk AS c ON c.migration = p.migration "
+            "SELECT c.number, c.lo, c.hi, c.count, c.fence, c.state FROM batch_piece AS p "
+            "JOIN chunk AS c ON c.migration = p.migration "
             "AND c.number = p.number WHERE p.job = ? ORDER BY p.number",
             (job,),
         )

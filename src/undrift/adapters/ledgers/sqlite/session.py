@@ -83,7 +83,8 @@ CREATE TABLE IF NOT EXISTS pace (
 CREATE TABLE IF NOT EXISTS batch_job (
     id TEXT PRIMARY KEY, alias TEXT NOT NULL, migration TEXT NOT NULL, account TEXT NOT NULL, state TEXT NOT NULL,
     vault TEXT NOT NULL, queued INTEGER NOT NULL, tokens INTEGER NOT NULL, price REAL NOT NULL,
-    content TEXT NOT NULL, owner TEXT, fence INTEGER NOT NULL, expires REAL NOT NULL, recorded REAL NOT NULL, changed REAL NOT NULL) WITHOUT ROWID;
+    content TEXT NOT NULL, owner TEXT, fence INTEGER NOT NULL, expires REAL NOT NULL, recorded REAL NOT NULL,
+    changed REAL NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS batch_piece (
     migration TEXT NOT NULL, number INTEGER NOT NULL, job TEXT NOT NULL, PRIMARY KEY (migration, number, job))
     WITHOUT ROWID;
