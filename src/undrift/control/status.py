@@ -83,6 +83,7 @@ class Status(Wiring):
                 "budget_usd": migration.budget_usd if migration else None,
                 "budget_tokens": migration.budget_tokens if migration else None,
             },
+            "batches": [job.as_dict() for job in self.ledger.jobs(alias)],
             "tuning": self._tuning(alias, migration),
         }
 

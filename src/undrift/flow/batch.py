@@ -49,14 +49,12 @@ class Size:
     """What texts take in a job.
 
     Attributes:
-        items: texts.
-        bytes: bytes of its file.
+        lines: the lines of its file, one a text.
         tokens: tokens, as they are estimated or counted.
         most_tokens: tokens that they can be billed for.
     """
 
-    items: int
-    bytes: int
+    lines: tuple[bytes, ...]
     tokens: int
     most_tokens: int
 
@@ -138,22 +136,14 @@ class BatchDoor:
         sent = [self._space.document_prefix + text for text in texts.values()]
         counted = self._embedder.count_tokens(sent) if sent else TokenCount(tokens=0, exact=True)
         return Size(
-            items=len(texts),
-            bytes=sum(len(line) for line in self.lines(texts)),
+            lines=tuple(self.service.line(key, text) for key, text in zip(texts, sent, strict=True)),
             tokens=counted.tokens,
             most_tokens=most_billed(sent, counted, space=self._space, limits=self._embedder.limits),
         )
 
-    def lines(self, texts: Mapping[ContentHash, str]) -> Iterator[bytes]:
-        """Return texts as lines of a job's file."""
-        return (self._line(key, text) for key, text in texts.items())
-
     def kept(self, hashes: Collection[ContentHash]) -> int:
         """Return of how many texts the cache has vectors."""
-        keys = iter(hashes)
-        return sum(
-            len(self._cache.get(self._space.id, part)) for part in iter(lambda: list(islice(keys, _AT_ONCE)), [])
-        )
+        return sum(len(self._cache.get(self._space.id, part)) for part in _parts(iter(hashes)))
 
     def bring(self, job: BatchJob, admit: Callable[[], None]) -> Brought:
         """Read a job's answers into the cache as they come, however many there are; done again, it changes nothing.
@@ -205,9 +195,6 @@ class BatchDoor:
                 f"the cache of {self.spool.vault} has no room for them, or cannot be written",
                 "free space on that disk; the job waits at the provider",
             )
-
-    def _line(self, key: ContentHash, text: str) -> bytes:
-        return self.service.line(key, self._space.document_prefix + text)
 
 
 def _parts(items: Iterator[_T]) -> Iterator[list[_T]]:

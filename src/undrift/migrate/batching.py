@@ -23,6 +23,9 @@ from undrift.migrate.jobs import STEP_LEASE_S, JobStep
 from undrift.migrate.packing import pack
 from undrift.migrate.workshop import Workshop
 
+#: What a job has brought is carried over within this time where it is; to read it once more elsewhere costs nothing.
+#: In seconds.
+_ATTENDED_S = 3600.0
 #: A job is looked at this often at first, and at last. In seconds.
 _FIRST_LOOK_S, _LAST_LOOK_S = 5.0, 300.0
 
@@ -134,7 +137,7 @@ class BatchDesk:
             )
         wanted = migration is not None and job.migration == migration.id
         here = job.vault == door.spool.vault
-        is_elsewhere = not here and job.state in (JobState.PREPARED, JobState.BROUGHT) and self._lives(job.vault)
+        is_elsewhere = not here and job.state in (JobState.PREPARED, JobState.BROUGHT) and self._is_attended(job)
         due, _ = self._looks.get(job.id, (float("-inf"), 0.0))
         if shop.clock.monotonic() < due or (wanted and is_elsewhere):
             return False
@@ -168,8 +171,8 @@ class BatchDesk:
         pause_s = min(last_s, pause_s * 1.5 or _FIRST_LOOK_S / 5)
         self._looks[job.id] = (self.workshop.clock.monotonic() + pause_s, pause_s)
 
-    def _lives(self, vault: str) -> bool:
-        """Whether a worker lives where a cache is."""
-        host = vault.partition(":")[0]
-        clients = self.workshop.ledger.clients(self.workshop.alias)
-        return any(one.host == host and one.lease_left_s > 0 and one.role in WORKING_ROLES for one in clients)
+    def _is_attended(self, job: BatchJob) -> bool:
+        """Whether another worker lives where the cache of a job is, and may bring it on."""
+        host, shop = job.vault.partition(":")[0], self.workshop
+        others = [one for one in shop.ledger.clients(shop.alias) if one.id != shop.me and one.lease_left_s > 0]
+        return job.age_s < _ATTENDED_S and any(one.host == host and one.role in WORKING_ROLES for one in others)

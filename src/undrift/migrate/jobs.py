@@ -99,7 +99,8 @@ class JobStep:
         if path is None:
             # Nothing has been begun, so nothing is billed: its pieces go into another job.
             return self._give_up("its file is gone")
-        there = self._door.service.files(file_prefix(self.job.id)).get(self.job.file_name)
+        files = self._door.service.files(file_prefix(self.job.id))
+        there = next((file for file, name in files.items() if name == self.job.file_name), None)
         file = there or self._door.service.upload(self.job.file_name, path)
         self._save(state=JobState.UPLOADED, file=file)
         return True
@@ -191,7 +192,8 @@ class JobStep:
         wanted = set().union(*(spool.noted(other, "needed") for other in others))
         unused = self._door.kept(sent - used - wanted)
         self._shop.for_writers.door_of(self.job.space).published(used - wanted)
-        self.job = replace(self.job, unused=unused)
+        if self.job.unused is None:
+            self._save(unused=unused)
         return self._clean_up()
 
     # What becomes of it
@@ -242,13 +244,14 @@ class JobStep:
         """Delete the files of a job, and let it be done; what cannot be deleted goes by itself, weeks later."""
         service = self._door.service
         with suppress(EmbedderUnavailable, EmbedderRejected):
-            mine = service.files(file_prefix(self.job.id)).values()
+            mine = service.files(file_prefix(self.job.id))
             for file in dict.fromkeys([*mine, *self.job.results]):
                 service.remove(file)
+        # Before it is done: nobody looks at what is left of a job afterwards.
+        self._door.spool.remove(self.job.id)
         done = replace(self.job, state=JobState.DONE)
         self._shop.ledger.save_job(done, owner=self._shop.me, without=without or ())
         self.job = done
-        self._door.spool.remove(self.job.id)
         return True
 
     def _save(self, **changes: Any) -> None:

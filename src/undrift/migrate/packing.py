@@ -57,14 +57,14 @@ class _Box:
     def takes(self, size: Size) -> bool:
         """Whether so much more goes in; it is taken note of if it does."""
         amounts = (
-            (len(self.sent) + size.items, self.most_items),
-            (self.bytes + size.bytes, self.most_bytes),
+            (len(self.sent) + len(size.lines), self.most_items),
+            (self.bytes + sum(map(len, size.lines)), self.most_bytes),
             (self.queued + size.tokens, self.most_queued),
             (self.paid + size.most_tokens, self.most_paid),
         )
         self.is_full = any(most is not None and amount > most for amount, most in amounts)
         if not self.is_full:
-            self.bytes += size.bytes
+            self.bytes += sum(map(len, size.lines))
             self.queued += size.tokens
             self.paid += size.most_tokens
         return not self.is_full
@@ -130,11 +130,12 @@ def pack(workshop: Workshop, door: BatchDoor, migration: Migration, mode: BatchM
         try:
             if ledger.add_job(made, box.pieces, after=box.after, queue_tokens=_queue_tokens(workshop, door)):
                 return Packed(made=True, lets_online=False)
-        except BaseException as error:
+        except BudgetExhausted:
             door.spool.remove(job)
-            if isinstance(error, StaleRoute):
-                return replace(waits, lets_online=False)
             raise
+        except StaleRoute:
+            door.spool.remove(job)
+            return replace(waits, lets_online=False)
         door.spool.remove(job)
         return waits
     finally:
@@ -173,14 +174,15 @@ def _lines(workshop: Workshop, door: BatchDoor, migration: Migration, box: _Box)
             for key, text in missing.items()
             if key not in box.sent and not any(key in elsewhere[job] for job in after)
         }
-        if not box.takes(door.size_of(fresh)):
+        size = door.size_of(fresh)
+        if not box.takes(size):
             return
         box.pieces.append(chunk.number)
         box.needed |= missing.keys()
         box.sent |= fresh.keys()
         for job, numbers in after.items():
             box.after.setdefault(job, []).extend(numbers)
-        yield from door.lines(fresh)
+        yield from size.lines
 
 
 def _no_piece_fits(workshop: Workshop, waits: Packed, box: _Box) -> Packed:

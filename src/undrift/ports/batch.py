@@ -64,11 +64,11 @@ class BatchService(Protocol):
         ...
 
     def upload(self, name: str, path: Path) -> str:
-        """Send a file, and return the provider's name for it."""
+        """Send a file, and return the provider's name for it. Sent once: one whose answer is lost is in the list."""
         ...
 
     def files(self, prefix: str) -> dict[str, str]:
-        """Return the files at the provider whose names begin so: names to the provider's names for them."""
+        """Return the files at the provider whose names begin so: the provider's names for them to ours."""
         ...
 
     def create(self, file: str, job: JobId) -> RemoteJob:

@@ -12,16 +12,20 @@ from typing import Any, ClassVar
 #: From a request's body and key to status, headers and content, or None to hang up.
 Answer = Callable[[Mapping[str, Any], str | None], tuple[int, Mapping[str, str], bytes] | None]
 
+#: From method, path, headers and content to status and JSON or bytes; None to hang up, a text for an unknown path.
+Others = Callable[[str, str, Mapping[str, str], bytes], tuple[int, Any] | str | None]
+
 
 class Server(ThreadingHTTPServer):
     """Listens on a port of 127.0.0.1; a thread for each connection."""
 
     daemon_threads = True
 
-    def __init__(self, port: int, answer: Answer) -> None:
+    def __init__(self, port: int, answer: Answer, others: Others) -> None:
         """Bind the port; 0 takes a free one."""
         super().__init__(("127.0.0.1", port), _Handler)
         self.answer = answer
+        self.others = others
         self.stopping = threading.Event()
         self._connections: set[socket.socket] = set()
         self._guard = threading.Lock()
@@ -67,8 +71,30 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.closed(self.connection)
         super().finish()
 
+    def do_GET(self) -> None:
+        if not self._sent_otherwise(b""):
+            self._send(404, {}, b'{"error": {"message": "no such request"}}')
+
+    def do_DELETE(self) -> None:
+        self.do_GET()
+
+    def _sent_otherwise(self, content: bytes) -> bool:
+        """Answer what is no request for vectors, where somebody does."""
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        reply = self.server.others(self.command, self.path, headers, content)
+        if isinstance(reply, str):
+            return False
+        if reply is None or self.server.stopping.is_set():
+            self.close_connection = True
+            return True
+        status, found = reply
+        self._send(status, {}, found if isinstance(found, bytes) else json.dumps(found).encode())
+        return True
+
     def do_POST(self) -> None:
         content = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if self._sent_otherwise(content):
+            return
         key = self.headers.get("Authorization", "").removeprefix("Bearer ") or None
         try:
             body = json.loads(content)

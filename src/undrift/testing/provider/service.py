@@ -15,6 +15,7 @@ import numpy as np
 from undrift.domain.record import Vectors
 from undrift.errors import TextTooLong, UndriftError
 from undrift.ports.embedder import Embedder
+from undrift.testing.provider.batches import BatchEndpoints
 from undrift.testing.provider.faults import Fault, Refuse, Spoil, Wait, content
 from undrift.testing.provider.limits import AccountLimits
 from undrift.testing.provider.server import Server
@@ -73,7 +74,8 @@ class EmbeddingProvider:
         self._faults: deque[Fault | None] = deque()
         self._requests: list[Request] = []
         self._lock = threading.Lock()
-        self._server = Server(port, self._answer)
+        self.batches = BatchEndpoints(self._embedded)
+        self._server = Server(port, self._answer, self.batches.answer)
         self._thread: threading.Thread | None = None
 
     @property
@@ -170,6 +172,16 @@ class EmbeddingProvider:
             self._limits.end()
         self._note(body, 200, tokens)
         return 200, self._limits.headers(), content(body, _cut(vectors, body.get("dimensions")), tokens, fault)
+
+    def _embedded(self, body: Mapping[str, Any]) -> tuple[int, dict[str, Any], int]:
+        """Answer one request of a batch: status, answer and tokens."""
+        refused = self._refused(body, self._api_key)
+        if refused is not None:
+            return refused.status, {"error": {"code": refused.code, "message": refused.message}}, 0
+        embedder, texts = self._models[body["model"]], list(body["input"])
+        tokens = embedder.count_tokens(texts).tokens
+        vectors = _cut(_embed(embedder, texts), body.get("dimensions"))
+        return 200, json.loads(content(body, vectors, tokens, None)), tokens
 
     def _refused(self, body: Mapping[str, Any], key: str | None) -> Refuse | None:
         """Say no as OpenAI does."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -45,6 +44,7 @@ class HasBatches:
     _client: Callable[[], httpx2.Client]
     _refusal: Callable[[int, httpx2.Response], Refusal]
     _masked: Callable[[str], str]
+    _sleep: Callable[[float], None]
 
     @property
     def batches(self) -> HttpBatches | None:
@@ -62,6 +62,7 @@ class HasBatches:
             client=self._client,
             refused=self._refusal,
             masked=self._masked,
+            sleep=self._sleep,
         )
 
 
@@ -80,6 +81,7 @@ class HttpBatches:
         client: Callable[[], httpx2.Client],
         refused: Callable[[int, httpx2.Response], Refusal],
         masked: Callable[[str], str],
+        sleep: Callable[[float], None],
     ) -> None:
         """Use the connections of a model.
 
@@ -93,11 +95,11 @@ class HttpBatches:
             client: gives the connections of this process.
             refused: says what an answer means that is no success.
             masked: takes keys out of a text.
+            sleep: waits between two attempts.
         """
         self._url, self._host, self._model = url, host, model
         self._dialect, self._flavour, self._confirm = dialect, flavour, confirm
-        self._client, self._refused, self._masked = client, refused, masked
-        self._sleep: Callable[[float], None] = time.sleep
+        self._client, self._refused, self._masked, self._sleep = client, refused, masked, sleep
 
     @property
     def limits(self) -> BatchLimits:
@@ -110,24 +112,24 @@ class HttpBatches:
         return self._flavour.line(key, self._dialect.request([text], Side.DOCUMENT).body)
 
     def upload(self, name: str, path: Path) -> str:
-        """Send a file; a repeated upload makes a second file, which costs nothing and is removed with the first."""
-
-        def send() -> dict[str, Any]:
-            with path.open("rb") as content:
-                return self._call(
-                    "POST",
-                    "/files",
-                    data={"purpose": "batch"},
-                    files={"file": (name, content, "application/jsonl")},
-                    timeout=_FILE_TIMEOUT_S,
-                )
-
-        return batch_dialect.name_of(self._again(send))
+        """Send a file as it is read, once."""
+        with path.open("rb") as content:
+            answer = self._call(
+                "POST",
+                "/files",
+                data={"purpose": "batch"},
+                files={"file": (name, content, "application/jsonl")},
+                timeout=_FILE_TIMEOUT_S,
+            )
+        try:
+            return batch_dialect.name_of(answer)
+        except ValueError as error:
+            raise self._malformed(error) from error
 
     def files(self, prefix: str) -> dict[str, str]:
         """Return the files at the provider whose names begin so."""
         return {
-            str(one.get("filename")): str(one.get("id"))
+            str(one.get("id")): str(one.get("filename"))
             for one in self._list("/files", {"purpose": "batch", "limit": "10000"})
             if str(one.get("filename", "")).startswith(prefix)
         }
