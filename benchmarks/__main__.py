@@ -21,7 +21,9 @@ from benchmarks import (
     milvus,
     pgvector,
     qdrant_edge,
+    rate_limit,
     search,
+    vector_cache,
     verify,
     write,
 )
@@ -45,6 +47,8 @@ BENCHMARKS: dict[str, ModuleType] = {
         qdrant_edge,
         lancedb,
         milvus,
+        rate_limit,
+        vector_cache,
     )
 }
 #: Those that return a table of their own, which has other columns.

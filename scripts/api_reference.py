@@ -19,6 +19,7 @@ from undrift.control.documents import Documents
 from undrift.control.evidence import Evidence
 from undrift.control.migrations import Migrations
 from undrift.control.operations import Operations
+from undrift.control.planning import Planning
 from undrift.control.selftest import Selftest
 from undrift.control.status import Status
 from undrift.control.traffic import Traffic
@@ -55,7 +56,8 @@ VERBS: tuple[tuple[type, tuple[str, ...]], ...] = (
         Documents,
         ("alias", "create_alias", "show_alias", "aliases", "add_model", "show_model", "models", "put", "export"),
     ),
-    (Migrations, ("plan", "register", "work")),
+    (Planning, ("plan",)),
+    (Migrations, ("register", "work")),
     (Crew, ("work_all",)),
     (Status, ("status",)),
     (Operations, ("pause", "resume", "panic", "panic_all", "postpone", "unpostpone", "tune", "settings")),

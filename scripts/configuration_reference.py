@@ -19,6 +19,7 @@ from undrift.config import (
     AliasSettings,
     HookSettings,
     ModelSettings,
+    NoticeSettings,
     ServerSettings,
     Settings,
     StoreSettings,
@@ -66,6 +67,7 @@ STORE_KINDS = """
 | `pgvector://USER@HOST:PORT/DATABASE` | tables of a PostgreSQL database; for millions. Extra `pgvector` |
 | `elasticsearch://HOST:PORT`, `opensearch://…` | a cluster; [not verified](../how-to/use-stores-not-verified.md) |
 | `redis://HOST:PORT/DATABASE` | Redis 8; [not verified](../how-to/use-stores-not-verified.md). Extra `redis` |
+| `mongodb://HOST/DATABASE`, `mongodb+srv://…` | MongoDB Atlas; [not verified](../how-to/use-stores-not-verified.md) |
 | `qdrant://HOST:PORT`, `qdrants://HOST:PORT` | a Qdrant server, without and with TLS; for millions. Extra `qdrant` |
 | `qdrant:PATH` | a folder of Qdrant's own Python client, which imitates a server; for trials. Extra `qdrant` |
 | `qdrant-edge:PATH` | a folder of Qdrant's engine in one process. Extra `qdrant-edge` |
@@ -74,6 +76,8 @@ STORE_KINDS = """
 | `lancedb:FOLDER`, `lancedb:s3://…` | LanceDB, for several processes. Extra `lancedb` |
 | `milvus://HOST:PORT` | a Milvus server; [verified on Milvus Lite](../how-to/use-milvus.md). Extra `milvus` |
 | `milvus:PATH.db` | a file of Milvus Lite, for one process. Extra `milvus` |
+| `weaviate://HOST:PORT`, `weaviates://…` | Weaviate 1.29; [not verified](../how-to/use-stores-not-verified.md) |
+| `pinecone:CLOUD/REGION` | Pinecone, without migrations; [not verified](../how-to/use-stores-not-verified.md) |
 | `memory:NAME` | inside this process, gone with it; for tests |
 
 Other packages may bring more ([write an adapter](../how-to/write-an-adapter.md#make-its-name-known)). The other keys
@@ -110,12 +114,19 @@ SERVER = """
 Where [`undrift serve`](../how-to/write-from-other-languages.md#over-http) listens.
 """
 
+NOTICES = """
+## Alerts: `[notices]`
+
+Where [`undrift catalogue notify`](../how-to/plan-for-sunsets.md#be-told) tells of the ends of models, besides the log.
+"""
+
 #: What a person who configures a provider should know besides its keys.
 NOTES = {
     "hashing": "It needs no download and knows nothing of meaning: for tests, and as the old model of a first try.",
     "wordllama": "The weights come with the package `wordllama`. Extra `embedded`.",
     "sentence_transformers": "Nothing is downloaded. The space is read from the model's files, its prompts become the "
     "prefixes. Extra `sentence-transformers`.",
+    "onnx": "Nothing is downloaded. Extra `onnx`. [How to](../how-to/use-your-own-model.md#onnx).",
     "callable": "`function` and `query_function` are written as `module:name`, and found beside the configuration too. "
     "[How to](../how-to/use-your-own-model.md).",
     "openai": "`openai` is for every server that speaks OpenAI's dialect, too. [How to](../how-to/use-providers.md).",
@@ -145,7 +156,11 @@ In `[aliases.NAME.hooks]`: lists of programs, each a list of words, and of funct
 
 def reference() -> str:
     """Return the page."""
-    parts = [HEAD, _table(_settings(Settings, only=("ledger", "pause_file"))), LEDGER]
+    parts = [
+        HEAD,
+        _table(_settings(Settings, only=("ledger", "pause_file", "cache_mb", "catalogue", "observations", "feeds"))),
+        LEDGER,
+    ]
     parts += [STORES, _table(_settings(StoreSettings)), STORE_KINDS]
     kinds = {target: name for name, target in reversed(STORES_BUILT_IN.items())}
     for target, name in reversed(kinds.items()):
@@ -164,7 +179,7 @@ def reference() -> str:
     parts += [ALIASES, _table(_settings(AliasSettings)), THROTTLE, _table(_settings(ThrottleSettings))]
     parts += [HOOKS, _table(_settings(HookSettings))]
     parts += [TIMING, _table(_timing()), SERVER]
-    parts.append(_table(_settings(ServerSettings)))
+    parts += [_table(_settings(ServerSettings)), NOTICES, _table(_settings(NoticeSettings))]
     return "\n".join(parts).rstrip() + "\n"
 
 

@@ -32,7 +32,9 @@ PACKAGES = {
     "qdrant": ("qdrant-client",),
     "qdrant-edge": ("qdrant-edge-py",),
     "elasticsearch": ("elasticsearch",),
+    "mongodb": ("pymongo",),
     "opensearch": ("opensearch-py",),
+    "weaviate": ("weaviate-client",),
     "memory": ("numpy",),
 }
 #: The page on which a store is explained, where its name does not say.
@@ -67,6 +69,8 @@ SUPPORT_TAIL = """
   store keeps: ids of 512 bytes, texts and metadata of 1 MiB at least, metadata nested 64 deep. What is larger is
   refused by name. A plan of a migration to such a store counts it, and the migration sets it aside
   (`rejected_by_store`).
+- **no strong reads**: a read may be older than what was acknowledged to somebody. Such a store serves; no migration
+  leads from or to it.
 - **settles**: seconds after the deadline of a write after which nothing of it can land any more. A migration between
   two stores waits the larger of both.
 - **lists lag**: seconds that a scan may be behind, where the engine has no order of ids and the adapter keeps a list of
@@ -145,7 +149,8 @@ def support(value: Mapping[str, Any]) -> str:
 def _row(run: Mapping[str, Any]) -> str:
     can = run["capabilities"]
     names = (("id", "max_id_bytes"), ("text", "max_text_bytes"), ("metadata", "max_metadata_bytes"))
-    limits = ", ".join(f"{name} {can[key]:,}" for name, key in names if can.get(key) is not None)
+    declared = [f"{name} {can[key]:,}" for name, key in names if can.get(key) is not None]
+    limits = ", ".join([*declared, *([] if can.get("strong_reads", True) else ["no strong reads"])])
     cells = (
         f"[{run['adapter']}]({_page(run['adapter'])})",
         f"{'live' if run['live'] else 'double'}: {_engine(run)}",

@@ -192,12 +192,30 @@ class ModelRetired(ModelUnavailable):
     """The provider has taken an embedding model out of service; nothing is embedded with another one instead."""
 
 
+class FeedUnavailable(BackendError):
+    """A list of facts about models cannot be read; what was read before still counts."""
+
+    retryable = True
+
+
+class NotifierUnavailable(BackendError):
+    """Nobody took what was to be told; it is told again the next time."""
+
+    retryable = True
+
+
 class MalformedVectors(BackendError):
     """An embedding model's answer has a wrong count, shape or value."""
 
 
 class ControlUnavailable(BackendError):
     """The ledger cannot be read or written, and the write needs it."""
+
+    retryable = True
+
+
+class PoolUnavailable(BackendError):
+    """The cluster whose processes were to carry documents over cannot be used, or was lost."""
 
     retryable = True
 

@@ -29,8 +29,7 @@ from undrift.ports.store import VectorStore
 STORES = {
     "sqlite-vec": "undrift.adapters.stores.sqlite_vec:SqliteVecStore",
     "pgvector": "undrift.adapters.stores.pgvector:PgVectorStore",
-    "qdrant": "undrift.adapters.stores.qdrant:QdrantStore",
-    "qdrants": "undrift.adapters.stores.qdrant:QdrantStore",
+    **dict.fromkeys(("qdrant", "qdrants"), "undrift.adapters.stores.qdrant:QdrantStore"),
     "qdrant-edge": "undrift.adapters.stores.qdrant:QdrantEdgeStore",
     "lancedb": "undrift.adapters.stores.lancedb:LanceDbStore",
     "chroma": "undrift.adapters.stores.chroma:ChromaStore",
@@ -38,6 +37,9 @@ STORES = {
     "opensearch": "undrift.adapters.stores.elastic:OpenSearchStore",
     "redis": "undrift.adapters.stores.redis:RedisStore",
     "milvus": "undrift.adapters.stores.milvus:MilvusStore",
+    **dict.fromkeys(("mongodb", "mongodb+srv"), "undrift.adapters.stores.mongodb:MongoDbStore"),
+    **dict.fromkeys(("weaviate", "weaviates"), "undrift.adapters.stores.weaviate:WeaviateStore"),
+    "pinecone": "undrift.adapters.stores.pinecone:PineconeStore",
     "memory": "undrift.adapters.stores.memory:MemoryStore",
 }
 #: Providers and servers that are called over HTTP → where their key is looked for when the configuration does not say.
@@ -62,6 +64,7 @@ EMBEDDERS = {
     "hashing": "undrift.adapters.embedders.hashing:HashingEmbedder",
     "wordllama": "undrift.adapters.embedders.wordllama:WordLlamaEmbedder",
     "sentence_transformers": "undrift.adapters.embedders.sentence_transformers:SentenceTransformersEmbedder",
+    "onnx": "undrift.adapters.embedders.onnx:OnnxEmbedder",
     "callable": "undrift.adapters.embedders.callable:CallableEmbedder",
     **dict.fromkeys(_PROVIDERS, "undrift.adapters.embedders.http:HttpEmbedder"),
 }
@@ -73,10 +76,12 @@ _KEYS = {
     "chroma": "CHROMA_TOKEN",
     "elasticsearch": "ELASTICSEARCH_API_KEY",
     "milvus": "MILVUS_TOKEN",
+    **dict.fromkeys(("mongodb", "mongodb+srv"), "MONGODB_PASSWORD"),
     "opensearch": "OPENSEARCH_PASSWORD",
-    "qdrant": "QDRANT_API_KEY",
-    "qdrants": "QDRANT_API_KEY",
+    **dict.fromkeys(("qdrant", "qdrants"), "QDRANT_API_KEY"),
+    "pinecone": "PINECONE_API_KEY",
     "redis": "REDIS_PASSWORD",
+    **dict.fromkeys(("weaviate", "weaviates"), "WEAVIATE_API_KEY"),
 }
 
 
@@ -150,23 +155,18 @@ class Plugins:
         return "sqlite-vec" in schemes or not self._ledger_is_server()
 
     def cache(self) -> VectorCache:
-        """Open the cache of vectors that are paid for and not yet published, beside the ledger or the configuration."""
+        """Open the cache of vectors that were paid for, beside the ledger or the configuration."""
         from undrift.adapters.caches.sqlite import SqliteVectorCache
 
-        if self._ledger_is_server():
-            return SqliteVectorCache(self._config.resolve("undrift.db-vectors"))
-        path = self.ledger_path()
-        return SqliteVectorCache(path.with_name(path.name + "-vectors"))
+        beside = self._config.resolve("undrift.db") if self._ledger_is_server() else self.ledger_path()
+        return SqliteVectorCache(beside.with_name(f"{beside.name}-vectors"), self._config.settings.cache_mb << 20)
 
     def spool(self) -> Spool:
         """Return where files of batch jobs are, beside the cache."""
-        from undrift.adapters.caches.sqlite import DEFAULT_MAX_BYTES
         from undrift.adapters.spool import FileSpool
 
-        if self._ledger_is_server():
-            return FileSpool(self._config.resolve("undrift.db-batches"), capacity=DEFAULT_MAX_BYTES)
-        path = self.ledger_path()
-        return FileSpool(path.with_name(path.name + "-batches"), capacity=DEFAULT_MAX_BYTES)
+        beside = self._config.resolve("undrift.db") if self._ledger_is_server() else self.ledger_path()
+        return FileSpool(beside.with_name(f"{beside.name}-batches"), capacity=self._config.settings.cache_mb << 20)
 
     def catalogue(self) -> Catalogue:
         """Return what is known of models: what is shipped, and what a file of the user's says instead.
@@ -174,10 +174,11 @@ class Plugins:
         Raises:
             BadConfig: the file cannot be read, or has a line that is no fact.
         """
-        from undrift.adapters.feeds.table import from_file, shipped
+        from undrift.adapters.feeds.table import from_file, from_observations, shipped
 
-        named = self._config.settings.catalogue
-        return Catalogue(shipped(), from_file(self._config.resolve(named)) if named else ())
+        named, observed = self._config.settings.catalogue, self._config.resolve(self._config.settings.observations)
+        own = from_file(self._config.resolve(named)) if named else ()
+        return Catalogue([*shipped(), *from_observations(observed)], own)
 
     def store(self, name: str) -> VectorStore:
         """Return a configured store.
@@ -284,16 +285,15 @@ class Plugins:
         from undrift.adapters.hooks.command import CommandHook
         from undrift.adapters.hooks.function import FunctionHook
 
-        timeout_s = settings.timeout_s
         found: dict[Moment, list[Hook]] = {}
         for moment in Moment:
             for words in getattr(settings, moment.value):
                 hook: Hook
                 if isinstance(words, str):
-                    hook = FunctionHook(self._user_function(words), name=words, timeout_s=timeout_s)
+                    hook = FunctionHook(self._user_function(words), name=words, timeout_s=settings.timeout_s)
                 else:
-                    environment = self._config.environment()
-                    hook = CommandHook(words, folder=self._config.folder, environment=environment, timeout_s=timeout_s)
+                    folder, environment = self._config.folder, self._config.environment()
+                    hook = CommandHook(words, folder=folder, environment=environment, timeout_s=settings.timeout_s)
                 found.setdefault(moment, []).append(hook)
         return found
 
@@ -310,6 +310,9 @@ class Plugins:
             store.close()
         for embedder in self._embedders.values():
             embedder.close()
+        made: list[VectorStore | Embedder] = [*self._stores.values(), *self._embedders.values()]
+        for one in made:
+            one.close()
         self._stores, self._embedders = {}, {}
 
     def _ledger_is_server(self) -> bool:
@@ -326,13 +329,11 @@ class Plugins:
         if scheme == "qdrant-edge":
             return self._config.resolve(rest.removeprefix("//"))
         if scheme in {"qdrant", "qdrants"}:
-            is_server = rest.startswith(("//", ":"))
-            return url if is_server else f"{scheme}:{self._config.resolve(rest)}"
-        if (scheme == "lancedb" and "://" not in rest) or (scheme == "milvus" and not rest.startswith("//")):
-            return str(self._config.resolve(rest))
-        if scheme == "chroma" and rest and not rest.startswith("//"):
-            return str(self._config.resolve(rest))
-        return rest
+            return url if rest.startswith(("//", ":")) else f"{scheme}:{self._config.resolve(rest)}"
+        if scheme in {"mongodb", "mongodb+srv", "weaviate", "weaviates"}:
+            return url
+        is_path = "://" not in rest if scheme == "lancedb" else rest and not rest.startswith("//")
+        return str(self._config.resolve(rest)) if scheme in {"chroma", "lancedb", "milvus"} and is_path else rest
 
     def _server(self, url: str, owner: Any) -> Any:
         """Return the database at an address; the same one for a ledger and a store at the same place."""

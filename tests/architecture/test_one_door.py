@@ -79,7 +79,8 @@ DOORS = (
     ),
     Door(
         act="print",
-        rooms=("cli/render",),
+        # The provider for tests is a command of its own.
+        rooms=("cli/render", "testing/provider/__main__"),
         mentioned=frozenset(
             {"print", "click.echo", "click.secho", "sys.stdout", "sys.stderr", "sys.__stdout__", "sys.__stderr__"}
         ),

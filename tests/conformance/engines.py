@@ -21,6 +21,7 @@ KINDS = (
     "elasticsearch",
     "opensearch",
     "redis",
+    "mongodb",
     "qdrant-edge",
     "memory",
 )
@@ -34,6 +35,7 @@ _NEEDS = {
     "elasticsearch": ("elasticsearch",),
     "opensearch": ("opensearchpy",),
     "redis": ("redis",),
+    "mongodb": ("pymongo",),
 }
 _DATABASE = "between"
 
@@ -92,6 +94,11 @@ class Engines:
                 url = f"opensearch://127.0.0.1:{self._stack.enter_context(http.serving(double.answer)).port}"
             case "redis":
                 url = f"redis://127.0.0.1:{self._stack.enter_context(redis.serving(redis.Redis()))}"
+            case "mongodb":
+                from tests.conformance.doubles import mongodb
+
+                url = f"mongodb://127.0.0.1:{self._stack.enter_context(mongodb.serving(mongodb.MongoDb()))}/all"
+                more = "listing_s = 0"
             case "memory":
                 url = "memory:journey"
             case _:

@@ -12,6 +12,7 @@ from undrift.domain.route import VectorField
 
 #: As the how-to page tells it to other programs.
 NAMES = UUID("6f1d0f0e-6a2b-5d0b-9a55-2d6f6d3c7a10")
+VECTOR = "undrift"
 
 
 def point_of(id: str) -> int | str:
@@ -54,7 +55,7 @@ def record_of(id: DocumentId, payload: dict[str, Any], vector: Any) -> Record:
         id=id,
         text=payload["text"],
         metadata=metadata,
-        vector=np.array(vector, np.float32),
+        vector=np.array(vector[VECTOR], np.float32),
         tag=tag_from_stored(*words),
     )
 
@@ -72,7 +73,7 @@ class EdgeDoor:
     def write(self, field: VectorField, record: Record) -> None:
         import qdrant_edge as edge
 
-        point = edge.Point(point_of(record.id), record.vector.tolist(), payload_of(record))
+        point = edge.Point(point_of(record.id), {VECTOR: record.vector.tolist()}, payload_of(record))
         self._shard(field).update(edge.UpdateOperation.upsert_points([point]))
 
     def delete(self, field: VectorField, id: DocumentId) -> None:
@@ -97,7 +98,8 @@ class ClientDoor:
     def write(self, field: VectorField, record: Record) -> None:
         from qdrant_client import models
 
-        point = models.PointStruct(id=point_of(record.id), vector=record.vector.tolist(), payload=payload_of(record))
+        vector = {VECTOR: record.vector.tolist()}
+        point = models.PointStruct(id=point_of(record.id), vector=vector, payload=payload_of(record))
         self.client.upsert(field.collection, [point])
 
     def delete(self, field: VectorField, id: DocumentId) -> None:

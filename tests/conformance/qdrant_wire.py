@@ -63,6 +63,8 @@ class Qdrant:
             return ask()
         except Exception as error:
             self.shard(name)
+            if "No point with id" in str(error):
+                raise Refused(404, f"Not found: {error} found") from error
             raise Refused(400, f"Wrong input: {error}") from error
 
     def filter(self, name: str, asked: Any) -> Any:
@@ -105,7 +107,10 @@ class Qdrant:
             "indexed_vectors_count": info.indexed_vectors_count,
             "payload_schema": {},
             "config": {
-                "params": {"vectors": vectors[""] if set(vectors) == {""} else vectors},
+                "params": {
+                    "vectors": vectors[""] if set(vectors) == {""} else vectors,
+                    "sparse_vectors": {key: {} for key in config.get("sparse_vectors") or {}},
+                },
                 "hnsw_config": {"m": 16, "ef_construct": 100, "full_scan_threshold": 10000},
                 "optimizer_config": {
                     "deleted_threshold": 0.2,
@@ -135,7 +140,8 @@ class Qdrant:
                     f"Wrong input: Can't create collection with name {name}. Alias with the same name already exists",
                 )
             try:
-                self.shards.make(name, edge.EdgeConfig(vectors=made))
+                sparse = {key: edge.EdgeSparseVectorParams() for key in body.get("sparse_vectors") or {}}
+                self.shards.make(name, edge.EdgeConfig(vectors=made, sparse_vectors=sparse or None))
             except FieldInUse as error:
                 raise Refused(409, f"Wrong input: Collection `{name}` already exists!") from error
         return True
@@ -176,7 +182,7 @@ class Qdrant:
             points = list(zip(batch["ids"], vectors, payloads, strict=True))
         else:
             points = [(one["id"], one["vector"], one.get("payload")) for one in body["points"]]
-        made = [edge.Point(id, vector, payload) for id, vector, payload in points]
+        made = [edge.Point(id, _taken(vector), payload) for id, vector, payload in points]
         # What a version does not know it does not read: serde leaves unknown keys out.
         condition = self.filter(name, body.get("update_filter")) if self.numbers >= (1, 16) else None
         word = body.get("update_mode") if self.numbers >= (1, 17) else None
@@ -200,7 +206,7 @@ class Qdrant:
             self.update(name, edge.UpdateOperation.delete_points_by_filter(self.filter(name, body["filter"])))
 
     def update_vectors(self, name: str, body: Any) -> None:
-        made = [edge.PointVectors(one["id"], one["vector"]) for one in body["points"]]
+        made = [edge.PointVectors(one["id"], _taken(one["vector"])) for one in body["points"]]
         condition = self.filter(name, body.get("update_filter")) if self.numbers >= (1, 18) else None
         self.update(name, edge.UpdateOperation.update_vectors(made, condition))
 
@@ -224,6 +230,8 @@ class Qdrant:
                     self.delete_points(name, asked)
                 case {"update_vectors": asked}:
                     self.update_vectors(name, asked)
+                case {"delete_vectors": asked}:
+                    self.delete_vectors(name, asked)
                 case _:
                     raise Refused(400, f"Format error in JSON body: {operation}")
 
@@ -266,7 +274,20 @@ def _id(id: Any) -> Any:
 
 
 def _point(one: Any) -> dict[str, Any]:
-    return {"id": _id(one.id), "payload": one.payload, "vector": one.vector}
+    return {"id": _id(one.id), "payload": one.payload, "vector": _given(one.vector)}
+
+
+def _given(vector: Any) -> Any:
+    """Return vectors as JSON has them; a sparse one is two lists."""
+    if isinstance(vector, edge.SparseVector):
+        return {"indices": vector.indices, "values": vector.values}
+    return {name: _given(one) for name, one in vector.items()} if isinstance(vector, dict) else vector
+
+
+def _taken(vector: Any) -> Any:
+    if isinstance(vector, dict) and vector.keys() == {"indices", "values"}:
+        return edge.SparseVector(vector["indices"], vector["values"])
+    return {name: _taken(one) for name, one in vector.items()} if isinstance(vector, dict) else vector
 
 
 def _values(payload: Any, path: str) -> list[Any]:

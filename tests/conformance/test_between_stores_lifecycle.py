@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +10,7 @@ import pytest
 
 import undrift
 from tests.conformance.engines import Engines
+from tests.conformance.killed_writers import DOCUMENTS, kill_a_worker_half_way
 from tests.conformance.live_writers import Writer, wrong_texts
 from undrift import Document
 from undrift.control import ControlPlane
@@ -36,6 +34,7 @@ provider = "hashing"
 dimensions = 48
 [aliases.kb]
 store = "here"
+collection = "{collection}"
 model = "old"
 [aliases.kb.throttle]
 max_rows_per_s = 400
@@ -45,13 +44,12 @@ fence_horizon_s = 2
 lease_s = 4
 work_lease_s = 4
 """
-#: More than one piece of the back-fill has.
-DOCUMENTS = 600
 #: What a case is about: the stores, where the ledger is, and whether the model changes as well.
 WAYS = {
     "sqlite-vec to pgvector, ledger in PostgreSQL": ("sqlite-vec", "pgvector", "postgres", None),
-    "pgvector to sqlite-vec, ledger in that file": ("pgvector", "sqlite-vec", "file", "new"),
+    "sqlite-vec to pgvector, ledger in a file": ("sqlite-vec", "pgvector", "file", "new"),
     "chroma to qdrant, ledger in a file": ("chroma", "qdrant", "file", None),
+    "chroma to qdrant, ledger in PostgreSQL": ("chroma", "qdrant", "postgres", "new"),
 }
 
 
@@ -69,29 +67,17 @@ def everything(plane: ControlPlane, place: VectorField) -> dict[str, Record]:
     return found
 
 
-def kill_a_worker_half_way(folder: Path, plane: ControlPlane) -> None:
-    """Let a process begin the work, and end it by SIGKILL when it has carried over a part."""
-    migration = plane.ledger.alias(plane.alias("kb").name).migration  # type: ignore[union-attr]
-    assert migration is not None
-    worker = subprocess.Popen([sys.executable, "-m", "undrift", "worker", "kb"], cwd=folder)
-    until = time.monotonic() + 60
-    while True:
-        done, _, _ = plane.ledger.chunk_progress(migration.id)
-        if done:
-            break
-        assert worker.poll() is None
-        assert time.monotonic() < until
-        plane.clock.sleep(0.02)
-    worker.kill()
-    worker.wait(60)
-    assert 0 < done < DOCUMENTS
-
-
 @pytest.mark.parametrize("way", WAYS)
 def test_no_acknowledged_write_is_lost_whoever_is_killed(engines: Engines, tmp_path: Path, way: str) -> None:
     here, there, ledger, to = WAYS[way]
     config = tmp_path / "undrift.toml"
-    text = _CONFIG.format(ledger=engines.ledger(ledger), here=engines.store(here), there=engines.store(there))
+    text = _CONFIG.format(
+        ledger=engines.ledger(ledger),
+        here=engines.store(here),
+        there=engines.store(there),
+        # A server may be that of the way before.
+        collection=f"kb{list(WAYS).index(way)}",
+    )
     config.write_text(text, encoding="utf-8")
     plane = undrift.open(config)
     kb = plane.alias("kb")

@@ -1,4 +1,4 @@
-"""A collection in Chroma moves to another model and back while others write, and writers and the server are killed."""
+"""A collection in Chroma moves to another model and back; writers, a worker and the server are killed meanwhile."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ pytest.importorskip("chromadb")
 
 import undrift
 from tests.conformance.chroma_server import ChromaServer, running_chroma
+from tests.conformance.killed_writers import DOCUMENTS, kill_a_worker_half_way
 from tests.conformance.live_writers import Writer, wrong_texts
 from undrift import Document
 from undrift.domain.migration import Phase
@@ -33,6 +34,8 @@ model = "old"
 """
 #: What those that are killed leave behind is waited for no longer than this.
 _SHORT = """
+[aliases.kb.throttle]
+max_rows_per_s = 400
 [timing]
 deadline_s = 3
 fence_horizon_s = 3
@@ -60,7 +63,7 @@ def configured(folder: Path, url: str, timing: str = "") -> Path:
 def test_no_acknowledged_write_is_lost_whoever_is_killed(mortal: ChromaServer, tmp_path: Path) -> None:
     plane = undrift.open(configured(tmp_path, mortal.url, _SHORT))
     kb = plane.alias("kb")
-    kb.upsert([Document(id=f"d{number:03}", text=f"document number {number}") for number in range(60)])
+    kb.upsert([Document(id=f"d{number:03}", text=f"document number {number}") for number in range(DOCUMENTS)])
     writers = [Writer(tmp_path, f"w{number}") for number in range(2)]
 
     def kill_a_writer() -> None:
@@ -72,8 +75,9 @@ def test_no_acknowledged_write_is_lost_whoever_is_killed(mortal: ChromaServer, t
         mortal.start()
 
     plane.register("kb", "new")
-    plane.work("kb", lambda migration: migration.phase is Phase.BACKFILL)
+    kill_a_worker_half_way(tmp_path, plane)
     kill_the_server()
+    plane.tune("kb", {"max_rows_per_s": "none"})
     plane.work("kb", lambda migration: migration.phase is Phase.READY)
     kill_a_writer()
     assert plane.cutover("kb", max_wait_s=30)["phase"] == "reversing"
@@ -89,7 +93,7 @@ def test_no_acknowledged_write_is_lost_whoever_is_killed(mortal: ChromaServer, t
     texts = {document.id: document.text for document in kb.get([id for writer in writers for id in writer.possible])}
     assert wrong_texts(writers, texts) == {}
     assert sum(writer.count for writer in writers) > 10
-    assert kb.count() == 60 + len(texts)
+    assert kb.count() == DOCUMENTS + len(texts)
     plane.close()
 
 

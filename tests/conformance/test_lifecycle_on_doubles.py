@@ -9,14 +9,15 @@ from pathlib import Path
 import pytest
 
 import undrift
-from tests.conformance.doubles import elastic, http, redis
+from tests.conformance.doubles import elastic, http, pinecone, redis
 from undrift import Document
 from undrift.domain.migration import Phase
+from undrift.errors import GateFailed
 
 _CONFIG = """
 ledger = "sqlite:///undrift.db"
 [stores.main]
-url = "{url}"
+{store}
 [models.old]
 provider = "hashing"
 dimensions = 32
@@ -38,30 +39,49 @@ work_lease_s = 3
 def an_elasticsearch() -> Iterator[str]:
     pytest.importorskip("elasticsearch")
     with http.serving(elastic.Elastic(vendor="elasticsearch", version="9.2.1").answer) as server:
-        yield f"elasticsearch://127.0.0.1:{server.port}"
+        yield f'url = "elasticsearch://127.0.0.1:{server.port}"'
 
 
 @contextmanager
 def an_opensearch() -> Iterator[str]:
     pytest.importorskip("opensearchpy")
     with http.serving(elastic.Elastic(vendor="opensearch", version="3.1.0").answer) as server:
-        yield f"opensearch://127.0.0.1:{server.port}"
+        yield f'url = "opensearch://127.0.0.1:{server.port}"'
 
 
 @contextmanager
 def a_redis() -> Iterator[str]:
     pytest.importorskip("redis")
     with redis.serving(redis.Redis()) as port:
-        yield f"redis://127.0.0.1:{port}"
+        yield f'url = "redis://127.0.0.1:{port}"'
 
 
-@pytest.mark.parametrize("serving", [an_elasticsearch, an_opensearch, a_redis])
+@contextmanager
+def a_mongodb() -> Iterator[str]:
+    pytest.importorskip("pymongo")
+    from tests.conformance.doubles import mongodb
+
+    with mongodb.serving(mongodb.MongoDb()) as port:
+        yield f'url = "mongodb://127.0.0.1:{port}/vectors"\nlisting_s = 0'
+
+
+@contextmanager
+def a_weaviate() -> Iterator[str]:
+    pytest.importorskip("weaviate")
+    from tests.conformance.doubles import weaviate
+
+    with weaviate.serving(weaviate.Weaviate()) as running:
+        # A back-fill waits until the list of ids is as true as the store says.
+        yield f'url = "{running.url}"\ngrpc_port = {running.grpc_port}\nlisting_s = 0.2'
+
+
+@pytest.mark.parametrize("serving", [an_elasticsearch, an_opensearch, a_redis, a_mongodb, a_weaviate])
 def test_a_collection_goes_to_another_model_and_back_and_on_again(
     tmp_path: Path, serving: Callable[[], AbstractContextManager[str]]
 ) -> None:
-    with serving() as url:
+    with serving() as store:
         file = tmp_path / "undrift.toml"
-        file.write_text(_CONFIG.format(url=url), encoding="utf-8")
+        file.write_text(_CONFIG.format(store=store), encoding="utf-8")
         plane = undrift.open(file)
         kb = plane.alias("kb")
         kb.upsert(
@@ -90,4 +110,40 @@ def test_a_collection_goes_to_another_model_and_back_and_on_again(
         assert kb.search("written after the cutover", k=1)[0].id == "later"
         assert plane.complete("kb")["phase"] == "done"
         assert kb.count() == 85
+        plane.close()
+
+
+@pytest.mark.parametrize("direction", ["from", "to", "within", "selftest"])
+def test_no_migration_leads_from_or_to_a_store_whose_reads_may_be_old(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, direction: str
+) -> None:
+    pytest.importorskip("pinecone")
+    monkeypatch.setenv("PINECONE_API_KEY", "key")
+    double = pinecone.Pinecone()
+    with http.serving(double.answer) as server:
+        double.port = server.port
+        file = tmp_path / "undrift.toml"
+        theirs = f'url = "pinecone:aws/us-east-1"\ncontroller = "http://127.0.0.1:{server.port}"'
+        first, second = ('url = "memory:x"', theirs) if direction == "to" else (theirs, 'url = "memory:x"')
+        file.write_text(_CONFIG.format(store=f"{first}\n[stores.other]\n{second}"), encoding="utf-8")
+        plane = undrift.open(file)
+        kb = plane.alias("kb")
+        # It serves all the same.
+        kb.upsert([Document(id=f"d{number}", text=f"number {number}", metadata={"n": number}) for number in range(9)])
+        kb.update_metadata("d1", {"new": True})
+        kb.delete(filter={"n": {"$gte": 7}})
+        assert [hit.id for hit in kb.search("number 3", k=1)] == ["d3"]
+        assert sorted(document.id for document in kb.get(["d1", "d8"])) == ["d1"]
+        assert kb.count() == 7
+        made = sorted(double.indexes)
+
+        with pytest.raises(GateFailed, match="no migration leads from or to store pinecone") as caught:
+            if direction == "selftest":
+                plane.selftest("kb")
+            elif direction == "within":
+                plane.register("kb", "new")
+            else:
+                plane.plan("kb", "new", to_store="other")
+        assert "undrift put" in caught.value.hint
+        assert sorted(double.indexes) == made
         plane.close()

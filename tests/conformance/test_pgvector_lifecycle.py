@@ -13,12 +13,9 @@ import pytest
 
 pytest.importorskip("psycopg")
 
-import undrift
-from tests.conformance.live_writers import Writer, wrong_texts
+from tests.conformance.killed_writers import live_and_be_killed
 from tests.conformance.pgvector_door import SCHEMA, store_url
 from tests.conformance.postgres_server import PostgresServer
-from undrift import Document
-from undrift.domain.migration import Phase
 from undrift.ports.store import Layout
 
 pytestmark = pytest.mark.servers
@@ -53,16 +50,14 @@ def databases(server: PostgresServer) -> Iterator[PostgresServer]:
         server.sql(f"DROP DATABASE {name} WITH (FORCE)")
 
 
-def configured(folder: Path, server: PostgresServer, layout: str) -> Path:
-    ledger = {
+def ledger_of(server: PostgresServer, layout: str) -> str:
+    """Return the ledger's address; the store is in the first database."""
+    return {
         "one database": server.url("life_a"),
         "one database, in place": server.url("life_a"),
         "two databases": server.url("life_b"),
         "ledger in a file": "sqlite:///undrift.db",
     }[layout]
-    path = folder / "undrift.toml"
-    path.write_text(_CONFIG.format(ledger=ledger, store=store_url(server, "life_a")), encoding="utf-8")
-    return path
 
 
 @pytest.mark.parametrize(
@@ -72,37 +67,17 @@ def configured(folder: Path, server: PostgresServer, layout: str) -> Path:
 def test_no_acknowledged_write_is_lost_whoever_is_killed(
     databases: PostgresServer, tmp_path: Path, layout: str
 ) -> None:
-    plane = undrift.open(configured(tmp_path, databases, layout))
-    kb = plane.alias("kb")
-    kb.upsert([Document(id=f"d{number:03}", text=f"document number {number}") for number in range(120)])
-    writers = [Writer(tmp_path, f"w{number}") for number in range(2)]
-
-    def kill_one() -> None:
-        writers[-2].kill()
-        writers.append(Writer(tmp_path, f"w{len(writers)}"))
-
-    plane.register("kb", "new", layout=Layout.IN_PLACE if "in place" in layout else None)
-    plane.work("kb", lambda migration: migration.phase is Phase.BACKFILL)
-    kill_one()
-    plane.work("kb", lambda migration: migration.phase is Phase.READY)
-    assert plane.cutover("kb", max_wait_s=30)["phase"] == "reversing"
-    kill_one()
-    assert plane.rollback("kb", now=True)["phase"] == "rolled_back"
-    for writer in writers:
-        writer.stop()
-
-    alias = kb.route().alias
-    plane.work("kb", lambda _: plane.ledger.lag(alias).dirty == 0 and plane.ledger.lag(alias).open == 0)
-    assert plane.verify("kb")["verdict"] == "pass"
-    ids = [id for writer in writers for id in writer.possible]
-    texts = {document.id: document.text for document in kb.get(ids)}
-    assert wrong_texts(writers, texts) == {}
-    assert sum(writer.count for writer in writers) > 20
-    plane.close()
+    live_and_be_killed(
+        tmp_path,
+        store_url(databases, "life_a"),
+        ledger=ledger_of(databases, layout),
+        layout=Layout.IN_PLACE if "in place" in layout else None,
+    )
 
 
 def test_the_command_line_takes_a_collection_through_its_whole_life(databases: PostgresServer, tmp_path: Path) -> None:
-    configured(tmp_path, databases, "one database")
+    config = _CONFIG.format(ledger=ledger_of(databases, "one database"), store=store_url(databases, "life_a"))
+    (tmp_path / "undrift.toml").write_text(config, encoding="utf-8")
 
     def run(*words: str, stdin: str = "") -> Any:
         done = subprocess.run(

@@ -107,7 +107,9 @@ def test_a_server_that_dies_in_the_middle_of_a_write_leaves_no_word_on_stderr(
     def dying(cursor: Any, sql: str, *values: Any, **how: Any) -> Any:
         if sql == "COMMIT":
             way.cut()
-            select.select([cursor.connection.fileno()], [], [], 30)
+            cut = select.poll()
+            cut.register(cursor.connection.fileno())
+            cut.poll(30_000)
         return execute(cursor, sql, *values, **how)
 
     monkeypatch.setattr(Cursor, "execute", dying)

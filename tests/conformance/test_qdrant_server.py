@@ -260,7 +260,8 @@ model = "old"
     plane, client = undrift.open(tmp_path / "undrift.toml"), qdrant.client()
 
     def size() -> int:
-        return int(client.get_collection("followed-served").config.params.vectors.size)
+        (vector,) = client.get_collection("followed-served").config.params.vectors.values()
+        return int(vector.size)
 
     plane.alias("followed").upsert([undrift.Document(id="a", text="some text")])
     assert size() == 32

@@ -232,24 +232,34 @@ def test_a_free_shape_has_text_and_metadata_where_the_address_says(store: Qdrant
         store.upsert(field, [record("y", vectors[0], metadata={"body": "x"})])
 
 
-def test_a_write_does_not_take_away_the_other_vectors_of_a_point(store: QdrantStore, client: Any) -> None:
+def test_a_write_leaves_the_other_vectors_of_a_point_as_they_are(store: QdrantStore, client: Any) -> None:
+    """Also sparse ones, and also where undrift may put nothing into the payload that would tell who writes."""
     from qdrant_client import models
 
     params = models.VectorParams(size=8, distance=models.Distance.DOT)
-    client.create_collection("several", {"one": params, "other": params})
-    vectors = dict(zip(("one", "other"), unit_vectors(2, 8).tolist(), strict=True))
+    client.create_collection(
+        "several", {"one": params, "other": params}, sparse_vectors_config={"words": models.SparseVectorParams()}
+    )
+    words = models.SparseVector(indices=[3, 8], values=[0.5, 0.25])
+    vectors = dict(zip(("one", "other"), unit_vectors(2, 8).tolist(), strict=True)) | {"words": words}
     client.upsert("several", [models.PointStruct(id=7, vector=vectors, payload={"text": "t", "metadata": {"a": 1}})])
     field, id = at("several?vector=one"), DocumentId("7")
+    plain = at("several?vector=one&tags=ledger")
 
-    with pytest.raises(StoreRejected, match="'other'"):
-        store.upsert(field, [record("7", unit_vectors(1, 8)[0])])
-    store.merge_metadata(field, {id: {"b": 2}}, sequence=1)
-
-    (point,) = client.retrieve("several", [7], with_vectors=True)
-    assert set(point.vector) == {"one", "other"}
-    assert store.entries(field, [id])[id].metadata == {"a": 1, "b": 2}
-    store.delete(field, [id])
-    assert store.count(field) == 0
+    written = record("7", unit_vectors(1, 8, seed=3)[0], text="new", metadata={"b": 2})
+    for place in (field, plain):
+        store.upsert(place, [written, record("8", written.vector)])
+        (point,) = client.retrieve("several", [7], with_vectors=True)
+        assert (point.vector["other"], point.vector["words"]) == (vectors["other"], words)
+        assert store.fetch(field, [id])[id].vector.tobytes() == written.vector.tobytes()
+        assert (store.entries(field, [id])[id].text, store.entries(field, [id])[id].metadata) == ("new", {"b": 2})
+    assert store.count(field) == 2
+    assert store.count(at("several?vector=other")) == 1
+    with pytest.raises(StoreRejected, match="ledger"):
+        store.attach(plain, [written])
+    store.drop(field)
+    assert store.describe(field) is None
+    assert {one.id for one in client.scroll("several", with_vectors=True)[0]} == {7}
 
 
 def test_an_address_that_does_not_fit_the_collection_is_refused(store: QdrantStore, client: Any) -> None:
@@ -258,10 +268,11 @@ def test_an_address_that_does_not_fit_the_collection_is_refused(store: QdrantSto
     params = models.VectorParams(size=8, distance=models.Distance.DOT)
     client.create_collection("two", {"one": params, "other": params})
 
-    with pytest.raises(BadConfig, match="2 named vectors"):
-        store.count(at("two"))
-    with pytest.raises(CollectionMissing):
-        store.count(at("two?vector=third"))
+    for address in ("two", "two?as=langchain", "two?vector=third"):
+        with pytest.raises(CollectionMissing, match="'one', 'other'") as refused:
+            store.count(at(address))
+        assert refused.value.hint == "write behind the collection which one is meant: two?vector=NAME"
+        assert store.describe(at(address)) is None
     with pytest.raises(BadConfig, match="haystack"):
         store.count(at("two?as=haystack"))
     with pytest.raises(BadConfig, match="ids"):

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import sqlite_vec
 
+from tests.conformance.killed_writers import live_and_be_killed
 from undrift.adapters.sqlite import Database
 from undrift.adapters.stores.sqlite_vec import SqliteVecStore
 from undrift.domain.record import DocumentId, Record, tag_from_stored
@@ -116,3 +117,7 @@ class TestSqliteVecStore(StoreConformance):
         door = SqliteSideDoor(path)
         yield door
         door.close()
+
+
+def test_no_acknowledged_write_is_lost_whoever_is_killed(tmp_path: Path) -> None:
+    live_and_be_killed(tmp_path, "sqlite-vec:all.db", ledger="sqlite:///all.db")

@@ -19,7 +19,9 @@ from benchmarks import (
     milvus,
     pgvector,
     qdrant_edge,
+    rate_limit,
     search,
+    vector_cache,
     verify,
     write,
 )
@@ -81,6 +83,12 @@ TINY = [
     ),
     (lancedb, lancedb.Size(documents=100, queries=5, writes=3, many=20), ["search 100 documents", "lancedb"]),
     (milvus, milvus.Size(documents=100, queries=5, writes=2), ["search 100 documents", "upsert 64"]),
+    (
+        rate_limit,
+        rate_limit.Size(processes=(2,), tokens_per_min=300_000, requests_per_min=3_000, seconds=0.5),
+        ["2 processes, beside the limit", "not refused"],
+    ),
+    (vector_cache, vector_cache.Size(vectors=512, room=256), ["keep 1536 dimensions", "have to leave", "find them"]),
 ]
 #: What a benchmark needs that the tests do not bring along; without it, it has no rows.
 NEEDED = {

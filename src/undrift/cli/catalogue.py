@@ -10,7 +10,8 @@ import click
 
 from undrift.cli.layout import columns, money, number, paragraphs
 from undrift.cli.session import Amount, Session, Verbs, pass_session
-from undrift.errors import BadArgument, SunsetNear
+from undrift.domain.wording import plural
+from undrift.errors import BadArgument, FeedUnavailable, SunsetNear
 
 #: From how urgent on a cron job is to fail.
 _URGENCY = ("info", "warn", "page", "gone")
@@ -98,13 +99,72 @@ def sunsets(
         )
 
 
+@catalogue.command("refresh")
+@click.option(
+    "--from",
+    "sources",
+    multiple=True,
+    metavar="FEED",
+    help="A table of facts, as a file or an address, instead of `feeds`.",
+)
+@click.option("--no-providers", is_flag=True, help="Do not ask the providers of the configured models.")
+@pass_session
+def refresh(session: Session, sources: tuple[str, ...], *, no_providers: bool) -> None:
+    """Read feeds and the providers' lists of models, and keep what is new.
+
+    Every observation is kept. Where a feed cannot be read, the others are, and the exit code is 4.
+    """
+    with session.plane() as plane:
+        value = plane.refresh_catalogue(sources, ask_providers=not no_providers)
+    session.answer(value, _refreshed(value))
+    failed = [one for one in value["feeds"] if one["problem"]]
+    if failed:
+        raise FeedUnavailable(
+            f"{len(failed)} of {plural(len(value['feeds']), 'feed')} cannot be read",
+            "\n".join(one["problem"] for one in failed),
+            "what was read before still counts; try again when this machine is online",
+        )
+
+
+@catalogue.command("notify")
+@click.option("--dry-run", is_flag=True, help="Only show what would be told.")
+@pass_session
+def notify(session: Session, *, dry_run: bool) -> None:
+    """Tell of ends that come nearer or have moved, each thing once.
+
+    To the log, and to the webhook of [notices]. For cron, after `catalogue refresh`.
+    """
+    with session.plane() as plane:
+        value = plane.notify(dry_run=dry_run)
+    lines = [f"{one['event']}: {one['words']}" for one in value["alerts"]]
+    session.answer(value, "\n".join(lines) or "nothing new has to be told")
+
+
+def _refreshed(value: Mapping[str, Any]) -> str:
+    if not value["feeds"]:
+        return "there is no feed to read: no model is configured whose provider lists ends, and `feeds` names none"
+    parts = []
+    for one in value["feeds"]:
+        lines = [f"{one['feed']}: {one['problem'] or plural(len(one['new']), 'new observation')}"]
+        lines += [f"  {fact['model']} {fact['attribute'].replace('_', ' ')} {fact['value']}" for fact in one["new"]]
+        lines += [f"  {name} is not in the list; it may be gone, or called otherwise" for name in one["absent"]]
+        parts.append("\n".join(lines))
+    return "\n".join(parts)
+
+
 def _is_at_least(level: str, fail_on: str | None) -> bool:
     return fail_on is not None and level in _URGENCY and _URGENCY.index(level) >= _URGENCY.index(fail_on)
 
 
 def _facts(model: Mapping[str, Any]) -> str:
     rows = [
-        (attribute.replace("_", " "), fact["value"], fact.get("precision", ""), fact["source"], fact["seen"])
+        (
+            attribute.replace("_", " "),
+            fact["value"],
+            fact.get("precision", fact.get("tier", "")),
+            fact["source"],
+            fact["seen"],
+        )
         for attribute, facts in model["facts"].items()
         for fact in facts
     ]

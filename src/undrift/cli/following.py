@@ -147,7 +147,7 @@ def reading(glance: Mapping[str, Any], pace: float | None, waiting: str = "") ->
         forecast = Progress(total=progress["total"], done=progress["done"], rate_per_s=pace)
         # No rate in the glance says that the total is not known yet.
         if progress["rate_per_s"] is not None and forecast.eta_s:
-            speed += f", about {duration(forecast.eta_s)} left"
+            speed += f", about {duration(forecast.eta_s)} left{between(progress)}"
     state = "" if glance["run_status"] in ("running", "idle") else f" ({glance['run_status']})"
     facts = [f"{number(glance['dirty'])} dirty" if glance["dirty"] else "", spent(cost) if cost["tokens"] else ""]
     return Reading(
@@ -160,6 +160,14 @@ def reading(glance: Mapping[str, Any], pace: float | None, waiting: str = "") ->
     )
 
 
+def between(progress: Mapping[str, Any]) -> str:
+    """Write the interval of a forecast behind it; nothing where there is none."""
+    least, most = progress.get("eta_least_s"), progress.get("eta_most_s")
+    if least is None:
+        return ""
+    return f" (at least {duration(least)})" if most is None else f" ({duration(least)} to {duration(most)})"
+
+
 def spent(cost: Mapping[str, Any]) -> str:
     """Write what a migration has cost, and of which budget."""
     text = f"{number(cost['tokens'])} tokens"
@@ -168,4 +176,8 @@ def spent(cost: Mapping[str, Any]) -> str:
     if cost["usd"] or cost["budget_usd"] is not None:
         text += f", {money(cost['usd'])}"
         text += f" of {money(cost['budget_usd'])}" if cost["budget_usd"] is not None else ""
+    if cost["reserved_tokens"]:
+        text += f" ({number(cost['reserved_tokens'])} tokens of them put aside for requests under way)"
+    if cost["left_tokens"] is not None:
+        text += f", {number(cost['left_tokens'])} tokens left"
     return text

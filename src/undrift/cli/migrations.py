@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from undrift.cli import reports
+from undrift.cli import plan_page, reports
 from undrift.cli.following import Lookout, regularly
 from undrift.cli.session import Amount, Session, Verb, pass_session
 from undrift.cli.stopping import Stop, WakingClock
@@ -54,20 +54,61 @@ def _refuse_no_aim(alias: str, model: str | None, store: str | None) -> None:
 @click.command(cls=Verb)
 @click.argument("alias")
 @_aimed
+@click.option("--tier", metavar="NAME", help="The tier of your account at the provider, such as tier-2.")
+@click.option(
+    "--sample",
+    type=click.IntRange(min=1000),
+    metavar="N",
+    help="Count the tokens of N texts and estimate the rest, where all are counted otherwise.",
+)
+@click.option("--budget-usd", type=Amount(), metavar="N", help="Say whether so many dollars are enough.")
+@click.option("--budget-tokens", type=click.IntRange(min=1), metavar="N", help="Say whether so many tokens are enough.")
 @pass_session
 def plan(
-    session: Session, alias: str, *, model: str | None, to_store: str | None, collection: str | None, layout: str | None
+    session: Session,
+    alias: str,
+    model: str | None,
+    to_store: str | None,
+    collection: str | None,
+    *,
+    layout: str | None,
+    tier: str | None,
+    sample: int | None,
+    budget_usd: float | None,
+    budget_tokens: int | None,
 ) -> None:
-    """Show what a migration would take and cost; changes nothing."""
+    """Show what a migration takes, costs and risks; changes nothing."""
     _refuse_no_aim(alias, model, to_store)
     with session.plane() as plane:
-        value = plane.plan(alias, model, to_store=to_store, collection=collection, layout=_layout(layout))
-    session.answer(value, reports.plan(value))
+        value = plane.plan(
+            alias,
+            model,
+            to_store=to_store,
+            collection=collection,
+            layout=_layout(layout),
+            tier=tier,
+            sample=sample,
+            budget_usd=budget_usd,
+            budget_tokens=budget_tokens,
+        )
+    session.answer(value, plan_page.plan(value))
+
+
+def _engined(command: Command) -> Command:
+    """Let a command be told who carries the pieces of a back-fill."""
+    option = click.option(
+        "--engine",
+        type=click.Choice(["local", "ray"]),
+        help="Who carries the pieces of the back-fill: this process, or those of a Ray cluster; what is configured by "
+        "default.",
+    )
+    return option(command)
 
 
 @click.command(cls=Verb)
 @click.argument("alias")
 @_aimed
+@_engined
 @click.option("--budget-usd", type=Amount(), metavar="N", help="Stop before it costs more than so many dollars.")
 @click.option("--budget-tokens", type=click.IntRange(min=1), metavar="N", help="Stop before it takes more tokens.")
 @click.option("--no-budget", is_flag=True, help="A paid model may cost what it costs.")
@@ -93,6 +134,7 @@ def start(
     no_budget: bool,
     batch: str | None,
     detach: bool,
+    engine: str | None,
 ) -> None:
     """Begin a migration and work on it until it is ready to cut over.
 
@@ -113,13 +155,14 @@ def start(
             budget_usd=budget_usd,
             budget_tokens=budget_tokens,
             unlimited=no_budget,
+            on_warning=lambda warning: session.screen.note(f"Warning: {warning}"),
         )
         if batch is not None and plane.settings(alias)["batch"] != batch:
             plane.tune(alias, {"batch": batch})
         _change_budget(plane, migration, budget_usd, budget_tokens, unlimited=no_budget)
         _refuse_to_go_on(migration)
         if not detach:
-            _work(session, plane, alias, stop)
+            _work(session, plane, alias, stop, engine)
     # As somebody who looks: this process is not a worker any more.
     with session.plane() as plane:
         value = plane.status(alias)
@@ -160,7 +203,7 @@ def _refuse_to_go_on(migration: Migration) -> None:
         raise IllegalTransition(f"{state}; it does not go on", hint=hints[migration.phase])
 
 
-def _work(session: Session, plane: ControlPlane, alias: str, stop: Stop) -> None:
+def _work(session: Session, plane: ControlPlane, alias: str, stop: Stop, engine: str | None) -> None:
     from undrift.domain.migration import BEFORE_CUTOVER, RunStatus
     from undrift.domain.route import AliasName
 
@@ -176,7 +219,7 @@ def _work(session: Session, plane: ControlPlane, alias: str, stop: Stop) -> None
             lookout.waits(reason)
 
         with regularly(lookout.show):
-            plane.work(alias, until, on_wait=waits)
+            plane.work(alias, until, on_wait=waits, engine=engine)
     stop.check()
     state = plane.ledger.alias(AliasName(alias))
     if state is not None and state.migration is not None:
@@ -185,9 +228,10 @@ def _work(session: Session, plane: ControlPlane, alias: str, stop: Stop) -> None
 
 @click.command(cls=Verb)
 @click.argument("aliases", metavar="[ALIAS...]", nargs=-1)
+@_engined
 @click.option("--until-idle", is_flag=True, help="Exit when nothing is dirty and no back-fill is unfinished.")
 @pass_session
-def worker(session: Session, aliases: tuple[str, ...], *, until_idle: bool) -> None:
+def worker(session: Session, aliases: tuple[str, ...], *, until_idle: bool, engine: str | None) -> None:
     """Be one more worker, on any host, until SIGTERM or Ctrl-C.
 
     Works on every migration there is, and waits for those to come; the piece in hand is finished before it exits.
@@ -222,6 +266,7 @@ def worker(session: Session, aliases: tuple[str, ...], *, until_idle: bool) -> N
                 aliases,
                 until=stop.requested,
                 until_idle=until_idle,
+                engine=engine,
                 on_progress=worked,
                 on_wait=waits,
                 on_error=lambda alias, error: screen.note(f"{alias}: work has stopped: {error.message}"),

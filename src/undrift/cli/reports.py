@@ -1,12 +1,12 @@
-"""What people read about a migration: status, plan, verification, and the steps of a change of the route."""
+"""What people read about a migration: status, verification, and the steps of a change of the route."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from undrift.cli.following import spent
-from undrift.cli.layout import columns, duration, money, number, paragraphs, size, steps
+from undrift.cli.following import between, spent
+from undrift.cli.layout import columns, duration, number, paragraphs, steps
 from undrift.domain.wording import plural
 
 #: How a verdict stands in front of its line.
@@ -26,7 +26,25 @@ def status(value: Mapping[str, Any]) -> str:
     body = columns(facts, indent=2)
     waiting = f"Waiting for: {value['waiting_for']}" if value["waiting_for"] else ""
     tail = "\n".join(part for part in (waiting, steps(value["next_steps"])) if part)
-    return paragraphs(f"{head}\n{body}", gates(value["gates"]), tail)
+    return paragraphs(f"{head}\n{body}", workers(value["workers"]), gates(value["gates"]), tail)
+
+
+def workers(values: Sequence[Mapping[str, Any]]) -> str:
+    """Describe the processes at work, a line each; nothing when one or none is, of whom the rest tells all."""
+    if len(values) < 2:
+        return ""
+    head = ("WORKER", "ROLE", "DOCUMENTS", "A SECOND", "IN HAND")
+    rows = [
+        (
+            f"{one['host']} {one['pid']}",
+            one["role"],
+            number(one["documents"]),
+            number(one["rate_per_s"]) if one.get("rate_per_s") else "",
+            plural(one["pieces_in_hand"], "piece"),
+        )
+        for one in values
+    ]
+    return columns([head, *rows], right=frozenset({2, 3}))
 
 
 def _progress(value: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -36,7 +54,7 @@ def _progress(value: Mapping[str, Any]) -> list[tuple[str, str]]:
     if progress["rate_per_s"]:
         parts.append(f"{number(progress['rate_per_s'])} a second")
     if progress["eta_s"]:
-        parts.append(f"about {duration(progress['eta_s'])} left")
+        parts.append(f"about {duration(progress['eta_s'])} left{between(progress)}")
     oldest = f", the oldest for {duration(value['oldest_dirty_s'])}" if value["oldest_dirty_s"] else ""
     way_back = [("way back", "ready: a rollback can begin at once" if value["rollback_ready"] else "not ready")]
     return [
@@ -45,10 +63,44 @@ def _progress(value: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("quarantine", number(value["quarantined"])),
         *_proof(value),
         ("cost", spent(value["cost"])),
+        *_forecast(value["cost"]["forecast"]),
         *_batches(value["batches"]),
+        *(("pace", pace) for pace in map(_pace, value.get("pace", ())) if pace),
         *([("tuned", ", ".join(f"{key}={text}" for key, text in value["tuning"].items()))] if value["tuning"] else []),
+        *first_ones(value["order"]),
         *(way_back if value["phase"] == "reversing" else []),
     ]
+
+
+def _forecast(said: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+    """Describe what the back-fill was expected to take, and how far off that was."""
+    if said is None:
+        return []
+    span = "" if said["exact"] else f" ({number(said['low'])} to {number(said['high'])})"
+    off = (
+        "" if said["error"] is None else f"; it took {number(said['spent'])}, the plan was off by {said['error']:+.1%}"
+    )
+    return [("planned", f"{number(said['tokens'])} tokens for the back-fill{span}{off}")]
+
+
+def _pace(value: Mapping[str, Any]) -> str:
+    """Describe the pace of an account, where one is known."""
+    amounts = ((value["requests_per_min"], "requests"), (value["tokens_per_min"], "tokens"))
+    told = " and ".join(f"{number(amount)} {what}" for amount, what in amounts if amount is not None)
+    guessed = ", as far as refusals tell" if value["guessed"] else ""
+    shared = f", shared by {plural(value['processes'], 'process', 'processes')}" if value["processes"] > 1 else ""
+    return f"at most {told} a minute{guessed}{shared}" if told else ""
+
+
+def first_ones(order: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+    """Describe what comes first in the back-fill, where anything does."""
+    if order is None:
+        return []
+    kinds = [
+        "most searched" if word == "searched" else f"highest {word.removeprefix('recent:')}" for word in order["first"]
+    ]
+    left = f"; {number(order['left'])} known and to be carried" if order.get("left") else ""
+    return [("first", f"{number(order['documents'])} documents each: {', then '.join(kinds)}{left}")]
 
 
 def _proof(value: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -123,37 +175,6 @@ def gates(values: Sequence[Mapping[str, str]]) -> str:
 def _gate(gate: Mapping[str, str]) -> tuple[str, str, str]:
     hint = f" → {gate['hint']}" if gate["hint"] else ""
     return _MARKS[gate["verdict"]], gate["name"], gate["detail"] + hint
-
-
-def plan(value: Mapping[str, Any]) -> str:
-    """Describe what a migration would take."""
-    about = "" if value["tokens_are"] == "exact" else "about "
-    hours = value["hours"]["online"]
-    rows = [
-        ("from", value["source"]["field"], value["source"]["space"]),
-        ("to", value["target"]["field"], f"{value['target']['space']}  (model {value['target']['model']})"),
-    ]
-    if value["layout"] == "in-place":
-        rows.append(("", "beside the old vectors, in the same records", ""))
-    facts = [
-        ("documents", number(value["documents"])),
-        *([("vectors", "copied as they are")] if value["vectors"] == "copied" else []),
-        ("to embed", f"{plural(value['unique_texts'], 'different text')}, {about}{number(value['tokens'])} tokens"),
-        ("cost", _price(value["cost_usd"])),
-        *([("time", duration(hours * 3600))] if hours is not None else []),
-        ("storage", f"{size(value['storage_bytes'])} more, until the old field is dropped"),
-        ("gates", ", ".join(value["gates"])),
-    ]
-    warnings = columns([("Warning:", warning) for warning in value["warnings"]])
-    head = f"Plan for {value['alias']}; nothing has changed.\n"
-    return paragraphs(
-        head + columns(rows, indent=2) + "\n" + columns(facts, indent=2), warnings, steps(value["next_steps"])
-    )
-
-
-def _price(cost: Mapping[str, float | None]) -> str:
-    online = f"{money(cost['online'] or 0)}"
-    return online if cost["batch"] is None else f"{online}, or {money(cost['batch'])} by batch"
 
 
 def verification(alias: str, value: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from undrift.cli import reports
@@ -25,17 +26,22 @@ def watch(session: Session, plane: ControlPlane, alias: str) -> None:
     At a terminal it replaces itself; elsewhere lines tell what has changed, with `--json` as documents.
     """
     pace, looks, shown = Pace(), Looks(plane, alias), None
+    paces: dict[str, Pace] = defaultdict(Pace)
     with session.screen.live() as replace:
         ticker = session.screen.ticker()
         while True:
             value = looks.again()
-            rate = pace.add(plane.clock.monotonic(), value["progress"]["done"])
+            now = plane.clock.monotonic()
+            rate = pace.add(now, value["progress"]["done"])
             if session.as_json:
                 if value != shown:
                     session.screen.json(value, indent=None)
                 shown = value
             elif replace is not None:
-                replace(reports.status(value))
+                each = [
+                    {**one, "rate_per_s": paces[one["client"]].add(now, one["documents"])} for one in value["workers"]
+                ]
+                replace(reports.status({**value, "workers": each}))
             else:
                 ticker.show(reading(value, rate))
             if value["phase"] in _FINAL:

@@ -88,6 +88,18 @@ class Config:
             raise BadConfig(f"environment variable {name} is not set", hint=f"export {name}=…")
         return value
 
+    def notice_secret(self) -> str:
+        """Return what alerts are signed with; empty where nothing is configured."""
+        notices = self.settings.notices
+        if notices.secret_file is not None:
+            return self._read_secret("secret", notices.secret_file)
+        value = os.environ.get(notices.secret_env) if notices.secret_env else ""
+        if value is None:
+            raise BadConfig(
+                f"environment variable {notices.secret_env} is not set", hint=f"export {notices.secret_env}=…"
+            )
+        return value
+
     def token(self) -> str | None:
         """Return what callers of the server have to show: from the environment, or from its file."""
         given = os.environ.get("UNDRIFT_TOKEN")

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
 from undrift.domain.batch import BatchMode
+from undrift.domain.order import FIRST, Order, read_first
 from undrift.domain.pacing import PaceLimits
 from undrift.domain.timing import Timing
 from undrift.domain.tuning import Limits, read_hours, read_knob
@@ -44,6 +45,19 @@ class ModelSettings(BaseModel):
     provider: str = Field(description="who computes the vectors; all are listed below")
     api_key_env: str | None = Field(default=None, description="name of the environment variable that holds the key")
     api_key_file: Path | None = Field(default=None, description="file that holds the key")
+    tokenizer: Path | None = Field(
+        default=None,
+        description="file of the tokenizer that its provider bills by: `NAME.tiktoken`, or the model's "
+        "`tokenizer.json`; tokens are counted with it instead of estimated",
+    )
+    tier: str | None = Field(
+        default=None,
+        description="tier of your account at the provider, such as `tier-2`: a plan reckons with its limits, and work "
+        "begins with them; `undrift catalogue show MODEL` has them",
+    )
+    batch_usd_per_million_tokens: float | None = Field(
+        default=None, ge=0, description="what its provider's batch interface costs you; the catalogue's by default"
+    )
     requests_per_min: float | None = Field(
         default=None,
         gt=0,
@@ -62,15 +76,16 @@ class ModelSettings(BaseModel):
         description="whether migrations embed through the provider's batch API, where it has one: `true`, `false`, or "
         '`"auto"` for as much as its queue takes, and the rest online at the same time',
     )
-    batch_usd_per_million_tokens: float | None = Field(
-        default=None, ge=0, description="the price of texts in batches; by default half of the other at OpenAI"
-    )
     reserved_for_queries: float = Field(
         default=PaceLimits().reserved_for_queries,
         ge=0,
         le=0.9,
         description="share of the pace that migrations leave to searches with the same key",
     )
+    num_gpus: float = Field(
+        default=0.0, ge=0, description="graphics processors of one process of the engine `ray`; 0.5 is shared by two"
+    )
+    num_cpus: float = Field(default=1.0, ge=0, description="cores of one process of the engine `ray`")
 
     @property
     def options(self) -> dict[str, Any]:
@@ -82,9 +97,16 @@ class ModelSettings(BaseModel):
         """How the provider's batch API is used, unless a migration says otherwise."""
         return BatchMode(str(self.batch).lower())
 
-    def as_pace_limits(self) -> PaceLimits:
-        """Return the value that the core works with."""
+    def as_pace_limits(self, *, requests: float | None = None, tokens: float | None = None) -> PaceLimits:
+        """Return the value that the core works with.
+
+        Args:
+            requests: requests a minute that accounts of this tier have, where that is known.
+            tokens: the same for tokens.
+        """
         return PaceLimits(
+            assumed_requests_per_min=requests,
+            assumed_tokens_per_min=tokens,
             requests_per_min=self.requests_per_min,
             tokens_per_min=self.tokens_per_min,
             concurrent_requests=self.concurrent_requests,
@@ -208,6 +230,13 @@ class AliasSettings(_Strict):
     mirror: Literal["journal", "inline"] = Field(
         default="journal", description="`inline`: a write also waits until the other field has it"
     )
+    order: list[str] = Field(
+        default=[],
+        description="which documents a back-fill carries first, before the others in the order of their ids: "
+        "`searched`, those that searches return most, and `recent:KEY`, those with the highest value of that key of "
+        "their metadata",
+    )
+    order_documents: int = Field(default=FIRST, ge=1, le=10_000, description="how many of each kind come first")
     throttle: ThrottleSettings = Field(
         default_factory=ThrottleSettings, description="how hard workers may work on it: `[aliases.NAME.throttle]`"
     )
@@ -218,6 +247,18 @@ class AliasSettings(_Strict):
         default="suspected",
         description="when a cutover wants two scans for writes past undrift: `suspected` or `always`",
     )
+
+    @field_validator("order")
+    @classmethod
+    def _is_order(cls, value: list[str]) -> list[str]:
+        try:
+            return [read_first(word) for word in value]
+        except BadArgument as error:
+            raise ValueError(f"{error.message}; {error.detail}") from error
+
+    def as_order(self) -> Order:
+        """Return the value that the core works with."""
+        return Order(first=tuple(self.order), documents=self.order_documents)
 
 
 class TimingSettings(_Strict):
@@ -247,6 +288,17 @@ class ServerSettings(_Strict):
     )
 
 
+class NoticeSettings(_Strict):
+    """Whom to tell of the ends of models, besides the log."""
+
+    webhook: str | None = Field(default=None, pattern=r"^https?://", description="address that alerts are posted to")
+    secret_env: str | None = Field(
+        default=None, description="name of the environment variable that holds the secret that they are signed with"
+    )
+    secret_file: Path | None = Field(default=None, description="file that holds it")
+    timeout_s: float = Field(default=10.0, gt=0, description="longest wait for an answer, in seconds")
+
+
 class Settings(_Strict):
     """Everything that can be configured."""
 
@@ -261,8 +313,37 @@ class Settings(_Strict):
         description="file of facts about models that count before those that are shipped; its first line is "
         "`channel,model,region,attribute,value,precision,source,seen,confidence`",
     )
+    observations: str = Field(
+        default="undrift-catalogue.csv",
+        description="file that `undrift catalogue refresh` writes every observation into; they count beside what is "
+        "shipped",
+    )
+    feeds: list[str] = Field(
+        default=[], description="tables of facts, as files or addresses, that `undrift catalogue refresh` reads as well"
+    )
     pause_file: str | None = Field(
         default=None, description="while this file is there, no worker with this configuration works, on any alias"
     )
+    cache_mb: int = Field(
+        default=1024,
+        ge=1,
+        description="how large the file may get in which vectors are kept that were paid for, in MiB; those that "
+        "nobody asked for longest leave first",
+    )
+    engine: Literal["local", "ray"] = Field(
+        default="local",
+        description="who carries the pieces of a back-fill: `local`, the worker itself, or `ray`, processes of a Ray "
+        "cluster",
+    )
+    ray_address: str = Field(
+        default="",
+        pattern=r"^(|auto|ray://.+|[^/]+:\d+)$",
+        description="the Ray cluster: `auto` or `ray://HOST:PORT` for one that is there; empty for one of this "
+        "machine's own, which ends with the worker",
+    )
+    ray_processes: int | None = Field(
+        default=None, ge=1, description="most processes at a time in the Ray cluster; as many as find room by default"
+    )
     timing: TimingSettings = Field(default_factory=TimingSettings)
     server: ServerSettings = Field(default_factory=ServerSettings)
+    notices: NoticeSettings = Field(default_factory=NoticeSettings)

@@ -87,8 +87,16 @@ class Adopting(Examining):
         self.plugins.source(text)
         # The store of a field shows the texts of its source as if they stood in the records.
         source = PayloadSource()
-        field = self._field(store, collection, model, tags)
         state = self.ledger.alias(alias)
+        # Before the first request of any kind goes to a model that is paid for.
+        allowance = sampling.Allowance(
+            self.model_door(model),
+            tokens=budget_tokens,
+            usd=budget_usd,
+            unlimited=unlimited or state is not None,
+            what=f"an adoption of collection {collection}",
+        )
+        field = self._field(store, collection, model, tags)
         if state is not None and (state.route.serving != field or not self.ledger.tuning(alias).get(NOTE)):
             raise AlreadyExists(f"there is an alias {name} already", hint=f"undrift alias audit {name}")
         self._refuse_shared(field, alias)
@@ -99,9 +107,7 @@ class Adopting(Examining):
             self._configure(name, values)
             self._require_tagging(field)
             if state is None:
-                examined, doubts = self._prove(
-                    field, model, source, sample, tokens=budget_tokens, usd=budget_usd, unlimited=unlimited
-                )
+                examined, doubts = self._prove(field, model, source, sample, allowance)
                 open_doubts = [one for one in doubts if one.doubt not in accepted]
                 if open_doubts:
                     raise _refusal(name, field, open_doubts)
@@ -153,30 +159,17 @@ class Adopting(Examining):
         model: str,
         source: DocumentSource,
         sample: int,
-        *,
-        tokens: int | None,
-        usd: float | None,
-        unlimited: bool,
+        allowance: sampling.Allowance,
     ) -> tuple[Examination, list[Objection]]:
         there = self.store_of(field).describe(field)
         if there is None:
-            raise CollectionMissing(
-                f"store {field.store} has no collection {split_address(field.collection)[0]}",
-                hint=f"look at its name, or make a new one: undrift alias create NAME --store {field.store}",
-            )
+            raise self._missing(field)
         if not there.count:
             raise BadArgument(
                 f"collection {field.collection} of store {field.store} is empty: there is nothing to adopt",
                 "no vector says which model it was made for",
                 "make a new one: undrift alias create, with another collection",
             )
-        allowance = sampling.Allowance(
-            self.model_door(model),
-            tokens=tokens,
-            usd=usd,
-            unlimited=unlimited,
-            what=f"an adoption of collection {field.collection}",
-        )
         examination = self.examine(field, model, source, sample, salt=field.key, allowance=allowance, again=True)
         space = self.model_door(model).space
         finding = Finding(
@@ -196,6 +189,18 @@ class Adopting(Examining):
         if cures:
             doubts[0] = replace(doubts[0], hint=doubts[0].hint or "; ".join(sorted(cures)))
         return examination, doubts
+
+    def _missing(self, field: VectorField) -> CollectionMissing:
+        try:
+            self.store_of(field).count(field)
+        except CollectionMissing as error:
+            if error.hint:
+                # The store knows better, as one that has the collection, but not the vector that is meant.
+                return error
+        return CollectionMissing(
+            f"store {field.store} has no collection {split_address(field.collection)[0]}",
+            hint=f"look at its name, or make a new one: undrift alias create NAME --store {field.store}",
+        )
 
     def _enter_alias(
         self,

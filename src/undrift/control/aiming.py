@@ -6,13 +6,15 @@ import uuid
 from dataclasses import dataclass
 
 from undrift.control.documents import Documents
+from undrift.control.terms import Terms, terms_of
+from undrift.domain.catalogue import Catalogue
 from undrift.domain.migration import Migration, MigrationId
 from undrift.domain.route import AliasName, Route, VectorField
 from undrift.domain.space import SpaceId
 from undrift.errors import BadArgument, FieldInUse, SpaceMismatch, StaleRoute
 from undrift.flow.embed import EmbeddingDoor
 from undrift.migrate.naming import target_address
-from undrift.migrate.preflight import layout_word, require_fit, require_layout
+from undrift.migrate.preflight import layout_word, require_fit, require_layout, require_strong_reads
 from undrift.ports.store import Layout
 
 
@@ -81,6 +83,7 @@ class Aiming(Documents):
                 "a migration leads to another model, to another store, or to both",
                 f"undrift alias show {name}",
             )
+        require_strong_reads(self.store_of(serving), there)
         require_fit(there, door.space, model=model)
         require_layout(there, aim.layout or Layout.COLLECTION)
         target = self._target(route, store, aim, door.space.id)
@@ -92,10 +95,20 @@ class Aiming(Documents):
             source=serving,
             target=target,
             target_model=model,
-            usd_per_million_tokens=door.limits.usd_per_million_tokens,
+            usd_per_million_tokens=self._price(model, door),
             started=self.clock.now(),
         )
         return migration, door
+
+    def terms(self, model: str, door: EmbeddingDoor, catalogue: Catalogue, *, tier: str | None = None) -> Terms:
+        """Return what a configured model costs, and how fast it may be asked."""
+        return terms_of(door.space, door.limits, self.model_settings(model), catalogue, tier=tier)
+
+    def _price(self, model: str, door: EmbeddingDoor) -> float:
+        """Return the price that a budget in dollars is reckoned with; 0 where there is none, or nobody knows."""
+        if not door.limits.paid:
+            return door.limits.usd_per_million_tokens
+        return self.terms(model, door, self.plugins.catalogue()).online.usd or 0.0
 
     def _model_behind(self, space: SpaceId) -> str:
         """Return the configured model that computes a recorded space."""

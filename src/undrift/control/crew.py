@@ -38,6 +38,7 @@ class _Shift:
     on_progress: OnAlias
     on_wait: OnAliasWait
     on_error: OnAliasError
+    engine: str | None = None
     hands: dict[AliasName, _Hand] = field(default_factory=dict)
     failures: dict[AliasName, UndriftError] = field(default_factory=dict)
     begun: set[AliasName] = field(default_factory=set)
@@ -53,6 +54,7 @@ class Crew(Migrations):
         *,
         until: Callable[[], bool],
         until_idle: bool = False,
+        engine: str | None = None,
         on_progress: OnAlias = lambda _alias: None,
         on_wait: OnAliasWait = lambda _alias, _reason: None,
         on_error: OnAliasError = lambda _alias, _error: None,
@@ -66,6 +68,7 @@ class Crew(Migrations):
             names: the aliases to work on; every alias of the ledger by default.
             until: asked again and again whether to stop.
             until_idle: whether to stop when nothing is dirty and no back-fill is unfinished.
+            engine: who carries the pieces of back-fills; see `work`.
             on_progress: told the alias of every piece of work, by the thread that did it; so are the next two.
             on_wait: told what an alias waits for.
             on_error: told what halted an alias, or keeps this process from working on it.
@@ -80,7 +83,7 @@ class Crew(Migrations):
         for name in names:
             if name not in self.config.settings.aliases:
                 self._look(name)
-        shift = _Shift(until=until, on_progress=on_progress, on_wait=on_wait, on_error=on_error)
+        shift = _Shift(until=until, on_progress=on_progress, on_wait=on_wait, on_error=on_error, engine=engine)
         try:
             while not until():
                 try:
@@ -145,7 +148,11 @@ class Crew(Migrations):
 
         try:
             self.work(
-                alias, ended, on_progress=partial(shift.on_progress, alias), on_wait=partial(shift.on_wait, alias)
+                alias,
+                ended,
+                on_progress=partial(shift.on_progress, alias),
+                on_wait=partial(shift.on_wait, alias),
+                engine=shift.engine,
             )
         except BaseException as error:  # noqa: BLE001 - it is raised or told by the thread that waits for this one
             hand.error = error

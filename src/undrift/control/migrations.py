@@ -1,4 +1,4 @@
-"""The verbs that plan a migration and bring it on."""
+"""The verbs that begin a migration and bring it on."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from undrift.control.aiming import Aim, Aiming, layout_of
+from undrift.control.aiming import Aim
 from undrift.control.operations import Operations
+from undrift.control.planning import Planning, of_budget
+from undrift.control.pooling import Pooling
 from undrift.domain.adoption import NOTE
 from undrift.domain.checkpoint import Lag
 from undrift.domain.migration import Migration
@@ -18,10 +20,12 @@ from undrift.errors import (
     IllegalTransition,
     StaleRoute,
 )
+from undrift.migrate import forecast
 from undrift.migrate.engine import Worker
 from undrift.migrate.hooks import call_if_possible
-from undrift.migrate.preflight import as_money, layout_word, survey
+from undrift.migrate.purse import require_budget, require_price
 from undrift.migrate.steps import OnWait, name_served
+from undrift.migrate.survey import SAMPLED
 from undrift.migrate.sync import carry_dirty
 from undrift.migrate.verify import SAMPLE
 from undrift.migrate.workshop import Workshop
@@ -32,81 +36,8 @@ def silent(_: Any = None) -> None:
     """Tell nobody."""
 
 
-class Migrations(Aiming, Operations):
+class Migrations(Planning, Operations, Pooling):
     """Plan, start, work."""
-
-    def plan(
-        self,
-        name: str,
-        to: str | None = None,
-        *,
-        to_store: str | None = None,
-        collection: str | None = None,
-        layout: Layout | None = None,
-    ) -> dict[str, Any]:
-        """Return what a migration to a model, to a store, or to both would take; changes nothing.
-
-        Args:
-            name: the alias.
-            to: the model to migrate to; the one it has stays, and vectors are copied, when only a store is named.
-            to_store: the store to migrate to; the one it is in by default.
-            collection: the new collection's name; one that says what is in it by default.
-            layout: where the target's vectors are put: in a collection of their own, which is the default, or beside
-                those that serve, in the same records.
-
-        Raises:
-            BadArgument: the alias serves just that already, or the store does not have the layout.
-        """
-        aim = Aim(to=to, to_store=to_store, collection=collection, layout=layout)
-        migration, door = self._aim(name, aim)
-        state = self.ledger.alias(migration.alias)
-        running = state.migration if state else None
-        if running is not None and not running.is_final and aim.is_that_of(running):
-            migration = running
-        to, target = migration.target_model, migration.target
-        route = self.router.join(migration.alias)
-        facts = survey(
-            self.store_of(route.serving),
-            route.serving,
-            door,
-            target=target,
-            into=self.store_of(target).capabilities,
-            copies=migration.copies,
-        )
-        price = door.limits.usd_per_million_tokens
-        warnings = list(facts.warnings)
-        if door.limits.paid and not price and facts.unique_texts:
-            warnings.append(f"model {to} is paid for, and its price is not configured (usd_per_million_tokens)")
-        if migration.copies and facts.unique_texts:
-            warnings.append(
-                f"{plural(facts.unique_texts, 'text')} to be embedded again, because no tag says that the vector is its"
-                + (": this needs a budget" if door.limits.paid else "")
-            )
-        if door.limits.paid and facts.documents and not migration.copies:
-            share = min(SAMPLE, facts.documents) / facts.documents
-            warnings.append(
-                f"each verification embeds {plural(min(SAMPLE, facts.documents), 'document')} again: "
-                f"about {int(facts.tokens * share)} tokens on top, which the budget has to allow"
-            )
-        return {
-            "alias": name,
-            "source": {"field": route.serving.key, "space": route.serving.space},
-            "target": {"field": target.key, "space": target.space, "model": to},
-            "vectors": "copied" if migration.copies else "embedded",
-            "layout": layout_word(layout_of(route.serving, target)),
-            "documents": facts.documents,
-            "unique_texts": facts.unique_texts,
-            "tokens": facts.tokens,
-            "tokens_are": "exact" if facts.tokens_exact else "estimated",
-            "cost_usd": as_money(facts.usd(price)),
-            "hours": {"online": None, "batch": None},
-            "storage_bytes": facts.storage_bytes,
-            "gates": ["complete", "lag", "verified", "quarantine", "acknowledged", "reconciled", "rollback"],
-            "warnings": warnings,
-            "next_steps": [
-                migration.command + aim.options + (" --budget-usd N" if door.limits.paid and facts.unique_texts else "")
-            ],
-        }
 
     def register(
         self,
@@ -119,6 +50,7 @@ class Migrations(Aiming, Operations):
         budget_usd: float | None = None,
         budget_tokens: int | None = None,
         unlimited: bool = False,
+        on_warning: Callable[[str], None] = silent,
     ) -> Migration:
         """Record a migration, so that any worker can begin it; one to the same place that runs already is returned.
 
@@ -133,10 +65,12 @@ class Migrations(Aiming, Operations):
             budget_usd: most dollars it may cost.
             budget_tokens: most tokens it may take.
             unlimited: a paid model may cost what it costs.
+            on_warning: told, before anything is recorded, that the budget cannot be enough, or may not be.
 
         Raises:
-            BudgetRequired: the model is paid for, and nobody said how much it may cost.
-            BadArgument: the store does not have the layout.
+            BudgetRequired: the model is paid for, and nobody said how much it may cost; or its price is not known, so
+                that a budget in dollars would limit nothing.
+            BadArgument: a budget is not above 0, or the store does not have the layout.
             StaleRoute: another migration runs, or the same one in the other layout.
         """
         aim = Aim(to=to, to_store=to_store, collection=collection, layout=layout)
@@ -158,6 +92,10 @@ class Migrations(Aiming, Operations):
                 hint="let that adoption go on, or give the same command again: undrift alias adopt",
             )
         migration, door = self._aim(name, aim)
+        require_budget(budget_usd, budget_tokens, migration.command)
+        # The price of the migration is the catalogue's where the model has none.
+        priced = replace(door.limits, usd_per_million_tokens=migration.usd_per_million_tokens)
+        require_price(priced, budget_usd, migration.target_model)
         if door.limits.paid and budget_usd is None and budget_tokens is None and not unlimited:
             if not migration.copies:
                 raise BudgetRequired(
@@ -165,6 +103,12 @@ class Migrations(Aiming, Operations):
                     hint=f"{migration.command} --budget-usd N, or --budget-tokens N, or --no-budget",
                 )
             budget_tokens = 0
+        said = None
+        if door.limits.paid and not migration.copies:
+            found = self.reckon(migration, door, sample=SAMPLED)
+            said = found.forecast()
+            for warning in of_budget(found, budget_usd, budget_tokens):
+                on_warning(warning)
         if not migration.copies:
             self.recorded(migration.target_model)
         workshop = self.workshop(migration.alias)
@@ -173,6 +117,8 @@ class Migrations(Aiming, Operations):
         self.ledger.reap(migration.alias, workshop.settle_s)
         migration = replace(migration, budget_tokens=budget_tokens, budget_usd=budget_usd)
         self.ledger.register_migration(migration, who=self._who())
+        if said is not None:
+            forecast.keep(self.ledger, migration.alias, said)
         call_if_possible(workshop, self._who())
         return migration
 
@@ -184,20 +130,41 @@ class Migrations(Aiming, Operations):
         on_progress: Callable[[], None] = silent,
         on_wait: OnWait = silent,
         sample: int = SAMPLE,
+        engine: str | None = None,
     ) -> None:
         """Be a worker of an alias's migration until a condition holds.
+
+        Args:
+            name: the alias.
+            until: asked with the migration again and again whether to stop.
+            on_progress: called after every piece of work.
+            on_wait: told what is waited for.
+            sample: documents that a verification embeds again.
+            engine: who carries the pieces of the back-fill: `local`, this process, or `ray`, those of a cluster; what
+                is configured by default.
 
         Raises:
             UndriftError: the migration was halted, because going on needs a person.
         """
+        workshop = self.workshop(AliasName(name))
+
+        def progressed() -> None:
+            self.heard()
+            on_progress()
+
         worker = Worker(
-            workshop=self.workshop(AliasName(name)),
+            workshop=workshop,
+            fleet=self.fleet(workshop, engine),
             who=self._who(),
-            on_progress=on_progress,
+            on_progress=progressed,
             on_wait=on_wait,
             sample=sample,
         )
-        worker.run(until)
+        try:
+            worker.run(until)
+        finally:
+            # A model that is gone halts the work, and is told at once.
+            self.heard()
 
     def _settle(
         self,

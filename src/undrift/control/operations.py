@@ -13,6 +13,7 @@ from undrift.domain.tuning import KNOBS, NONE, read_knob, shown, tuned
 from undrift.errors import BadArgument, IllegalTransition, NoMigration
 from undrift.migrate import postponement
 from undrift.migrate.hooks import call_if_possible
+from undrift.migrate.purse import require_price
 
 #: What a migration may spend; kept with it, and not with its other settings.
 BUDGETS = ("budget_usd", "budget_tokens")
@@ -115,6 +116,10 @@ class Operations(Status):
         if budget.keys() & values.keys():
             tokens = budget["budget_tokens"]
             limit = None if tokens is None else int(tokens)
+            if budget["budget_usd"] is not None and not migration.usd_per_million_tokens:
+                require_price(
+                    self.model_door(migration.target_model).limits, budget["budget_usd"], migration.target_model
+                )
             self.ledger.set_budget(migration.id, tokens=limit, usd=budget["budget_usd"])
         if live:
             self.ledger.tune(migration.alias, live)

@@ -9,8 +9,9 @@ from typing import Any
 
 from undrift.control.wiring import Wiring
 from undrift.domain.calendar import Remembered, calendar_of
-from undrift.domain.catalogue import LEVELS, Attribute, Catalogue, ModelKey, Sunset, channel_of, sunset_of
+from undrift.domain.catalogue import EVERY, LIMITS, Attribute, Catalogue, Fact, ModelKey, channel_of
 from undrift.domain.route import VectorField
+from undrift.domain.sunset import LEVELS, Sunset, sunset_of
 from undrift.errors import BadArgument, UndriftError, UnknownModel
 from undrift.ports.store import Part
 
@@ -45,7 +46,7 @@ class Outlook(Wiring):
                 "facts": {
                     attribute.value: [fact.as_dict() for fact in facts]
                     for attribute in Attribute
-                    if (facts := catalogue.history(key, attribute))
+                    if (facts := _all_of(catalogue, key, attribute))
                 },
             }
             for key in found
@@ -119,8 +120,16 @@ class Outlook(Wiring):
         return {"vectors": count, "tokens": tokens}
 
 
+def _all_of(catalogue: Catalogue, key: ModelKey, attribute: Attribute) -> list[Fact]:
+    """Return what was observed of a model, and of all models of its channel."""
+    return [
+        *catalogue.history(key, attribute),
+        *catalogue.history(ModelKey(channel=key.channel, model=EVERY), attribute),
+    ]
+
+
 def _summary(catalogue: Catalogue, key: ModelKey) -> dict[str, Any]:
-    found = {attribute.value: catalogue.fact(key, attribute) for attribute in Attribute}
+    found = {attribute.value: catalogue.fact(key, attribute) for attribute in Attribute if attribute not in LIMITS}
     shown = {name: fact.value for name, fact in found.items() if fact is not None}
     return {"channel": key.channel, "model": key.model, "region": key.region, **shown}
 

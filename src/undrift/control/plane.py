@@ -5,15 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from undrift.config import load
+from undrift.control.alerting import Alerting
 from undrift.control.auditing import Auditing
 from undrift.control.crew import Crew
 from undrift.control.evidence import Evidence
-from undrift.control.outlook import Outlook
 from undrift.control.selftest import Selftest
 from undrift.ports.runtime import Clock
 
 
-class ControlPlane(Auditing, Crew, Selftest, Evidence, Outlook):
+class ControlPlane(Auditing, Crew, Selftest, Evidence, Alerting):
     """Everything undrift can do, on one configuration.
 
     It is a client of the ledger like any application: it has a lease, which `close` ends.

@@ -13,6 +13,8 @@ from undrift.domain.migration import Migration, MigrationId, Phase, RunStatus
 from undrift.domain.route import AliasName, Route, VectorField
 from undrift.errors import BudgetRequired, FieldInUse, IllegalTransition, StaleRoute, UndriftError
 from undrift.migrate.compare import shown
+from undrift.migrate.preflight import require_strong_reads
+from undrift.migrate.purse import require_budget, require_price
 from undrift.migrate.selftest import VectorDifference, compare_vectors
 from undrift.migrate.steps import OnWait
 from undrift.migrate.sync import carry_dirty
@@ -121,7 +123,10 @@ class Selftest(Comparing, Traffic):
         elif running is not None and not running.is_final:
             return self._resumed(running)
         route = self.router.refresh(alias)
+        require_strong_reads(self.store_of(route.serving))
         door = self.door_of(route.serving.space)
+        require_budget(budget_usd, budget_tokens, f"undrift selftest {name}")
+        require_price(door.limits, budget_usd, door.space.model)
         if door.limits.paid and budget_usd is None and budget_tokens is None and not unlimited:
             raise BudgetRequired(
                 f"the model of {name} is paid for; a selftest embeds every text again: say how much it may cost",

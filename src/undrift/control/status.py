@@ -8,12 +8,17 @@ from undrift.control.proof import reconciliation_of, verification_of
 from undrift.control.wiring import Wiring
 from undrift.domain.checkpoint import Lag, Progress
 from undrift.domain.client import WORKING_ROLES
+from undrift.domain.forecast import Share, seconds_left
 from undrift.domain.gate import Gate, Verdict
 from undrift.domain.migration import BEFORE_CUTOVER, AliasState, Migration, Phase, RunStatus, fields_of
+from undrift.domain.order import in_order, named_first
+from undrift.domain.pacing import PaceLimits
+from undrift.domain.record import DocumentId
 from undrift.domain.route import AliasName, Mode
 from undrift.domain.tuning import Limits, shown, tuned
 from undrift.domain.wording import plural
 from undrift.errors import IllegalTransition, UnknownAlias
+from undrift.migrate import forecast
 from undrift.migrate.gates import rollback_ready, standing_gates
 from undrift.migrate.waits import noted_wait, operator_wait
 
@@ -41,6 +46,8 @@ class Status(Wiring):
             "gates": [gate.as_dict() for gate in gates],
             "verification": verification_of(self.ledger, alias, self.clock.now()),
             "reconciliation": reconciliation_of(self.ledger, state),
+            "pace": self._paces(migration),
+            "order": self._order(alias, migration),
             "rollback_ready": migration is not None and rollback_ready(self.workshop(alias), migration),
             "next_steps": next_steps(name, state, gates),
         }
@@ -77,14 +84,28 @@ class Status(Wiring):
             "progress": self._progress(migration).as_dict(),
             "dirty": lag.dirty,
             "oldest_dirty_s": lag.oldest_s,
-            "cost": {
-                "tokens": migration.tokens if migration else 0,
-                "usd": round(migration.usd, 6) if migration else 0.0,
-                "budget_usd": migration.budget_usd if migration else None,
-                "budget_tokens": migration.budget_tokens if migration else None,
-            },
+            "cost": {**self._cost(migration), "forecast": self._forecast(alias, migration)},
+            "workers": self._workers(alias, migration),
             "batches": [job.as_dict() for job in self.ledger.jobs(alias)],
             "tuning": self._tuning(alias, migration),
+        }
+
+    def _cost(self, migration: Migration | None) -> dict[str, Any]:
+        """Return what is spent, what is put aside for requests under way, and what is left of the budgets."""
+        if migration is None:
+            nothing = dict.fromkeys(("budget_usd", "budget_tokens", "left_tokens", "left_usd"))
+            return {"tokens": 0, "usd": 0.0, "reserved_tokens": 0, **nothing, "usd_per_million_tokens": None}
+        spending = self.ledger.spending(migration.id)
+        usd_left = None if migration.budget_usd is None else max(0.0, migration.budget_usd - migration.usd)
+        return {
+            "tokens": migration.tokens,
+            "usd": round(migration.usd, 6),
+            "reserved_tokens": spending.reserved,
+            "budget_usd": migration.budget_usd,
+            "budget_tokens": migration.budget_tokens,
+            "left_tokens": spending.left,
+            "left_usd": None if usd_left is None else round(usd_left, 6),
+            "usd_per_million_tokens": migration.usd_per_million_tokens or None,
         }
 
     def _gates(self, alias: AliasName, migration: Migration | None) -> list[Gate]:
@@ -101,12 +122,53 @@ class Status(Wiring):
         began = next(
             (entry.at for entry in self.ledger.history(migration.alias) if entry.action == Phase.BACKFILL.value), None
         )
-        rate = None
+        rate, between_s = None, None
         # Before every piece is laid out the total still grows, and any forecast would be too short.
         if began is not None and migration.phase is Phase.BACKFILL and migration.planned:
+            published = self.ledger.published_over_time(migration.id)
             seconds = (self.clock.now() - began).total_seconds()
-            rate = done / seconds if seconds > 0 and done else None
-        return Progress(total=migration.total, done=done, rate_per_s=rate)
+            rate = published.rate_per_s or (done / seconds if seconds > 0 and done else None)
+            between_s = seconds_left(published, migration.total - done)
+        return Progress(total=migration.total, done=done, rate_per_s=rate, between_s=between_s)
+
+    def _paces(self, migration: Migration | None) -> list[dict[str, Any]]:
+        """Return what is known of the pace of the accounts the target's model is asked with; no model is opened."""
+        known = self.ledger.space(migration.target.space) if migration is not None and not migration.is_final else None
+        if known is None or migration is None:
+            return []
+        configured = self.config.settings.models.get(migration.target_model)
+        limits = configured.as_pace_limits() if configured is not None else PaceLimits()
+        paces = self.ledger.paces(f"{known.space.channel}/{known.space.model}")
+        return [
+            {
+                "account": account,
+                "requests_per_min": pace.rates(limits)[0],
+                "tokens_per_min": pace.rates(limits)[1],
+                "guessed": pace.is_guessed,
+                "processes": len(pace.owners),
+                "batch_queue_tokens": sum(pace.queued.values()),
+            }
+            for account, pace in paces.items()
+        ]
+
+    def _workers(self, alias: AliasName, migration: Migration | None) -> list[dict[str, Any]]:
+        """Return the processes at work, and what each has done for the back-fill."""
+        if migration is None or migration.is_final:
+            return []
+        shares = self.ledger.shares(migration.id) if migration.phase is Phase.BACKFILL else {}
+        nothing = Share(documents=0, in_hand=0)
+        return [
+            {
+                "client": client.id,
+                "host": client.host,
+                "pid": client.pid,
+                "role": client.role,
+                "documents": shares.get(client.id, nothing).documents,
+                "pieces_in_hand": shares.get(client.id, nothing).in_hand,
+            }
+            for client in sorted(self._live(alias), key=lambda client: client.id)
+            if client.role in WORKING_ROLES
+        ]
 
     def _waiting_for(self, alias: AliasName, state: AliasState, lag: Lag, gates: list[Gate]) -> str | None:
         """Name what has to happen before this goes on, and the command that makes it happen."""
@@ -144,6 +206,11 @@ class Status(Wiring):
         noted = noted_wait(self.ledger.tuning(alias), lambda: live)
         return noted or migration.reason or _decision(alias, migration.phase, gates, selftest=migration.is_selftest)
 
+    def _forecast(self, alias: AliasName, migration: Migration | None) -> dict[str, Any] | None:
+        """Return what the back-fill was expected to take, and how far that was off once it is done."""
+        said = forecast.kept(self.ledger.tuning(alias)) if migration is not None else None
+        return said.as_dict() if said is not None else None
+
     def _tuning(self, alias: AliasName, migration: Migration | None) -> dict[str, str]:
         """Return those settings of the work that are not what they are by default."""
         if migration is None or migration.is_final:
@@ -151,6 +218,16 @@ class Status(Wiring):
         usual = shown(Limits())
         present = shown(tuned(self.limits_of(alias), self.ledger.tuning(alias)))
         return {key: value for key, value in present.items() if value != usual[key]}
+
+    def _order(self, alias: AliasName, migration: Migration | None) -> dict[str, Any] | None:
+        """Return what comes first in the back-fill, and how much of that is known and still to be carried."""
+        order = self.order_of(alias)
+        shown = order.as_dict()
+        if shown is None or migration is None or migration.phase is not Phase.BACKFILL:
+            return None if shown is None else {**shown, "left": 0}
+        ids = in_order(named_first(self.ledger.tuning(alias)).items(), order)
+        touched = self.ledger.journal_state(alias, [DocumentId(id) for id in ids])
+        return {**shown, "left": sum(id not in touched or touched[DocumentId(id)][0] for id in ids)}
 
     def _paused_by(self, migration: Migration | None) -> dict[str, Any] | None:
         operator = operator_wait(self.ledger, migration) if migration is not None else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Self, cast
@@ -12,7 +13,13 @@ from undrift.adapters.processes import LinuxProcesses
 from undrift.adapters.sources.payload import PayloadSource
 from undrift.adapters.stores.ledger_tags import LedgerTaggedStore
 from undrift.adapters.stores.texted import TextedStore
+from undrift.adapters.tokenizers.counting import counted
+from undrift.adapters.tokenizers.files import tokenizer_at
 from undrift.config import Config, HookSettings, ModelSettings, ThrottleSettings
+from undrift.control.terms import pace_of_tier
+from undrift.domain.notice import ModelNotice
+from undrift.domain.order import Order
+from undrift.domain.record import ContentHash
 from undrift.domain.route import AliasName, VectorField
 from undrift.domain.shape import has_tags_in_ledger
 from undrift.domain.space import ProvenSpace, Space, SpaceId, differences
@@ -67,6 +74,7 @@ class Wiring:
         self._spool = self.plugins.spool()
         self._traffic: dict[AliasName, Traffic] = {}
         self._doors: dict[str, EmbeddingDoor] = {}
+        self._made: list[Embedder] = []
         self._wrapped: dict[tuple[str, str, bool], VectorStore] = {}
         self._proofs: dict[tuple[SpaceId, float], tuple[EmbeddingDoor, probe.ModelProof]] = {}
         self._lock = threading.RLock()
@@ -83,6 +91,7 @@ class Wiring:
 
     def close(self) -> None:
         """End this process's lease and let go of every connection."""
+        self.heard()
         self.router.close()
         for door in self._doors.values():
             door.close()
@@ -90,6 +99,13 @@ class Wiring:
         self.plugins.close()
         self._cache.close()
         self.ledger.close_ledger()
+
+    def heard(self) -> None:
+        """Pass on what providers have said of their models in this process; here nobody wants to know."""
+
+    def said(self) -> list[ModelNotice]:
+        """Return what providers have said of their models in this process, each thing once."""
+        return [notice for embedder in list(self._made) for notice in getattr(embedder, "notices", ())]
 
     def store_of(self, field: VectorField) -> VectorStore:
         """Return the store behind a field, with its tags and texts where the address and the configuration say."""
@@ -142,6 +158,10 @@ class Wiring:
             if name not in self._doors:
                 settings = self.model_settings(name)
                 embedder = self.plugins.embedder(name, settings)
+                self._made.append(embedder)
+                if settings.tokenizer is not None:
+                    tokenizer = tokenizer_at(self.config.resolve(str(settings.tokenizer)))
+                    embedder = counted(embedder, tokenizer)
                 self._doors[name] = EmbeddingDoor(
                     embedder,
                     clock=self.clock,
@@ -160,11 +180,22 @@ class Wiring:
             queue_tokens=settings.batch_queue_tokens,
         )
 
+    def kept_of(self, door: EmbeddingDoor) -> Callable[[Sequence[ContentHash]], Collection[ContentHash]]:
+        """Return what tells which texts have a vector in the cache, by their hashes."""
+
+        def kept(hashes: Sequence[ContentHash]) -> Collection[ContentHash]:
+            return self._cache.get(door.space.id, hashes) if door.limits.worth_keeping else ()
+
+        return kept
+
     def _pacer(self, embedder: Embedder, settings: ModelSettings) -> Pacer | None:
         """Return the pace that a model's account shares with other processes, where there is an account or a limit."""
         limits, space = settings.as_pace_limits(), embedder.space
         if embedder.limits.account is None and limits.is_silent:
             return None
+        if settings.tier is not None:
+            requests, tokens = pace_of_tier(space, settings.tier, self.plugins.catalogue())
+            limits = settings.as_pace_limits(requests=requests, tokens=tokens)
         return Pacer(
             self.ledger,
             "/".join(filter(None, (space.channel, space.model, embedder.limits.account))),
@@ -220,6 +251,7 @@ class Wiring:
             beat=self.router.beat,
             held_back=self.held_back,
             limits=self.limits_of(alias),
+            order=self.order_of(alias),
             objection=partial(self.plugins.objection, self._throttle(alias)),
             hooks=self.plugins.hooks(hooks),
             hook_timeout_s=hooks.timeout_s,
@@ -231,7 +263,12 @@ class Wiring:
         with self._lock:
             if alias not in self._traffic:
                 made = Traffic(
-                    alias, ledger=self.ledger, router=self.router, clock=self.clock, limits=self.limits_of(alias)
+                    alias,
+                    ledger=self.ledger,
+                    router=self.router,
+                    clock=self.clock,
+                    limits=self.limits_of(alias),
+                    order=self.order_of(alias),
                 )
                 self._traffic[alias] = made
                 self.router.also(alias, made.tell)
@@ -240,6 +277,11 @@ class Wiring:
     def limits_of(self, alias: AliasName) -> Limits:
         """Return how hard workers may work on an alias, as it is configured."""
         return self._throttle(alias).as_limits()
+
+    def order_of(self, alias: AliasName) -> Order:
+        """Return which documents of an alias come first in a back-fill, as it is configured."""
+        settings = self.config.settings.aliases.get(alias)
+        return settings.as_order() if settings is not None else Order()
 
     def _throttle(self, alias: AliasName) -> ThrottleSettings:
         settings = self.config.settings.aliases.get(alias)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from datetime import date, timedelta
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import date
 from enum import Enum
-from typing import assert_never
 
 from undrift.errors import BadConfig
 
@@ -37,6 +35,30 @@ class Attribute(Enum):
     REVISION = "revision"
     #: Another name of it on the same channel.
     ALSO_CALLED = "also_called"
+    #: The kind of its tokenizer, such as `cl100k_base`.
+    TOKENIZER = "tokenizer"
+    #: Requests that an account may send in a minute.
+    REQUESTS_PER_MINUTE = "requests_per_minute"
+    #: Tokens that an account may send in a minute.
+    TOKENS_PER_MINUTE = "tokens_per_minute"
+    #: Texts that an account may send in a minute.
+    INPUTS_PER_MINUTE = "inputs_per_minute"
+    #: Requests that an account may send in a day.
+    REQUESTS_PER_DAY = "requests_per_day"
+    #: Most texts in a request.
+    INPUTS_PER_REQUEST = "inputs_per_request"
+    #: Most tokens in a request.
+    TOKENS_PER_REQUEST = "tokens_per_request"
+    #: Most tokens that an account may have in the queue of the batch interface.
+    BATCH_QUEUE_TOKENS = "batch_queue_tokens"
+    #: Most texts in a batch.
+    BATCH_INPUTS = "batch_inputs"
+    #: Largest file of a batch, in bytes.
+    BATCH_BYTES = "batch_bytes"
+    #: Hours that a batch usually takes.
+    BATCH_HOURS = "batch_hours"
+    #: Hours that a batch may take.
+    BATCH_WORST_HOURS = "batch_worst_hours"
 
 
 class Precision(Enum):
@@ -63,6 +85,24 @@ class Confidence(Enum):
 
 #: Attributes of which a model may have several at a time.
 _MANY = frozenset({Attribute.REPLACEMENT, Attribute.SHARES_SPACE_WITH, Attribute.ALSO_CALLED})
+#: What an account may do, which may be another for each tier of accounts and the same for all models of a channel.
+LIMITS = frozenset(
+    {
+        Attribute.REQUESTS_PER_MINUTE,
+        Attribute.TOKENS_PER_MINUTE,
+        Attribute.INPUTS_PER_MINUTE,
+        Attribute.REQUESTS_PER_DAY,
+        Attribute.INPUTS_PER_REQUEST,
+        Attribute.TOKENS_PER_REQUEST,
+        Attribute.BATCH_QUEUE_TOKENS,
+        Attribute.BATCH_INPUTS,
+        Attribute.BATCH_BYTES,
+        Attribute.BATCH_HOURS,
+        Attribute.BATCH_WORST_HOURS,
+    }
+)
+#: In the place of a model: every model of the channel.
+EVERY = "*"
 #: The dearest embedding there ever was cost 200; published lists have prices that are a thousand times too high.
 _DEAREST_USD = 500.0
 _MOST_DIMENSIONS = 65_536
@@ -99,6 +139,7 @@ class Fact:
         source: where it was read.
         seen: when it was read.
         confidence: how far it is trusted.
+        tier: for which tier of accounts, by the provider's name for it; empty for all of them. Only of limits.
     """
 
     key: ModelKey
@@ -108,6 +149,7 @@ class Fact:
     source: str
     seen: date
     confidence: Confidence
+    tier: str = ""
 
     @property
     def origin(self) -> str:
@@ -123,6 +165,7 @@ class Fact:
         """Return its JSON shape."""
         shown = {"value": self.value, "source": self.source, "seen": self.seen.isoformat()}
         shown |= {"confidence": self.confidence.value}
+        shown |= {"tier": self.tier} if self.tier else {}
         return shown | ({"precision": self.precision.value} if self.precision else {})
 
 
@@ -145,6 +188,12 @@ def _wrong_with(fact: Fact) -> str:
         return "is empty"
     if (fact.precision is not None) != (fact.attribute is Attribute.SHUTDOWN):
         return "needs a precision" if fact.precision is None else "cannot have a precision"
+    if fact.tier and fact.attribute not in LIMITS:
+        return "is the same for every tier of accounts"
+    if fact.key.model == EVERY and fact.attribute not in LIMITS | {Attribute.TOKENIZER}:
+        return "cannot be said of all models at once"
+    if fact.attribute in LIMITS:
+        return "" if _is_amount(fact.value) else "is no number above 0"
     match fact.attribute:
         case Attribute.DIMENSIONS:
             return (
@@ -158,15 +207,20 @@ def _wrong_with(fact: Fact) -> str:
             return "" if fact.value in {"yes", "no"} else "is neither yes nor no"
         case Attribute.ANNOUNCED | Attribute.SHUTDOWN:
             return "" if _is_day(fact.value) else "is no day as YYYY-MM-DD"
-        case Attribute.REPLACEMENT | Attribute.SHARES_SPACE_WITH | Attribute.REVISION | Attribute.ALSO_CALLED:
-            return "" if not any(letter.isspace() for letter in fact.value) else "is no name"
         case _:
-            assert_never(fact.attribute)
+            return "" if not any(letter.isspace() for letter in fact.value) else "is no name"
 
 
 def _is_price(value: str) -> bool:
     try:
         return 0 < float(value) < _DEAREST_USD
+    except ValueError:
+        return False
+
+
+def _is_amount(value: str) -> bool:
+    try:
+        return 0 < float(value) < float("inf")
     except ValueError:
         return False
 
@@ -196,7 +250,7 @@ class Catalogue:
 
     def models(self) -> list[ModelKey]:
         """Return every model there is a fact about."""
-        return sorted(self._own.keys() | self._shipped.keys())
+        return sorted(key for key in self._own.keys() | self._shipped.keys() if key.model != EVERY)
 
     def find(self, name: str) -> list[ModelKey]:
         """Return the models of a name, which may be written as `channel/model`; also by another name of theirs."""
@@ -206,7 +260,12 @@ class Catalogue:
         """Return everything that was observed of an attribute, the first first."""
         facts = [one for one in self._own.get(key, ()) if one.attribute is attribute]
         facts = facts or [one for one in self._shipped.get(key, ()) if one.attribute is attribute]
-        return sorted(facts, key=lambda fact: (fact.seen, fact.value))
+        # Of two observations of one day the later one stands behind, as it was heard.
+        return sorted(facts, key=lambda fact: fact.seen)
+
+    def observed(self, key: ModelKey, attribute: Attribute) -> list[Fact]:
+        """Return everything that was observed of an attribute, whatever the user says, in the order it was heard in."""
+        return [one for one in self._shipped.get(key, ()) if one.attribute is attribute]
 
     def last_words(self, key: ModelKey, attribute: Attribute) -> list[Fact]:
         """Return what each source said last; several of one source only where an attribute may have several values."""
@@ -222,11 +281,51 @@ class Catalogue:
             return None
         if attribute is Attribute.SHUTDOWN:
             return min(words, key=lambda fact: fact.day)
-        trust = list(Confidence)
-        return min(reversed(words), key=lambda fact: trust.index(fact.confidence))
+        return max(reversed(words), key=_trust)
+
+    def limit(self, key: ModelKey, attribute: Attribute, tier: str = "") -> Fact | None:
+        """Return a limit of an account: of the model before of all models, of the tier before of all tiers.
+
+        What the user says comes first. None for unknown.
+        """
+        every = ModelKey(channel=key.channel, model=EVERY)
+        for facts in (self._own, self._shipped):
+            for place in dict.fromkeys((key, replace(key, region=""), every)):
+                said = [one for one in facts.get(place, ()) if one.attribute is attribute and one.tier in {tier, ""}]
+                if said:
+                    return max(said, key=lambda fact: (fact.tier == tier, _trust(fact), fact.seen))
+        return None
+
+    def tiers(self, key: ModelKey) -> list[str]:
+        """Return the tiers of accounts that there are limits of, the narrowest first."""
+        every = ModelKey(channel=key.channel, model=EVERY)
+        facts = [one for place in (key, every) for kept in (self._own, self._shipped) for one in kept.get(place, ())]
+        narrowest = {
+            tier: min(float(one.value) for one in facts if one.tier == tier)
+            for tier in dict.fromkeys(one.tier for one in facts if one.tier)
+        }
+        return sorted(narrowest, key=lambda tier: (narrowest[tier], tier))
+
+    def tokenizer(self, key: ModelKey) -> Fact | None:
+        """Return the kind of tokenizer of a model, or that of all models of its channel; None for unknown."""
+        return self.fact(key, Attribute.TOKENIZER) or self.fact(
+            ModelKey(channel=key.channel, model=EVERY), Attribute.TOKENIZER
+        )
+
+    def shares_space(self, one: ModelKey, other: ModelKey) -> Fact | None:
+        """Return the fact that vectors of two models of a channel may be compared; None where nobody says so."""
+        if one.channel != other.channel:
+            return None
+        return next(
+            (fact for fact in self.history(one, Attribute.SHARES_SPACE_WITH) if fact.value == other.model), None
+        )
 
     def _names(self, key: ModelKey) -> list[str]:
         return [fact.value for fact in self.history(key, Attribute.ALSO_CALLED)]
+
+
+def _trust(fact: Fact) -> int:
+    return -list(Confidence).index(fact.confidence)
 
 
 #: Who answers at an address, by how its host ends.
@@ -245,6 +344,7 @@ _CHANNELS = (
     ("api.fireworks.ai", "fireworks"),
     ("integrate.api.nvidia.com", "nvidia-nim"),
     ("api.perplexity.ai", "perplexity"),
+    ("openrouter.ai", "openrouter"),
 )
 
 
@@ -253,67 +353,3 @@ def channel_of(channel: str) -> str:
     if channel == "sentence-transformers":
         return "open"
     return next((known for ending, known in _CHANNELS if channel.endswith(ending)), channel)
-
-
-#: Days before the end at which one is told again, and how urgent it is from then on.
-LEVELS: Sequence[tuple[int, str]] = (
-    (180, "info"),
-    (90, "info"),
-    (60, "warn"),
-    (30, "warn"),
-    (14, "page"),
-    (7, "page"),
-    (1, "page"),
-)
-#: Days that are kept between the end of a migration and that of the model: evaluation, and a way back.
-MARGIN_DAYS = 30
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sunset:
-    """The end of a model, as far as it is known.
-
-    Attributes:
-        key: which model.
-        end: the fact to go by.
-        others: what other sources say, and what was said before.
-    """
-
-    key: ModelKey
-    end: Fact
-    others: tuple[Fact, ...]
-
-    @property
-    def disagreeing(self) -> tuple[Fact, ...]:
-        """Last words of other sources that name another day."""
-        last = {fact.origin: fact for fact in (*self.others, self.end)}
-        return tuple(fact for fact in last.values() if fact.value != self.end.value and fact.origin != self.end.origin)
-
-    @property
-    def moved(self) -> bool:
-        """Whether a source named another day before."""
-        return any(
-            before.origin == after.origin and before.value != after.value and before.seen < after.seen
-            for before in (*self.others, self.end)
-            for after in (*self.others, self.end)
-        )
-
-    def level(self, today: date) -> str:
-        """Return how urgent it is: `none`, `info`, `warn`, `page`, or `gone` when the day has come."""
-        left = (self.end.day - today).days
-        if left <= 0 and self.end.precision is Precision.EXACT:
-            return "gone"
-        return next((name for days, name in reversed(LEVELS) if left <= days), "none")
-
-    def latest_safe_start(self, hours: float) -> date:
-        """Return the last day on which a migration that takes so long may begin."""
-        return self.end.day - timedelta(days=MARGIN_DAYS + math.ceil(hours / 24))
-
-
-def sunset_of(catalogue: Catalogue, key: ModelKey) -> Sunset | None:
-    """Return the end of a model, or None when nobody has named one."""
-    end = catalogue.fact(key, Attribute.SHUTDOWN)
-    if end is None:
-        return None
-    others = tuple(fact for fact in catalogue.history(key, Attribute.SHUTDOWN) if fact is not end)
-    return Sunset(key=key, end=end, others=others)

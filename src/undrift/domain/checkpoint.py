@@ -66,11 +66,19 @@ class Lag:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """How much of a known total is done, and what that lets one say about the rest."""
+    """How much of a known total is done, and what that lets one say about the rest.
+
+    Attributes:
+        total: documents.
+        done: those among them that are carried over.
+        rate_per_s: how many are in a second.
+        between_s: the least and the most seconds that the rest takes (`domain.forecast`); None for what nobody knows.
+    """
 
     total: int
     done: int
     rate_per_s: float | None
+    between_s: tuple[float, float | None] | None = None
 
     @property
     def eta_s(self) -> float | None:
@@ -83,7 +91,15 @@ class Progress:
 
     def as_dict(self) -> dict[str, float | int | None]:
         """Return the JSON form."""
-        return {"total": self.total, "done": self.done, "rate_per_s": self.rate_per_s, "eta_s": self.eta_s}
+        least, most = self.between_s if self.between_s is not None and self.eta_s is not None else (None, None)
+        return {
+            "total": self.total,
+            "done": self.done,
+            "rate_per_s": self.rate_per_s,
+            "eta_s": self.eta_s,
+            "eta_least_s": least,
+            "eta_most_s": most,
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

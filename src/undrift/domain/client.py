@@ -8,7 +8,7 @@ from typing import NewType
 ClientId = NewType("ClientId", str)
 
 #: Roles of processes that carry documents over.
-WORKING_ROLES = frozenset({"start", "worker", "cutover", "rollback", "verify", "demo"})
+WORKING_ROLES = frozenset({"start", "worker", "cutover", "rollback", "verify", "demo", "pool"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -50,6 +50,8 @@ class PaceLimits:
         concurrent_requests: most requests under way at a time, of all processes together.
         batch_queue_tokens: most tokens in batch jobs that are not done.
         reserved_for_queries: share of the pace that migrations leave to searches, 0 to below 1.
+        assumed_requests_per_min: what accounts of this tier have, as long as no answer says otherwise.
+        assumed_tokens_per_min: the same for tokens.
     """
 
     requests_per_min: float | None = None
@@ -57,10 +59,12 @@ class PaceLimits:
     concurrent_requests: int | None = None
     batch_queue_tokens: int | None = None
     reserved_for_queries: float = 0.1
+    assumed_requests_per_min: float | None = None
+    assumed_tokens_per_min: float | None = None
 
     @property
     def is_silent(self) -> bool:
-        """Whether nothing is limited by it."""
+        """Whether nobody asked for a limit; what is only assumed is none."""
         limits = (self.requests_per_min, self.tokens_per_min, self.concurrent_requests, self.batch_queue_tokens)
         return all(limit is None for limit in limits)
 
@@ -169,7 +173,11 @@ class Pace:
 
     def rates(self, limits: PaceLimits) -> tuple[float | None, float | None]:
         """Return requests and tokens a minute that can be had: the stricter of what is configured and what is known."""
-        pairs = ((limits.requests_per_min, self.requests_per_min), (limits.tokens_per_min, self.tokens_per_min))
+        known = (
+            limits.assumed_requests_per_min if self.requests_per_min is None else self.requests_per_min,
+            limits.assumed_tokens_per_min if self.tokens_per_min is None else self.tokens_per_min,
+        )
+        pairs = zip((limits.requests_per_min, limits.tokens_per_min), known, strict=True)
         found = (min((one for one in pair if one is not None), default=None) for pair in pairs)
         requests, tokens = (None if one is None else one * self.factor for one in found)
         return requests, tokens

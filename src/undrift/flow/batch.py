@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import numpy as np
 
@@ -77,10 +77,12 @@ class Batching:
 
     def door(self, embedder: object, *, cache: VectorCache | None) -> BatchDoor | None:
         """Return the door to a model's batch API; None where it has none, or nothing is kept."""
-        service = embedder.batches if isinstance(embedder, SupportsBatches) else None
-        if service is None or cache is None or not isinstance(embedder, SupportsBatches):
+        # Not isinstance: what stands in front of a model passes its attributes on, and has none of its own.
+        service = getattr(embedder, "batches", None)
+        if service is None or cache is None:
             return None
-        return BatchDoor(service, embedder, cache=cache, batching=self)
+        model = cast(SupportsBatches, embedder)
+        return BatchDoor(service, model, cache=cache, batching=self)
 
 
 class BatchDoor:
@@ -138,7 +140,7 @@ class BatchDoor:
         return Size(
             lines=tuple(self.service.line(key, text) for key, text in zip(texts, sent, strict=True)),
             tokens=counted.tokens,
-            most_tokens=most_billed(sent, counted, space=self._space, limits=self._embedder.limits),
+            most_tokens=most_billed(sent, counted, self._embedder.limits),
         )
 
     def kept(self, hashes: Collection[ContentHash]) -> int:

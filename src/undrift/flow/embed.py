@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from enum import Enum
@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 
 from undrift import telemetry
-from undrift.domain.record import ContentHash, Vector, Vectors, canonical_text, content_hash
+from undrift.domain.record import Vector, Vectors, canonical_text, content_hash
 from undrift.domain.space import Space
 from undrift.errors import (
     BadArgument,
@@ -117,7 +117,7 @@ class EmbeddingDoor:
         self._embedder = embedder
         self._clock = clock
         self._cache = cache if embedder.limits.worth_keeping else None
-        self._line = Line(limits=embedder.limits, space=embedder.space, clock=clock, pacer=pacer)
+        self._line = Line(limits=embedder.limits, clock=clock, pacer=pacer)
         self._batching = batching
         self._slots = threading.BoundedSemaphore(embedder.limits.concurrency)
         self._opening = threading.Lock()
@@ -191,7 +191,10 @@ class EmbeddingDoor:
         failure = _unfit(form)
         if failure is not None:
             raise BadArgument(f"the query {text!r} cannot be embedded: {failure.reason.value}", failure.detail)
-        answer = self._line.ask_for_query(partial(self._embedder.embed_query, self.space.query_prefix + form))
+        sent = self.space.query_prefix + form
+        answer = self._line.ask_for_query(
+            partial(self._embedder.embed_query, sent), lambda: ([sent], self._embedder.count_tokens([sent]))
+        )
         telemetry.count(telemetry.Metric.TEXTS_EMBEDDED)
         return checked_query(answer, self.space)
 
@@ -223,11 +226,6 @@ class EmbeddingDoor:
         forms = [canonical_text(text) for text in texts]
         made = [self._request(batch, _Progress(), purse, prefix=prefix) for batch in self._batches(forms)]
         return np.concatenate([np.empty((0, self.space.dimensions), dtype=np.float32), *made])
-
-    def published(self, hashes: Iterable[ContentHash]) -> None:
-        """Let the cache forget vectors that are in their field now."""
-        if self._cache is not None:
-            self._cache.forget(self.space.id, hashes)
 
     def count_tokens(self, texts: Sequence[str]) -> tuple[int, bool]:
         """Count what embedding these documents would be billed for, prefixes included, and say whether it is exact."""
@@ -281,9 +279,9 @@ class EmbeddingDoor:
             # No text is to blame, and none would fare better.
             raise
         except BudgetExhausted:
-            if len(texts) == 1:
+            # What is left may be enough for a part of them, if that is kept until the rest can be paid for.
+            if len(texts) == 1 or self._cache is None:
                 raise
-            # What is left may be enough for a part of them.
             for half in (texts[: len(texts) // 2], texts[len(texts) // 2 :]):
                 self._settle(half, progress, purse)
         except EmbedderRejected as error:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from undrift.domain.space import Space
 from undrift.errors import EmbedderRejected, EmbedderUnavailable, TextTooLong
 from undrift.flow.oversight import UNSEEN, Oversight
 from undrift.flow.pacing import Pacer
-from undrift.flow.paying import Meter, Purse
+from undrift.flow.paying import PAYER, Meter, Purse
 from undrift.ports.embedder import BEFORE_RETRY, WATCH, EmbedderLimits, TokenCount
 from undrift.ports.runtime import Clock
 
@@ -25,21 +25,28 @@ _MARKS = 4
 _T = TypeVar("_T")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+def _most_bytes(text: str) -> int:
+    if text.isascii():
+        return len(text)
+    forms = (text, unicodedata.normalize("NFKC", text))
+    return max(len(form.encode("utf-8", "surrogatepass")) for form in forms)
+
+
+@dataclass(slots=True, kw_only=True)
 class Line:
     """How one model is called; safe to use from several threads.
 
     Attributes:
         limits: what the model takes and costs.
-        space: the space of its vectors.
         clock: what retries wait with.
         pacer: the pace that its account shares with other processes, if any.
+        trusts_counts: whether counts that are said to be exact are believed; not any more after a higher bill.
     """
 
     limits: EmbedderLimits
-    space: Space
     clock: Clock
     pacer: Pacer | None = None
+    trusts_counts: bool = True
 
     def most_tokens(self, oversight: Oversight) -> int | None:
         """Return the most tokens that a request should have; None for any number."""
@@ -48,13 +55,16 @@ class Line:
 
     def meter(self, sent: Sequence[str], counted: TokenCount, *, purse: Purse | None, oversight: Oversight) -> Meter:
         """Return what paces a call with these texts and pays for it."""
+        if purse is None and self.limits.paid and (payer := PAYER.get()) is not None:
+            purse = payer()
         return Meter(
             tokens=counted.tokens,
-            most=most_billed(sent, counted, space=self.space, limits=self.limits),
+            most=most_billed(sent, counted, self.limits, is_trusted=self.trusts_counts),
             purse=purse,
             pacer=self._pacer_for(oversight),
             oversight=oversight,
             clock=self.clock,
+            on_excess=self._distrust,
         )
 
     def ask(self, call: Callable[[], _T], meter: Meter) -> _T:
@@ -71,10 +81,22 @@ class Line:
         meter.answered()
         return answer
 
-    def ask_for_query(self, call: Callable[[], _T]) -> _T:
-        """Make a call for a search, which waits for no pace and is paid for by nobody's budget."""
-        nothing = Meter(tokens=0, most=0, purse=None, pacer=None, oversight=UNSEEN, clock=self.clock)
-        return self.ask(call, nothing)
+    def ask_for_query(self, call: Callable[[], _T], count: Callable[[], tuple[Sequence[str], TokenCount]]) -> _T:
+        """Make a call for a search, which waits for no pace; paid for only where a migration proves its model."""
+        payer = PAYER.get() if self.limits.paid else None
+        sent, counted = count() if payer is not None else ((), TokenCount(tokens=0, exact=True))
+        meter = Meter(
+            tokens=counted.tokens,
+            most=most_billed(sent, counted, self.limits, is_trusted=self.trusts_counts),
+            purse=payer() if payer is not None else None,
+            pacer=None,
+            oversight=UNSEEN,
+            clock=self.clock,
+        )
+        return self.ask(call, meter)
+
+    def _distrust(self) -> None:
+        self.trusts_counts = False
 
     def _pacer_for(self, oversight: Oversight) -> Pacer | None:
         """Return the pace to keep: an application asks the ledger for it only where it is configured."""
@@ -103,11 +125,18 @@ class Line:
             WATCH.reset(watched)
 
 
-def most_billed(sent: Sequence[str], counted: TokenCount, *, space: Space, limits: EmbedderLimits) -> int:
-    """Return the most that texts can be billed for: a token is a byte at least, whatever the tokenizer."""
-    if counted.exact or not limits.reports_usage:
+def most_billed(sent: Sequence[str], counted: TokenCount, limits: EmbedderLimits, *, is_trusted: bool = True) -> int:
+    """Return the most that texts can be billed for.
+
+    Whatever the tokenizer, a token is a byte at least: of the text, or of the form that some bring it into first, which
+    can be longer. A declared `max_tokens` is no bound; the server may take more than that.
+
+    Args:
+        sent: the texts, prefixes included.
+        counted: their tokens.
+        limits: what the model takes and costs.
+        is_trusted: whether a count is what the provider bills, as far as its answers have shown.
+    """
+    if not limits.reports_usage or (counted.exact and is_trusted):
         return counted.tokens
-    longest = space.max_tokens
-    sizes = (len(text.encode("utf-8", "surrogatepass")) for text in sent)
-    most = sum(size if longest is None else min(size, longest) for size in sizes)
-    return max(counted.tokens, most + _MARKS * len(sent))
+    return max(counted.tokens, sum(map(_most_bytes, sent)) + _MARKS * len(sent))

@@ -87,6 +87,7 @@ class Pacer:
         self._under_way = 0
         self._seen = SeenLimits()
         self._most_tokens: int | None = None
+        self._is_limited = False
         self._ratio = 1.0
 
     @property
@@ -140,6 +141,10 @@ class Pacer:
         with self._lock:
             if seen.requests_per_min is not None or seen.tokens_per_min is not None:
                 self._seen = seen
+                if not self._is_limited:
+                    # What was granted before anybody knew of a limit is void.
+                    for purse in self._purses.values():
+                        purse.requests, purse.tokens = 0, min(0, purse.tokens)
             if refused:
                 wait_s = FIRST_WAIT_S if seen.retry_after_s is None else min(seen.retry_after_s, LONGEST_WAIT_S)
                 self._not_before = max(self._not_before, self._clock.monotonic() + wait_s)
@@ -197,6 +202,7 @@ class Pacer:
             return 0.0
         self._seen = SeenLimits()
         self._most_tokens = granted.most_tokens
+        self._is_limited = granted.is_limited
         purse.slots = granted.slots
         purse.asked, purse.sent, purse.sent_tokens = now, 0, 0
         if not granted.requests:

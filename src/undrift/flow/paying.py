@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from typing import Protocol
 
 from undrift.domain.pace import SeenLimits
@@ -39,6 +41,21 @@ class Purse(Protocol):
         ...
 
 
+#: Returns who pays where nobody is named, if the model is paid for: proving a model is at a migration's expense, too.
+#: It belongs to the thread that asks.
+PAYER: ContextVar[Callable[[], Purse] | None] = ContextVar("payer", default=None)
+
+
+@contextmanager
+def paid_by(payer: Callable[[], Purse]) -> Iterator[None]:
+    """Let somebody pay for what this thread asks of a paid model, for the length of a `with` block."""
+    before = PAYER.set(payer)
+    try:
+        yield
+    finally:
+        PAYER.reset(before)
+
+
 class Meter(Watch):
     """One call of a model, which may be several requests: each waits for the pace, and each is paid for.
 
@@ -55,6 +72,7 @@ class Meter(Watch):
         pacer: Pacer | None,
         oversight: Oversight,
         clock: Clock,
+        on_excess: Callable[[], None] = lambda: None,
     ) -> None:
         """Be ready to begin.
 
@@ -65,6 +83,7 @@ class Meter(Watch):
             pacer: the account's pace; None when there is none.
             oversight: asked before each request, and told what is waited for.
             clock: what waits.
+            on_excess: called when a request was billed for more than it could be.
         """
         self.spent = 0
         self._tokens = tokens
@@ -73,6 +92,7 @@ class Meter(Watch):
         self._pacer = pacer
         self._oversight = oversight
         self._clock = clock
+        self._on_excess = on_excess
         self._is_open = False
         self._cost: int | None = None
 
@@ -106,8 +126,8 @@ class Meter(Watch):
             self._pacer.sees(limits, refused=refused)
 
     def answered(self) -> None:
-        """Settle after an answer; one that does not say what it cost counts as estimated."""
-        self._close(self._cost, otherwise=self._tokens)
+        """Settle after an answer; one that should say what it cost and does not, counts with the most it can have."""
+        self._close(self._cost, otherwise=self._tokens if self._purse is None else self._most)
 
     def refused(self) -> None:
         """Settle after a refusal."""
@@ -158,6 +178,7 @@ class Meter(Watch):
                 _log.warning(
                     "a request was billed for %d tokens, %d more than it can have", billed, billed - self._most
                 )
+                self._on_excess()
                 self._purse.settle(self._most, billed)
             else:
                 # What cannot be settled stays put aside, which is never too little.

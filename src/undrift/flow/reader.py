@@ -110,6 +110,8 @@ class Reader:
         hits = tuple(hit for hit in found if hit.tag is None or hit.tag.space == space)
         if len(hits) != len(found):
             count(Metric.MIS_TAGGED_HITS, len(found) - len(hits))
+        if self._traffic:
+            self._traffic.returned(hit.id for hit in hits)
         return Hits(hits=hits, space=space, epoch=route.epoch)
 
     def _read(self, answer: Callable[[Route], Answer]) -> Answer:

@@ -1,4 +1,4 @@
-"""How long an alias's searches take in this process, told to the workers that have to leave them their speed."""
+"""How long an alias's searches take in this process, and what they return, told to the workers that ask for it."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import json
 import math
 import zlib
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime
 
+from undrift.domain.order import Order, searched_note
 from undrift.domain.route import AliasName, Mode
 from undrift.domain.tuning import Limits, tuned
 from undrift.errors import UndriftError
+from undrift.flow.popular import Popular
 from undrift.flow.router import Router
 from undrift.ports.ledger import Ledger
 from undrift.ports.runtime import Clock
@@ -61,7 +63,9 @@ def p95(values: list[float]) -> float | None:
 class Traffic:
     """The searches of one alias by this process; its heart tells of them while a migration wants to know."""
 
-    def __init__(self, alias: AliasName, *, ledger: Ledger, router: Router, clock: Clock, limits: Limits) -> None:
+    def __init__(
+        self, alias: AliasName, *, ledger: Ledger, router: Router, clock: Clock, limits: Limits, order: Order
+    ) -> None:
         """Know of no search yet.
 
         Args:
@@ -69,7 +73,8 @@ class Traffic:
             ledger: where workers look.
             router: this process's routes; no ledger is asked while nothing migrates.
             clock: the source of time.
-            limits: the configured ones; only where searches are limited is anything told.
+            limits: the configured ones; only where searches are limited is it told how long they take.
+            order: what comes first in a back-fill; only where it is what searches return is that counted.
         """
         self._alias = alias
         self._ledger = ledger
@@ -77,6 +82,8 @@ class Traffic:
         self._clock = clock
         self._limits = limits
         self._searches = Window(clock, _REMEMBERED)
+        self._popular = Popular(order.documents) if order.counts_searches else None
+        self._has_told = False
         self._next = clock.monotonic() + _TELL_EVERY_S
 
     def begin(self) -> float:
@@ -87,8 +94,16 @@ class Traffic:
         """Take note of a search that began at a moment of the clock and has ended."""
         self._searches.add((self._clock.monotonic() - began) * 1000)
 
+    def returned(self, ids: Iterable[str]) -> None:
+        """Take note of what a search returned."""
+        if self._popular is not None:
+            self._popular.saw(ids)
+
     def tell(self) -> None:
-        """Leave a note for the workers, if it is time and anybody wants to know."""
+        """Leave notes for the workers, if it is time and anybody wants to know."""
+        if self._popular is not None:
+            self._popular.fold()
+            self._tell_popular(self._popular)
         now = self._clock.monotonic()
         if now < self._next or self._router.known_mode(self._alias) is not Mode.JOURNAL:
             return
@@ -101,6 +116,16 @@ class Traffic:
                 slot = zlib.crc32(self._router.client.encode()) % _SLOTS
                 note = {"p95_ms": round(found, 1), "at": self._clock.now().isoformat()}
                 self._ledger.tune(self._alias, {f"{_NOTE}{slot}": json.dumps(note)})
+
+    def _tell_popular(self, popular: Popular) -> None:
+        """Tell what searches return, once in a migration: at its beginning, or when there is something to tell."""
+        mode = self._router.known_mode(self._alias)
+        if mode is Mode.PASSIVE:
+            self._has_told = False
+        elif mode is Mode.JOURNAL and not self._has_told and (found := popular.top()):
+            with suppress(UndriftError):
+                self._ledger.tune(self._alias, searched_note(self._router.client, found))
+                self._has_told = True
 
 
 def told_p95(tuning: Mapping[str, str], now: Callable[[], datetime]) -> float | None:

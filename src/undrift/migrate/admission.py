@@ -14,6 +14,8 @@ from undrift.domain.space import SpaceId
 from undrift.errors import NoMigration, StoreUnavailable, WorkStopped
 from undrift.flow.embed import EmbeddingDoor
 from undrift.flow.oversight import Oversight
+from undrift.flow.paying import paid_by
+from undrift.migrate.purse import MigrationPurse
 from undrift.migrate.workshop import Workshop
 from undrift.ports.source import DocumentSource
 from undrift.ports.store import VectorStore
@@ -83,9 +85,13 @@ def _guarded(workshop: Workshop, oversight: Oversight, called: Callable[[float],
         return guard
 
     def door_of(space: SpaceId) -> EmbeddingDoor:
-        # To prove a model is a call of it.
+        # To prove a model is a call of it, which the migration pays for.
         admit()
-        return workshop.door_of(space)
+        with paid_by(purse):
+            return workshop.door_of(space)
+
+    def purse() -> MigrationPurse:
+        return MigrationPurse(ledger=workshop.ledger, migration=workshop.migration().id, owner=workshop.me)
 
     source = _GuardedSource(workshop.source, admit)
     return replace(workshop, store_of=store_of, door_of=door_of, source=source, oversight=oversight)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from undrift.domain.checkpoint import Chunk
 from undrift.domain.migration import Migration
@@ -49,12 +49,12 @@ class Taking:
     Attributes:
         vault: where its cache is, as jobs name it.
         unbatched: whether it takes pieces that were never in a job.
-        keeps: told which vectors of a piece are published; whether the cache has to keep them for others.
+        told: told which vectors of a piece are published.
     """
 
     vault: str = ""
     unbatched: bool = True
-    keeps: Callable[[Chunk, list[ContentHash]], bool] = field(default=lambda _, __: False)
+    told: Callable[[Chunk, list[ContentHash]], None] = field(default=lambda _, __: None)
 
 
 def carry_chunk(
@@ -123,17 +123,12 @@ def carry_chunk(
         ledger.quarantine(workshop.alias, failures)
     ledger.published(workshop.alias, chunk, owner=workshop.me)
     suspect(workshop, made.untagged, "the back-fill")
-    if made.embedded or not migration.copies:
-        # Those that were touched meanwhile are carried over later, many of them with the text that is paid for.
-        written = [record.tag.content for record in made.records if record.id in allowed]
-        if not taking.keeps(chunk, written):
-            workshop.for_writers.door_of(migration.target.space).published(written)
+    taking.told(chunk, [record.tag.content for record in made.records if record.id in allowed])
     return chunk.count
 
 
 def _embed(workshop: Workshop, migration: Migration, chunk: Chunk, at_once: int) -> Made:
     made = Made(records=[], failures={})
-    embedded = 0
     for entries in _pages(workshop, migration, chunk, at_once):
         touched = workshop.ledger.journal_state(workshop.alias, [entry.id for entry in entries])
         wanted = [entry for entry in entries if entry.id not in touched]
@@ -150,8 +145,7 @@ def _embed(workshop: Workshop, migration: Migration, chunk: Chunk, at_once: int)
         made.records.extend(page.records)
         made.failures.update(page.failures)
         made.untagged.extend(page.untagged)
-        embedded += page.embedded
-    return replace(made, embedded=embedded)
+    return made
 
 
 def _pages(workshop: Workshop, migration: Migration, chunk: Chunk, at_once: int) -> Iterator[list[Entry]]:

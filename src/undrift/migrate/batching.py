@@ -44,6 +44,7 @@ class BatchDesk:
     waits: Callable[[str], None]
     lets_online: bool = True
     _vault: str = ""
+    _jobs: int = 0
     _next: float = float("-inf")
     _looks: dict[JobId, tuple[float, float]] = field(default_factory=dict)
 
@@ -63,7 +64,9 @@ class BatchDesk:
             return False
         self._next = now + 1.0
         door = None if migration.copies else shop.batches_of(migration.target.space)
-        moved = [self._take_step(job, migration) for job in shop.ledger.jobs(shop.alias) if job.is_open]
+        jobs = [job for job in shop.ledger.jobs(shop.alias) if job.is_open]
+        self._jobs = len(jobs)
+        moved = [self._take_step(job, migration) for job in jobs]
         worked = any(moved)
         if door is None:
             self.lets_online = True
@@ -84,7 +87,7 @@ class BatchDesk:
     @property
     def taking(self) -> Taking:
         """Which pieces this worker may carry over now."""
-        return Taking(vault=self._vault, unbatched=self.lets_online, keeps=self.keeps)
+        return Taking(vault=self._vault, unbatched=self.lets_online, told=self.carried)
 
     @property
     def waiting(self) -> str:
@@ -98,21 +101,25 @@ class BatchDesk:
             f"; over at the latest at {ends:%Y-%m-%d %H:%M} UTC" if ends else ""
         )
 
-    def keeps(self, chunk: Chunk, written: list[ContentHash]) -> bool:
-        """Take note of vectors that are published; whether jobs want them kept until all their pieces are."""
+    def carried(self, chunk: Chunk, written: list[ContentHash]) -> None:
+        """Take note of vectors that are published, for the jobs that brought them."""
         shop = self.workshop
         door = shop.batches_of(shop.migration().target.space)
         if door is None:
-            return False
+            return
         mine = [
             job
             for job in shop.ledger.jobs(shop.alias)
             if job.state is JobState.BROUGHT and job.vault == door.spool.vault
         ]
-        of = [job for job in mine if any(piece.number == chunk.number for piece in shop.ledger.pieces_of(job.id))]
-        for job in of:
-            door.spool.note(job.id, "used", written)
-        return bool(of)
+        for job in mine:
+            if any(piece.number == chunk.number for piece in shop.ledger.pieces_of(job.id)):
+                door.spool.note(job.id, "used", written)
+
+    @property
+    def is_active(self) -> bool:
+        """Whether pieces wait for jobs, so that not everybody may carry over everything."""
+        return self._jobs > 0 or not self.lets_online
 
     def call_off(self, on_wait: Callable[[str], None]) -> None:
         """See that nothing of an alias's jobs is billed any more than is done already; waits for what is on its way."""

@@ -32,15 +32,11 @@ Failures = dict[DocumentId, tuple[str, str]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Made:
-    """Records for another field, what could not be made, and what has no tag of its text: somebody else wrote it.
-
-    `embedded` says how many texts were embedded for it.
-    """
+    """Records for another field, what could not be made, and what has no tag of its text: somebody else wrote it."""
 
     records: list[Record]
     failures: Failures
     untagged: list[Entry] = field(default_factory=list)
-    embedded: int = 0
 
 
 def read_truth(
@@ -115,7 +111,7 @@ def make_records(
     records = stamp(
         [documents[row] for row in keep], vectors[keep], space=space, sequences=sequences, contents=contents
     )
-    return Made(records=records, failures=failures, untagged=untagged, embedded=len(missing))
+    return Made(records=records, failures=failures, untagged=untagged)
 
 
 def _embed(workshop: Workshop, field: VectorField, texts: Sequence[str]) -> Embedded:
@@ -184,6 +180,8 @@ def _take_known(
     field: VectorField,
 ) -> list[int]:
     """Fill in the vectors that are known of these very texts, the first there is; return the rows that are left."""
+    if not any(known):
+        return list(range(len(documents)))
     missing = []
     for row, document in enumerate(documents):
         content = content_hash(document.text)

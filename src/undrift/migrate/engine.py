@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import partial
 from typing import Any
 
 from undrift.domain.checkpoint import Progress
@@ -26,9 +27,12 @@ from undrift.errors import (
     UndriftError,
     UsageError,
 )
+from undrift.migrate import forecast
 from undrift.migrate.admission import attended
 from undrift.migrate.backfill import CHUNK_SIZE, carry_chunk, lay_out
 from undrift.migrate.batching import BatchDesk
+from undrift.migrate.first import First
+from undrift.migrate.fleet import Fleet
 from undrift.migrate.gates import is_close
 from undrift.migrate.hooks import call_due
 from undrift.migrate.lookout import Lookout
@@ -71,6 +75,8 @@ class Worker:
         on_wait: told what is waited for.
         sample: documents that a verification embeds again.
         chunk_size: documents in a piece of the back-fill.
+        fleet: a pool that carries the pieces of the back-fill; None where this worker does it.
+        carried: documents that this worker has carried over in the back-fill.
     """
 
     workshop: Workshop
@@ -79,6 +85,8 @@ class Worker:
     on_wait: Callable[[str], None] = field(default=lambda _: None)
     sample: int = SAMPLE
     chunk_size: int = CHUNK_SIZE
+    fleet: Fleet | None = None
+    carried: int = 0
     _failures: int = 0
     _batches: int = 0
     _buried_at: float = float("-inf")
@@ -86,6 +94,7 @@ class Worker:
     _notice: Notice = field(init=False)
     _lookout: Lookout = field(init=False)
     _desk: BatchDesk = field(init=False)
+    _first: First = field(init=False)
 
     def __post_init__(self) -> None:
         """Ask before each call of a store or a model whether it may still be made."""
@@ -94,14 +103,24 @@ class Worker:
         self._lookout = Lookout(shop)
         self.workshop = attended(shop, self._waits, self._lookout.called)
         self._desk = BatchDesk(workshop=self.workshop, waits=self._waits)
+        self._first = First(workshop=self.workshop)
 
     def run(self, until: Callable[[Migration | None], bool]) -> None:
         """Work until a condition on the migration holds; failures that may pass are waited out.
+
+        A pool finishes the pieces that it has in hand before this returns.
 
         Raises:
             UsageError, SpaceMismatch: this process is not set up for the work; other workers go on.
             UndriftError: the migration is halted: going on needs a person.
         """
+        try:
+            self._run(until)
+        finally:
+            if self.fleet is not None:
+                self.fleet.close()
+
+    def _run(self, until: Callable[[Migration | None], bool]) -> None:
         while True:
             migration: Migration | None = None
             try:
@@ -238,31 +257,44 @@ class Worker:
 
     def _fill(self, migration: Migration) -> Tick:
         if not migration.planned and self._coordinates(migration):
+            looking = partial(self._wait_as_coordinator, migration, "the newest documents, which come first")
+            self._first.look_up(migration, looking)
             lay_out(self.workshop, migration, self.chunk_size)
             self.workshop.ledger.yield_coordination(migration.id, owner=self.workshop.me)
             return Tick.WORKED
-        began = self.workshop.clock.monotonic()
-        limits = self._lookout.limits
-        if self._desk.attend(migration, limits.batch):
-            return Tick.WORKED
-        done_now = carry_chunk(self.workshop, migration, at_once=limits.chunk_size, taking=self._desk.taking)
-        if done_now is not None:
-            self._lookout.rest(done_now, began)
+        if self._desk.attend(migration, self._lookout.limits.batch) or self._carry_piece(migration):
             return Tick.WORKED
         _, done, pieces = self.workshop.ledger.chunk_progress(migration.id)
         batches = self._desk.waiting
         if migration.planned and done == pieces and not batches:
+            forecast.settle(self.workshop)
             self._runner(migration).enter(Phase.CATCHUP, was=Phase.BACKFILL)
             return Tick.WORKED
         if batches:
             self._waits(batches)
-        elif migration.planned:
+        elif migration.planned and self.fleet is None:
             shop = self.workshop
             left, longest_s = plural(pieces - done, "piece"), shop.timing.work_lease_s + shop.settle_s
             self._waits(f"{left} that other workers hold; if one died, it is taken over within {longest_s:.0f} s")
-        else:
+        elif not migration.planned:
             self._waits("another worker, which divides the documents into pieces")
         return Tick.IDLE
+
+    def _carry_piece(self, migration: Migration) -> bool:
+        """Carry a piece of the back-fill over, or see that the pool does; whether anything was done."""
+        if self.fleet is not None and migration.planned and not self._desk.is_active:
+            return self.fleet.tend(migration)
+        began = self.workshop.clock.monotonic()
+        documents = self._first.carry(self._lookout.notes)
+        if not documents:
+            at_once = self._lookout.limits.chunk_size
+            found = carry_chunk(self.workshop, migration, at_once=at_once, taking=self._desk.taking)
+            if found is None:
+                return False
+            documents = found
+        self.carried += documents
+        self._lookout.rest(documents, began)
+        return True
 
     def _catch_up(self, migration: Migration) -> Tick:
         lag = self.workshop.ledger.lag(self.workshop.alias)

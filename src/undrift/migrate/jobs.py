@@ -191,7 +191,6 @@ class JobStep:
         others = [job.id for job in self._shop.ledger.jobs(self._shop.alias) if job.is_open and job.id != self.job.id]
         wanted = set().union(*(spool.noted(other, "needed") for other in others))
         unused = self._door.kept(sent - used - wanted)
-        self._shop.for_writers.door_of(self.job.space).published(used - wanted)
         if self.job.unused is None:
             self._save(unused=unused)
         return self._clean_up()

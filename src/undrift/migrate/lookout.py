@@ -35,6 +35,7 @@ class Lookout:
         """
         self._workshop = workshop
         self._limits = workshop.limits
+        self._notes: Mapping[str, str] = {}
         self._searches = Window(workshop.clock)
         self._outcomes = Window(workshop.clock)
         self._vectors: dict[SpaceId, Vector] = {}
@@ -47,6 +48,11 @@ class Lookout:
         """The limits as an operator has set them, as of the last look."""
         return self._limits
 
+    @property
+    def notes(self) -> Mapping[str, str]:
+        """The live settings and notes in the ledger, as of the last look."""
+        return self._notes
+
     def called(self, failed: float) -> None:
         """Take note of a call of the store: 1 when it failed, 0 when it did not."""
         self._outcomes.add(failed)
@@ -57,6 +63,7 @@ class Lookout:
         if now >= self._next:
             self._next = now + LOOK_EVERY_S
             tuning = self._workshop.ledger.tuning(self._workshop.alias)
+            self._notes = tuning
             self._limits = tuned(self._workshop.limits, tuning)
             self._seen = self._observe(tuning)
         found = decide(self._seen, self._limits, self._workshop.alias)

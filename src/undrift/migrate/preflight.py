@@ -1,110 +1,14 @@
-"""The facts of a migration before anything is touched: how much, what it costs, what can go wrong."""
+"""Whether a store can have what a migration would put there, before anything is touched."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-from undrift.domain.record import Entry, content_hash, encode_metadata
-from undrift.domain.route import VectorField
+from undrift.domain.record import Entry, encode_metadata
 from undrift.domain.space import Space
 from undrift.domain.wording import plural
-from undrift.errors import BadArgument, UsageError
-from undrift.flow.embed import EmbeddingDoor
-from undrift.migrate.compare import is_ours
-from undrift.ports.store import Layout, Part, StoreCapabilities, VectorStore
-
-#: Documents read at a time.
-_PAGE = 1000
-#: Bytes beside vector and text that a record needs, roughly.
-_RECORD_OVERHEAD = 200
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
-    """What a plan states.
-
-    Attributes:
-        documents: records in the serving field.
-        unique_texts: texts that differ and have to be embedded; each is once.
-        tokens: tokens of the unique texts.
-        tokens_exact: whether the model's own tokenizer counted them.
-        storage_bytes: what the target will need.
-        warnings: what an operator should know.
-    """
-
-    documents: int
-    unique_texts: int
-    tokens: int
-    tokens_exact: bool
-    storage_bytes: int
-    warnings: tuple[str, ...]
-
-    def usd(self, per_million: float) -> float:
-        """Return the price of the tokens."""
-        return self.tokens * per_million / 1e6
-
-
-def survey(
-    store: VectorStore,
-    field: VectorField,
-    door: EmbeddingDoor,
-    *,
-    target: VectorField | None = None,
-    into: StoreCapabilities | None = None,
-    copies: bool = False,
-) -> Facts:
-    """Read every document of a field once and reckon up what it takes to have it in another field.
-
-    Args:
-        store: the store of the field.
-        field: the field that will be read.
-        door: the model of the other field.
-        target: where the vectors would be put; in a collection of their own by default.
-        into: what the store of the other field can do, if it is another one.
-        copies: whether vectors are copied; then only texts are embedded that the tag of their record is not of.
-    """
-    seen: set[str] = set()
-    documents = tokens = size = blank = untagged = 0
-    misfits, can = Misfits(), into or store.capabilities
-    exact = True
-    after = ""
-    while True:
-        page = store.scan(field, after=after, limit=_PAGE, parts=Part.TEXT)
-        fresh = []
-        for entry in page:
-            text = entry.text or ""
-            documents += 1
-            size += len(text.encode())
-            blank += not text.strip()
-            untagged += entry.tag is None
-            misfits.look(entry, can)
-            digest = content_hash(text)
-            is_copied = copies and is_ours(entry, field)
-            if text.strip() and digest not in seen and not is_copied:
-                seen.add(digest)
-                fresh.append(text)
-        if fresh:
-            counted, exact_now = door.count_tokens(fresh)
-            tokens, exact = tokens + counted, exact and exact_now
-        if len(page) < _PAGE:
-            break
-        after = page[-1].id
-    storage = documents * door.space.dimensions * 4
-    if target is None or not target.is_beside(field):
-        # The texts are there once more.
-        storage += documents * _RECORD_OVERHEAD + size
-    return Facts(
-        documents=documents,
-        unique_texts=len(seen),
-        tokens=tokens,
-        tokens_exact=exact,
-        storage_bytes=storage,
-        warnings=(
-            *_warnings(documents, blank, untagged, store.capabilities.scans_lag_s),
-            *misfits.warnings(can),
-        ),
-    )
+from undrift.errors import BadArgument, GateFailed, UsageError
+from undrift.ports.store import Layout, StoreCapabilities, VectorStore
 
 
 @dataclass(slots=True)
@@ -162,6 +66,23 @@ def require_fit(store: VectorStore, space: Space, *, model: str) -> None:
         )
 
 
+def require_strong_reads(*stores: VectorStore) -> None:
+    """Pass when a migration can know what stands in its source and its target.
+
+    Raises:
+        GateFailed: a read of one of them may be older than what was acknowledged.
+    """
+    for store in stores:
+        can = store.capabilities
+        if not can.strong_reads:
+            raise GateFailed(
+                f"no migration leads from or to store {can.name}",
+                "its reads may be older than a write that was acknowledged: a document could be carried over as it was "
+                "before its last change, or deleted because it is not to be seen yet",
+                "fill a collection of another store from where the texts come from: undrift put",
+            )
+
+
 def require_layout(store: VectorStore, layout: Layout) -> None:
     """Pass when the target of a migration can be where it is to be.
 
@@ -181,28 +102,3 @@ def require_layout(store: VectorStore, layout: Layout) -> None:
 def layout_word(layout: Layout) -> str:
     """Return what a layout is called in commands and answers."""
     return layout.value.replace("_", "-")
-
-
-def _warnings(documents: int, blank: int, untagged: int, scans_lag_s: float) -> tuple[str, ...]:
-    said = []
-    if not documents:
-        said.append("the collection is empty")
-    if documents and blank == documents:
-        said.append(
-            "re-embedding is impossible: no record has a text; say where the texts are with `text` of the alias"
-        )
-    if blank:
-        said.append(f"{plural(blank, 'document')} without a text, to be set aside")
-    if untagged:
-        said.append(f"{plural(untagged, 'record')} without a tag: nothing is known about the model they were made with")
-    if scans_lag_s:
-        said.append(
-            f"scans of this store may miss for {scans_lag_s:g} s what another process wrote: the back-fill begins so "
-            "much later"
-        )
-    return tuple(said)
-
-
-def as_money(value: float) -> dict[str, Any]:
-    """Return a price in the JSON form: there is no batch price before a provider's batch interface is used."""
-    return {"online": round(value, 6), "batch": None}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from undrift.domain.client import ClientId
 from undrift.domain.migration import Migration, MigrationId
-from undrift.errors import BudgetRequired
+from undrift.errors import BadArgument, BudgetRequired
 from undrift.flow.embed import EmbeddingDoor
 from undrift.migrate.workshop import Workshop
 from undrift.ports.embedder import EmbedderLimits
@@ -40,6 +40,21 @@ def purse_of(workshop: Workshop, migration: Migration, door: EmbeddingDoor) -> M
     if price > migration.usd_per_million_tokens:
         workshop.ledger.raise_price(migration.id, price, who=workshop.me)
     return MigrationPurse(ledger=workshop.ledger, migration=migration.id, owner=workshop.me)
+
+
+def require_budget(usd: float | None, tokens: int | None, command: str) -> None:
+    """Pass when a budget that is given is one.
+
+    Raises:
+        BadArgument: it pays for nothing, or is no number.
+    """
+    for name, value in (("budget_usd", usd), ("budget_tokens", tokens)):
+        if value is not None and not 0 < value < float("inf"):
+            raise BadArgument(
+                f"{name} is {value}, and a budget is a number above 0",
+                "one of 0 would pay for no request at all",
+                f"{command} --{name.replace('_', '-')} N, or --no-budget",
+            )
 
 
 def require_price(limits: EmbedderLimits, budget_usd: float | None, model: str) -> None:

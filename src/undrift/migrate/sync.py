@@ -158,8 +158,6 @@ def _carry(workshop: Workshop, source: FieldKey, claims: Sequence[Claim], sendin
     if failures:
         workshop.ledger.quarantine(workshop.alias, failures)
     workshop.ledger.release(workshop.alias, [key for key in keys if key not in failures])
-    if made.embedded or not migration.copies:
-        workshop.door_of(there.space).published([record.tag.content for record in made.records])
 
 
 def _tell_what_is_replaced(

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from undrift.domain.client import ClientId
 from undrift.domain.hook import Moment
 from undrift.domain.migration import AliasState, Migration, fields_of
+from undrift.domain.order import Order
 from undrift.domain.route import AliasName, VectorField
 from undrift.domain.space import Space, SpaceId
 from undrift.domain.timing import LEASE_SAFETY, Timing
@@ -74,6 +75,7 @@ class Workshop:
         oversight: asked before each call of a model; raises `WorkStopped` when the work may not go on.
         urgent: the same means for what writers wait for, where that is allowed more.
         batches_of: the batch API behind a space's model, unproven; None where it has none.
+        order: which documents of a back-fill come first.
         always_reconcile: whether a cutover wants two scans for writes past undrift, also when nobody is suspected.
     """
 
@@ -91,6 +93,7 @@ class Workshop:
     batches_of: Callable[[SpaceId], BatchDoor | None] = field(default=lambda _: None)
     beat: Callable[[], None] = field(default=lambda: None)
     limits: Limits = field(default_factory=Limits)
+    order: Order = field(default_factory=Order)
     objection: Callable[[], str] = field(default=lambda: "")
     hooks: Mapping[Moment, Sequence[Hook]] = field(default_factory=dict)
     hook_timeout_s: float = 60.0

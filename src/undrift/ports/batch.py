@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 from undrift.domain.batch import BatchJob, JobId, RemoteJob
 from undrift.domain.checkpoint import Chunk
@@ -110,7 +110,6 @@ class BatchService(Protocol):
         ...
 
 
-@runtime_checkable
 class SupportsBatches(Protocol):
     """An embedder whose provider has a batch API for its model."""
 

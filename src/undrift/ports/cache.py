@@ -1,4 +1,4 @@
-"""Vectors that were paid for and are not published yet."""
+"""Vectors that were paid for once, and are not paid for again."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from undrift.domain.space import SpaceId
 
 
 class VectorCache(Protocol):
-    """A shared, durable map from (space, text hash) to a vector; losing it costs money, never data."""
+    """A shared, durable, bounded map from (space, text hash) to a vector; losing any of it costs money, never data."""
 
     def get(self, space: SpaceId, hashes: Iterable[ContentHash]) -> dict[ContentHash, Vector]:
         """Return those vectors that are there; float32, shape (d,)."""
@@ -18,10 +18,6 @@ class VectorCache(Protocol):
 
     def put(self, space: SpaceId, hashes: Sequence[ContentHash], vectors: Vectors) -> None:
         """Keep vectors, shape (n, d); a hash that is there already stays as it is."""
-        ...
-
-    def forget(self, space: SpaceId, hashes: Iterable[ContentHash]) -> None:
-        """Let go of vectors that are published."""
         ...
 
     def close(self) -> None:

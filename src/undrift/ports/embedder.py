@@ -51,7 +51,7 @@ class EmbedderLimits:
         concurrency: most calls at the same time.
         usd_per_million_tokens: the price; 0 for a model that costs nothing per token.
         paid: whether somebody is billed; a back-fill with it wants a budget.
-        worth_keeping: whether vectors are kept on disk until they are published, so that a crash pays for none twice.
+        worth_keeping: whether vectors are kept on disk, so that none is paid for twice.
         reports_usage: whether answers say what they cost (`Watch.billed`).
         account: which account at a provider is asked, without giving its key away; None where there is no provider, and
             so no pace to share.

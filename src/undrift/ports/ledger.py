@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from undrift.domain.checkpoint import Chunk, Claim, Lag, Quarantined
 from undrift.domain.client import ClientId, ClientInfo
+from undrift.domain.forecast import Published, Share
 from undrift.domain.migration import AliasState, Migration, MigrationId, Phase, RunStatus
 from undrift.domain.operation import OpenResult, OperationId
 from undrift.domain.record import DocumentId
@@ -205,6 +206,14 @@ class Ledger(ProofLedger, NotesLedger, TagLedger, SpendingLedger, PaceLedger, Ba
 
     def chunk_progress(self, migration: MigrationId) -> tuple[int, int, int]:
         """Return documents published, pieces published, and pieces in all."""
+        ...
+
+    def published_over_time(self, migration: MigrationId) -> Published:
+        """Return when documents were published, as far as it is known: when each piece began to be written."""
+        ...
+
+    def shares(self, migration: MigrationId) -> dict[ClientId, Share]:
+        """Return what each worker has done for the back-fill."""
         ...
 
     # Carrying dirty documents over

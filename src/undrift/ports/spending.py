@@ -62,8 +62,8 @@ class PaceLedger(Protocol):
         """Take note that a request was refused for the pace."""
         ...
 
-    def pace_of(self, account: str) -> Pace | None:
-        """Return what is known of an account's pace."""
+    def paces(self, beginning: str) -> dict[str, Pace]:
+        """Return what is known of the pace of every account whose name begins so: with a channel and a model."""
         ...
 
     def enqueue(self, account: str, job: str, tokens: int, *, limit: int | None) -> bool:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, Flag, auto
 from typing import Any, Protocol, runtime_checkable
 
+from undrift.domain.cost import Footprint
 from undrift.domain.record import DocumentId, Entry, Hit, Metadata, Record, Vector
 from undrift.domain.route import VectorField
 from undrift.domain.space import Metric
@@ -45,6 +46,9 @@ class StoreCapabilities:
             write of more than one of these limits is refused with `StoreRejected`.
         keeps_length: whether a vector compared by the cosine keeps its length; where it does not, one of length 1 comes
             back bit for bit, and any other with length 1 and its direction.
+        footprint: what a vector takes in it.
+        strong_reads: whether `fetch`, `entries` and `scan` are sure to see what was acknowledged to anybody; where they
+            may not, no migration leads from or to the store, because nobody could tell an old text from the last one.
     """
 
     name: str
@@ -60,6 +64,8 @@ class StoreCapabilities:
     max_text_bytes: int | None = None
     max_metadata_bytes: int | None = None
     keeps_length: bool = True
+    footprint: Footprint = field(default_factory=Footprint)
+    strong_reads: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
@@ -169,6 +169,7 @@ class Rig:
         models: the models by name; the collection begins with `old`, and `new` is where it goes.
         mirror: as in the configuration.
         reconcile: as in the configuration.
+        order: as in the configuration.
         timing: seconds by name, as in the configuration.
         second: address of another store, which the configuration calls `other`; empty for none.
         collection: the address of its first collection.
@@ -187,6 +188,7 @@ class Rig:
     )
     mirror: str = "journal"
     reconcile: str = "suspected"
+    order: Sequence[str] = ()
     timing: Mapping[str, float] = field(default_factory=dict)
     second: str = ""
     collection: str = ALIAS
@@ -364,6 +366,7 @@ class Rig:
                     "model": "old",
                     "mirror": self.mirror,
                     "reconcile": self.reconcile,
+                    "order": list(self.order),
                 }
             },
             "timing": dict(self.timing),

@@ -15,13 +15,14 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What a client sent; `segments` are the decoded parts of the path."""
+    """What a client sent; `segments` are the decoded parts of the path, `query` is what stands behind it."""
 
     method: str
     path: str
     params: dict[str, str]
     headers: dict[str, str]
     body: bytes
+    query: str = ""
 
     @property
     def segments(self) -> list[str]:
@@ -121,7 +122,7 @@ def _read(stream: Any) -> Request | None:
     body = stream.read(int(headers.get("content-length", 0)))
     parts = urlsplit(target)
     params = dict(parse_qsl(parts.query, keep_blank_values=True))
-    return Request(method=method, path=parts.path, params=params, headers=headers, body=body)
+    return Request(method=method, path=parts.path, params=params, headers=headers, body=body, query=parts.query)
 
 
 def _written(response: Response, method: str) -> bytes:

@@ -49,7 +49,6 @@ def test_another_space_never_answers(path: Path) -> None:
     cache.put(SPACE, hashes("a"), vectors(1))
 
     assert cache.get(OTHER, hashes("a")) == {}
-    cache.forget(OTHER, hashes("a"))
     assert cache.get(SPACE, hashes("a"))
 
 
@@ -62,19 +61,9 @@ def test_the_first_vector_of_a_text_stays(path: Path) -> None:
     assert len(cache.get(SPACE, hashes("a", "b"))) == 2
 
 
-def test_what_is_published_is_forgotten(path: Path) -> None:
-    cache = SqliteVectorCache(path)
-    cache.put(SPACE, hashes("a", "b"), vectors(2))
-
-    cache.forget(SPACE, hashes("a", "never there"))
-
-    assert set(cache.get(SPACE, hashes("a", "b"))) == set(hashes("b"))
-
-
 def test_nothing_is_a_valid_amount(path: Path) -> None:
     cache = SqliteVectorCache(path)
     cache.put(SPACE, [], vectors(0))
-    cache.forget(SPACE, [])
 
     assert cache.get(SPACE, []) == {}
 
@@ -95,6 +84,19 @@ def test_the_oldest_vectors_leave_when_it_is_full(path: Path) -> None:
     assert left == list(range(left[0], 1000))
     assert 200 < len(left) < 400
     assert path.stat().st_size < 600_000
+
+
+def test_a_vector_that_is_asked_for_stays_longer(path: Path) -> None:
+    """It is what leaves last that was asked for last, not what was made last."""
+    cache = SqliteVectorCache(path, max_bytes=400_000)
+    wanted, texts = hashes("boilerplate"), [f"text {number}" for number in range(1000)]
+    cache.put(SPACE, wanted, vectors(1, seed=9, dimensions=256))
+    for start in range(0, 1000, 50):
+        cache.put(SPACE, hashes(*texts[start : start + 50]), vectors(50, seed=start, dimensions=256))
+        assert set(cache.get(SPACE, wanted)) == set(wanted), start
+
+    np.testing.assert_array_equal(cache.get(SPACE, wanted)[wanted[0]], vectors(1, seed=9, dimensions=256)[0])
+    assert not cache.get(SPACE, hashes("text 0"))
 
 
 def test_a_cache_smaller_than_one_batch_still_takes_writes(path: Path) -> None:
@@ -175,7 +177,6 @@ def test_a_place_that_cannot_be_written_costs_money_and_nothing_else(
     with caplog.at_level(logging.WARNING):
         for _ in range(3):
             cache.put(SPACE, hashes("a"), vectors(1))
-            cache.forget(SPACE, hashes("a"))
             assert cache.get(SPACE, hashes("a")) == {}
 
     assert len(caplog.messages) == 1

@@ -189,7 +189,7 @@ def test_bedrock_is_asked_in_the_form_of_the_models_family() -> None:
             "text": {"truncationMode": "NONE", "value": TEXTS[0]},
         },
     }
-    with pytest.raises(ValueError, match=r"begin with amazon\.titan-embed, amazon\.nova, cohere\.embed"):
+    with pytest.raises(BadArgument, match=r"begin with amazon\.titan-embed, amazon\.nova, cohere\.embed"):
         embedder("bedrock", "twelvelabs.marengo-embed-3-0-v1:0")
 
 

@@ -20,6 +20,17 @@ class Time:
         return self.now
 
 
+COST = {
+    "tokens": 0,
+    "usd": 0.0,
+    "reserved_tokens": 0,
+    "budget_usd": None,
+    "budget_tokens": None,
+    "left_tokens": None,
+    "left_usd": None,
+}
+
+
 def glance(**changes: Any) -> dict[str, Any]:
     return {
         "alias": "kb",
@@ -29,7 +40,7 @@ def glance(**changes: Any) -> dict[str, Any]:
         "progress": {"total": 1000, "done": 100, "rate_per_s": 5.0, "eta_s": 180.0},
         "dirty": 0,
         "oldest_dirty_s": None,
-        "cost": {"tokens": 0, "usd": 0.0, "budget_usd": None, "budget_tokens": None},
+        "cost": COST,
         **changes,
     }
 
@@ -93,7 +104,7 @@ def test_the_pace_is_told_of_a_back_fill_only() -> None:
 
 
 def test_a_reading_names_everything_that_stands_in_the_way() -> None:
-    cost = {"tokens": 1500, "usd": 0.75, "budget_usd": 2.0, "budget_tokens": None}
+    cost = {**COST, "tokens": 1500, "usd": 0.75, "budget_usd": 2.0}
     shown = reading(
         glance(phase="rolled_back", run_status="paused", dirty=12, cost=cost, waiting_for="an operator"), None
     )
@@ -105,12 +116,17 @@ def test_a_reading_names_everything_that_stands_in_the_way() -> None:
 
 
 def test_costs_are_told_with_their_budgets() -> None:
-    cost = {"tokens": 10, "usd": 0.0, "budget_usd": None, "budget_tokens": None}
+    cost = {**COST, "tokens": 10}
 
     assert spent(cost) == "10 tokens"
     assert spent({**cost, "budget_tokens": 2000}) == "10 tokens of 2,000"
     assert spent({**cost, "budget_usd": 5.0}) == "10 tokens, $0.00 of $5.00"
     assert spent({**cost, "usd": 3.0}) == "10 tokens, $3.00"
+    limited = {**cost, "budget_tokens": 2000, "left_tokens": 1990}
+    assert spent(limited) == "10 tokens of 2,000, 1,990 tokens left"
+    assert spent({**limited, "reserved_tokens": 4}) == (
+        "10 tokens of 2,000 (4 tokens of them put aside for requests under way), 1,990 tokens left"
+    )
 
 
 class Shown:

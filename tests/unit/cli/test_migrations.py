@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import threading
 from collections.abc import Callable
@@ -168,6 +169,50 @@ def test_a_paid_model_wants_a_budget(paid: Undrift) -> None:
     both = paid("start", "kb", "--to", "paid", "--no-budget", "--budget-usd", "5", "--json")
     assert (both.code, both.error["kind"]) == (2, "BadArgument")
     assert paid("status", "kb", "--json").json["phase"] == "idle"
+
+
+@pytest.mark.parametrize("budget", [("--budget-usd", "0"), ("--budget-usd", "-1"), ("--budget-tokens", "0")])
+def test_a_budget_that_pays_for_nothing_is_none(paid: Undrift, budget: tuple[str, str]) -> None:
+    refused = paid("start", "kb", "--to", "paid", *budget, "--json")
+
+    assert refused.code == 2
+    assert budget[1] in refused.error["message"]
+    assert paid("status", "kb", "--json").json["phase"] == "idle"
+
+
+def test_dollars_are_no_budget_without_a_price(paid: Undrift, tmp_path: Path) -> None:
+    """Nobody says what a token costs, so nobody can say when the dollars are spent."""
+    file = tmp_path / "undrift.toml"
+    file.write_text("\n".join(line for line in file.read_text().splitlines() if "usd_per_million" not in line))
+
+    refused = paid("start", "kb", "--to", "paid", "--budget-usd", "5", "--json")
+
+    assert (refused.code, refused.error["kind"]) == (3, "BudgetRequired")
+    assert "price of model" in refused.error["message"]
+    assert "--budget-tokens N, or --no-budget" in refused.error["hint"]
+    paid("start", "kb", "--to", "paid", "--budget-tokens", "5000", "--detach")
+    tuned = paid("tune", "kb", "budget_usd=5", "--json")
+    assert (tuned.code, tuned.error["kind"]) == (3, "BudgetRequired")
+
+
+def test_a_price_that_rises_on_the_way_is_reckoned_with(paid: Undrift, tmp_path: Path) -> None:
+    """The worker that knows it tells the ledger; what was spent before keeps its price."""
+    paid("start", "kb", "--to", "paid", "--budget-usd", "0.5", "--json")
+    before = paid("status", "kb", "--json").json["cost"]
+    file = tmp_path / "undrift.toml"
+    price = before["usd_per_million_tokens"]
+    file.write_text(
+        re.sub(r"usd_per_million_tokens = [\d_.]+", f"usd_per_million_tokens = {price * 2}", file.read_text())
+    )
+
+    paid("tune", "kb", "budget_usd=10")
+    paid("resume", "kb")
+    assert paid("start", "kb", "--to", "paid", "--json").json["phase"] == "ready"
+
+    after = paid("status", "kb", "--json").json["cost"]
+    assert after["usd_per_million_tokens"] == price * 2
+    expected = before["usd"] + (after["tokens"] - before["tokens"]) * price * 2 / 1e6
+    assert after["usd"] == pytest.approx(expected, abs=1e-5)
 
 
 def test_a_budget_stops_the_work_and_a_larger_one_lets_it_go_on(paid: Undrift) -> None:

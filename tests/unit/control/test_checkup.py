@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -17,8 +18,10 @@ from undrift.testing.rig import ALIAS
 
 
 @pytest.fixture
-def scene(tmp_path: Path) -> Scene:
-    return Scene(tmp_path).begin(Phase.READY)
+def scene(tmp_path: Path) -> Iterator[Scene]:
+    made = Scene(tmp_path).begin(Phase.READY)
+    yield made
+    made.rig.close()
 
 
 def bad(scene: Scene) -> dict[str, tuple[str, str]]:

@@ -16,8 +16,8 @@ from undrift.domain.catalogue import (
     Precision,
     channel_of,
     checked_fact,
-    sunset_of,
 )
+from undrift.domain.sunset import sunset_of
 from undrift.errors import BadConfig
 
 TODAY = date(2026, 11, 22)

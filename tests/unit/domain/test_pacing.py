@@ -262,6 +262,18 @@ def test_what_is_configured_is_never_exceeded_though_the_provider_allows_more() 
     assert pace.rates(ALL) == (30, 60_000)
 
 
+def test_what_accounts_of_a_tier_have_holds_until_an_answer_says_otherwise() -> None:
+    """In both directions, because it is only assumed."""
+    limits = PaceLimits(assumed_requests_per_min=300, assumed_tokens_per_min=60_000)
+    pace, slice = take(Pace(), 0.0, ask("a", limits))
+
+    assert slice.is_limited
+    assert pace.rates(limits) == (300, 60_000)
+    pace, _ = take(pace, 0.0, ask("a", limits, seen=SeenLimits(requests_per_min=500, tokens_per_min=30_000)))
+    assert pace.rates(limits) == (500, 30_000)
+    assert limits.is_silent
+
+
 def test_a_limit_of_zero_is_no_pace() -> None:
     """An account that may send nothing is refused, not divided by."""
     pace, slice = take(Pace(), 0.0, ask("a", UNKNOWN, seen=SeenLimits(requests_per_min=0, tokens_per_min=0)))

@@ -164,16 +164,6 @@ def test_what_is_in_the_cache_is_not_sent_again() -> None:
     assert telemetry.counted(telemetry.Metric.TEXTS_EMBEDDED) - before[1] == 6
 
 
-def test_a_published_vector_leaves_the_cache() -> None:
-    cache = MemoryCache()
-    door = door_to(faulty(), cache)
-    door.documents(WORDS[:2])
-
-    door.published([content_hash(WORDS[0])])
-
-    assert [hash for _, hash in cache.kept] == [content_hash(WORDS[1])]
-
-
 def test_what_is_not_worth_keeping_is_not_cached() -> None:
     cache = MemoryCache()
 

@@ -21,7 +21,6 @@ from undrift.errors import (
     StoreUnavailable,
     UndriftError,
 )
-from undrift.flow.embed import EmbeddingDoor
 from undrift.migrate import backfill
 from undrift.migrate.backfill import carry_chunk, lay_out
 from undrift.testing.faults import When
@@ -123,20 +122,6 @@ def test_a_document_that_is_written_while_its_piece_is_embedded_is_not_overwritt
     carry_chunk(scene.workshop, scene.migration)
 
     assert scene.target() == texts_of(DOCUMENTS[:4]) | {"d01": "newer"}
-
-
-def test_the_vector_of_a_document_that_is_touched_while_its_piece_is_embedded_stays_in_the_cache(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Only its metadata may have changed: who carries it over later must not pay for the text again."""
-    laid_out(scene)
-    forgotten: list[str] = []
-    monkeypatch.setattr(EmbeddingDoor, "published", lambda _, hashes: forgotten.extend(hashes))
-    scene.when("model.embed_documents", lambda: scene.write(replace(DOCUMENTS[1], metadata={"seen": 1})))
-
-    carry_chunk(scene.workshop, scene.migration)
-
-    assert forgotten == [content_hash(document.text) for document in (DOCUMENTS[0], *DOCUMENTS[2:4])]
 
 
 def test_a_document_that_is_deleted_while_its_piece_is_embedded_does_not_come_back(scene: Scene) -> None:

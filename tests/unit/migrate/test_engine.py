@@ -315,6 +315,25 @@ class Paid(HashingEmbedder):
         return replace(super().limits, paid=True, batch_size=2, worth_keeping=True)
 
 
+def test_no_text_is_paid_for_twice_whatever_is_begun_again(tmp_path: Path) -> None:
+    """Not by another document of the same text in another piece, nor by a migration that is begun once more."""
+    models = {"old": HashingEmbedder(dimensions=16, seed="old"), "new": Paid(dimensions=24, seed="new")}
+    scene = Scene(tmp_path, models=models)
+    scene.write(*(replace(document, text=f"text {place % 3}") for place, document in enumerate(DOCUMENTS)))
+    registered(scene, budget_tokens=48)
+    scene.worker.work_to(Phase.READY, sample=0)
+    once = scene.migration.tokens
+
+    scene.operator.plane.cancel(ALIAS, drop=True)
+    registered(scene, budget_tokens=48)
+    scene.worker.work_to(Phase.READY, sample=0)
+
+    assert once == Paid(dimensions=24, seed="new").count_tokens([f"text {place}" for place in range(3)]).tokens
+    assert scene.migration.tokens == 0
+    assert set(scene.target().values()) == {"text 0", "text 1", "text 2"}
+    scene.rig.close()
+
+
 def test_a_budget_halts_the_migration_exactly_and_more_lets_it_go_on(tmp_path: Path) -> None:
     """Twelve documents of four tokens each; a request has two, and the last that can be paid for has one."""
     models = {"old": HashingEmbedder(dimensions=16, seed="old"), "new": Paid(dimensions=24, seed="new")}

@@ -13,8 +13,9 @@ from undrift import Document
 from undrift.domain.record import stamp
 from undrift.domain.space import Metric
 from undrift.errors import UsageError
-from undrift.migrate import preflight
-from undrift.migrate.preflight import as_money, require_fit, survey
+from undrift.migrate import survey as surveying
+from undrift.migrate.preflight import require_fit
+from undrift.migrate.survey import Counter, Facts, survey
 from undrift.ports.store import StoreCapabilities
 
 
@@ -25,8 +26,8 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
     scene.rig.close()
 
 
-def facts(scene: Scene) -> preflight.Facts:
-    return survey(scene.rig.store(), scene.rig.route().serving, scene.operator.plane.model_door("new"))
+def facts(scene: Scene) -> Facts:
+    return survey(scene.rig.store(), scene.rig.route().serving, Counter(door=scene.operator.plane.model_door("new")))
 
 
 def test_documents_texts_and_tokens_are_counted(scene: Scene) -> None:
@@ -36,8 +37,8 @@ def test_documents_texts_and_tokens_are_counted(scene: Scene) -> None:
     found = facts(scene)
 
     assert (found.documents, found.unique_texts) == (13, 12)
-    assert (found.tokens, found.tokens_exact) == (12 * 4, True)
-    assert found.usd(2.0) == pytest.approx(48 * 2.0 / 1e6)
+    assert (found.estimate.tokens, found.estimate.low, found.estimate.high) == (12 * 4, 12 * 4, 12 * 4)
+    assert (found.estimate.exact, found.duplicates, found.cached) == (True, 1, 0)
     assert found.warnings == ()
 
 
@@ -50,7 +51,7 @@ def test_the_storage_grows_with_dimensions_and_texts(scene: Scene) -> None:
 
 def test_a_collection_is_surveyed_page_by_page(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = facts(scene)
-    monkeypatch.setattr(preflight, "_PAGE", 5)
+    monkeypatch.setattr(surveying, "_PAGE", 5)
 
     assert facts(scene) == whole
 
@@ -98,7 +99,3 @@ def test_what_a_store_cannot_hold_is_said_before_anything_begins(
         return
     with pytest.raises(UsageError, match=complaint):
         require_fit(Limited(limits), space, model="new")  # type: ignore[arg-type]
-
-
-def test_a_price_is_rounded_to_what_anybody_pays() -> None:
-    assert as_money(0.12345678) == {"online": 0.123457, "batch": None}

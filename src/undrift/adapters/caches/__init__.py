@@ -1,1 +1,1 @@
-"""Where vectors are kept until they are published."""
+"""Where vectors are kept that were paid for."""

@@ -19,7 +19,7 @@ from undrift.adapters.sqlite import Database, Durability, refuse_network_filesys
 from undrift.domain.record import ContentHash, Vector, Vectors
 from undrift.domain.space import SpaceId
 
-#: Enough for a million vectors of 256 dimensions, a third of a million of 768.
+#: Enough for a million vectors of 256 dimensions, a sixth of a million of 1,536.
 DEFAULT_MAX_BYTES = 1 << 30
 #: How full the file is after old vectors have left; making room a little at a time would cost as much at every write.
 _FILL_AFTER_ROOM = 0.9
@@ -46,12 +46,12 @@ class SqliteVectorCache:
     there, which is logged once.
     """
 
-    def __init__(self, path: Path | str, *, max_bytes: int = DEFAULT_MAX_BYTES) -> None:
+    def __init__(self, path: Path | str, max_bytes: int = DEFAULT_MAX_BYTES) -> None:
         """Remember the file; it is opened at the first use.
 
         Args:
             path: the file; made when it is missing, and so is its folder.
-            max_bytes: what its content may take; the oldest vectors leave first.
+            max_bytes: what its content may take; the vectors that were not asked for longest leave first.
 
         Raises:
             LedgerUnusable: it is on a network filesystem, where processes cannot share it safely.
@@ -68,16 +68,17 @@ class SqliteVectorCache:
 
         def select(database: Database) -> list[tuple[Any, ...]]:
             return database.read(
-                "SELECT hash, checksum, vector FROM vector "
+                "SELECT hash, checksum, vector, age FROM vector "
                 "WHERE space = ? AND hash IN (SELECT value FROM json_each(?))",
                 (space, wanted),
             )
 
         rows = self._patiently(select, otherwise=list[tuple[Any, ...]]())
+        self._keep_longer(space, [(hash, age) for hash, _, _, age in rows])
         return {
             # A copy of the caller's own: SQLite's bytes can be neither written to nor relied on to be aligned.
             ContentHash(hash): np.frombuffer(blob, dtype="<f4").astype(np.float32)
-            for hash, checksum, blob in rows
+            for hash, checksum, blob, _ in rows
             if _checksum(space, hash, blob) == checksum
         }
 
@@ -96,31 +97,34 @@ class SqliteVectorCache:
         if rows:
             self._patiently(insert, otherwise=None)
 
-    def forget(self, space: SpaceId, hashes: Iterable[ContentHash]) -> None:
-        """Let go of vectors that are published."""
-        gone = json.dumps(list(hashes))
-
-        def delete(database: Database) -> None:
-            with database.transaction(Durability.NORMAL) as connection:
-                connection.execute(
-                    "DELETE FROM vector WHERE space = ? AND hash IN (SELECT value FROM json_each(?))", (space, gone)
-                )
-
-        self._patiently(delete, otherwise=None)
-
     def close(self) -> None:
         """Close the file; a later call opens it again."""
         self._database.close()
 
+    def _keep_longer(self, space: SpaceId, found: Sequence[tuple[str, int]]) -> None:
+        """Let vectors that are asked for leave later; only those that would leave soon, because it is a write."""
+
+        def renew(database: Database) -> None:
+            ((oldest, newest),) = database.read("SELECT min(age), max(age) FROM vector")
+            ageing = [hash for hash, age in found if age < (oldest + newest) // 2]
+            if not ageing or _used(database.read) < self._max_bytes // 2:
+                return
+            with database.transaction(Durability.NORMAL) as connection:
+                connection.execute(
+                    "INSERT OR REPLACE INTO vector (space, hash, checksum, vector) "
+                    "SELECT space, hash, checksum, vector FROM vector "
+                    "WHERE space = ? AND hash IN (SELECT value FROM json_each(?)) ORDER BY age",
+                    (space, json.dumps(ageing)),
+                )
+
+        if found:
+            self._patiently(renew, otherwise=None)
+
     def _make_room(self, connection: apsw.Connection) -> None:
-        """Let the oldest vectors leave while the content takes more than it may."""
+        """Let the vectors that were not asked for longest leave while the content takes more than it may."""
         target = self._max_bytes
         while True:
-            ((pages, free, page_size),) = connection.execute(
-                "SELECT page_count, freelist_count, page_size "
-                "FROM pragma_page_count, pragma_freelist_count, pragma_page_size"
-            )
-            used = (pages - free) * page_size
+            used = _used(connection.execute)
             ((count,),) = connection.execute("SELECT count(*) FROM vector") if used > target else [(0,)]
             if not count:
                 return
@@ -166,6 +170,14 @@ class SqliteVectorCache:
         if not self._complained:
             self._complained = True
             _log.warning(message)
+
+
+def _used(read: Callable[[str], Iterable[tuple[Any, ...]]]) -> int:
+    """Return how many bytes the content takes."""
+    ((pages, free, page_size),) = read(
+        "SELECT page_count, freelist_count, page_size FROM pragma_page_count, pragma_freelist_count, pragma_page_size"
+    )
+    return int((pages - free) * page_size)
 
 
 def _described(error: Exception) -> str:

@@ -57,7 +57,7 @@ class CallableEmbedder:
             concurrency: most calls at the same time; above 1 the function has to be safe for threads.
             usd_per_million_tokens: what its work costs.
             paid: whether somebody is billed.
-            worth_keeping: whether its vectors are kept on disk until they are published.
+            worth_keeping: whether its vectors are kept on disk, so that none is paid for twice.
 
         Raises:
             BadArgument: it is not a function, or a number is out of range.

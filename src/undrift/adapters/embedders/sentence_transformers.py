@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
-import json
-import os
 import threading
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from undrift.adapters import model_folder
 from undrift.domain.record import Vector, Vectors
 from undrift.domain.space import Metric, Space, Truncation
 from undrift.errors import BadArgument, EmbedderRejected, EmbedderUnavailable, MissingExtra, TextTooLong
@@ -28,8 +25,6 @@ _MARK = "modules.json"
 #: Files that decide a vector; exports for other runtimes, pictures and words about the model do not.
 _DECISIVE = (".safetensors", ".bin", ".json", ".txt", ".model", ".py")
 _OTHER_RUNTIMES = frozenset({"onnx", "openvino", "coreml"})
-#: What models call the prompt of documents, in the library's order.
-_DOCUMENT_PROMPTS = ("document", "passage", "corpus")
 
 
 class SentenceTransformersEmbedder:
@@ -87,9 +82,8 @@ class SentenceTransformersEmbedder:
         native = _native_dimensions(self._folder)
         if dimensions is not None and not 1 <= dimensions <= native:
             raise BadArgument(f"model {model} has vectors of {native} dimensions; {dimensions} of them cannot be kept")
-        prompts = _read(self._folder / "config_sentence_transformers.json").get("prompts") or {}
-        own_document_prefix = next((prompts[key] for key in _DOCUMENT_PROMPTS if key in prompts), "")
-        own_limit = _own_max_tokens(self._folder)
+        own_document_prefix, own_query_prefix = model_folder.prompts(self._folder)
+        own_limit = model_folder.own_max_tokens(self._folder)
         if max_tokens is not None and own_limit is not None and max_tokens > own_limit:
             raise BadArgument(f"model {model} takes at most {own_limit} tokens; max_tokens cannot be {max_tokens}")
         self._space = Space(
@@ -101,7 +95,7 @@ class SentenceTransformersEmbedder:
             normalized=normalized,
             cut=dimensions if dimensions is not None and dimensions < native else None,
             document_prefix=own_document_prefix if document_prefix is None else document_prefix,
-            query_prefix=prompts.get("query", "") if query_prefix is None else query_prefix,
+            query_prefix=own_query_prefix if query_prefix is None else query_prefix,
             max_tokens=max_tokens or own_limit,
             truncation=Truncation(truncation),
         )
@@ -181,7 +175,7 @@ class SentenceTransformersEmbedder:
                 from sentence_transformers import SentenceTransformer
             except ImportError as error:
                 raise MissingExtra("sentence-transformers cannot be imported", str(error), _HINT) from error
-            torch.set_num_threads(self._threads or _usable_cores())
+            torch.set_num_threads(self._threads or model_folder.usable_cores())
             try:
                 model = SentenceTransformer(
                     str(self._folder), device=self._device, truncate_dim=self._space.cut, local_files_only=True
@@ -238,7 +232,6 @@ def _installed(name: str) -> Path:
         ) from error
 
 
-@lru_cache
 def _revision(folder: Path) -> str:
     """Hash the files that decide a vector; 0.1 s for 90 MB, once in a process."""
     files = [
@@ -251,19 +244,14 @@ def _revision(folder: Path) -> str:
     if any(path.suffix == ".safetensors" for path in files):
         # The same weights in the older format are not read when both are there.
         files = [path for path in files if path.suffix != ".bin"]
-    digest = hashlib.sha256()
-    for path in files:
-        with path.open("rb") as file:
-            content = hashlib.file_digest(file, "sha256").hexdigest()
-        digest.update(f"{path.relative_to(folder).as_posix()}\0{content}\n".encode())
-    return f"sha256-{digest.hexdigest()[:16]}"
+    return model_folder.revision(folder, tuple(files))
 
 
 def _native_dimensions(folder: Path) -> int:
     """Read the length of the vectors from the last module that says one."""
-    modules = _read(folder / _MARK)
+    modules = model_folder.read(folder / _MARK)
     for module in reversed(modules):
-        settings = _read(folder / module["path"] / "config.json")
+        settings = model_folder.read(folder / module["path"] / "config.json")
         match module["type"].rsplit(".", 1)[-1]:
             case "Dense":
                 return int(settings["out_features"])
@@ -286,23 +274,3 @@ def _pooling_ways(settings: dict[str, Any]) -> int:
     if modes:
         return 1 if isinstance(modes, str) else len(modes)
     return max(1, sum(key.startswith("pooling_mode_") and bool(on) for key, on in settings.items()))
-
-
-def _own_max_tokens(folder: Path) -> int | None:
-    own = _read(folder / "sentence_bert_config.json").get("max_seq_length")
-    limit = own or _read(folder / "tokenizer_config.json").get("model_max_length")
-    # Tokenizers without a limit write an absurd one.
-    return int(limit) if limit is not None and limit < 1e9 else None
-
-
-def _read(path: Path) -> Any:
-    try:
-        return json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise BadArgument(f"{path} cannot be read", str(error)) from error
-
-
-def _usable_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

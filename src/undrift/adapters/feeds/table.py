@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterable
 from datetime import date
 from importlib.resources import files
@@ -13,12 +14,18 @@ from undrift.errors import BadConfig
 
 #: The first line of such a table.
 COLUMNS = ("channel", "model", "region", "attribute", "value", "precision", "source", "seen", "confidence")
+#: A table of limits has one more: for which tier of accounts a limit is.
+_WITH_TIER = (*COLUMNS, "tier")
 
 
 def shipped() -> list[Fact]:
     """Return the facts that come with this version of undrift."""
-    table = files("undrift.adapters.feeds").joinpath("catalogue.csv")
-    return read_facts(table.read_text(encoding="utf-8").splitlines(), "the shipped catalogue")
+    folder = files("undrift.adapters.feeds")
+    return [
+        fact
+        for name in ("catalogue.csv", "limits.csv")
+        for fact in read_facts(folder.joinpath(name).read_text(encoding="utf-8").splitlines(), f"the shipped {name}")
+    ]
 
 
 def from_file(path: Path) -> list[Fact]:
@@ -32,6 +39,36 @@ def from_file(path: Path) -> list[Fact]:
     except (OSError, UnicodeDecodeError) as error:
         raise BadConfig(f"the catalogue {path} cannot be read", str(error)) from error
     return read_facts(lines, str(path))
+
+
+def from_observations(path: Path) -> list[Fact]:
+    """Return what refreshes have written into a file; none where none was made.
+
+    Raises:
+        BadConfig: one of its lines is no fact.
+    """
+    return from_file(path) if path.exists() else []
+
+
+def append(path: Path, facts: Iterable[Fact]) -> None:
+    """Write observations behind those that are in a file already.
+
+    Raises:
+        BadConfig: it cannot be written.
+    """
+    lines = io.StringIO()
+    writer = csv.writer(lines, lineterminator="\n")
+    for fact in facts:
+        key, precision = fact.key, fact.precision.value if fact.precision else ""
+        row = (key.channel, key.model, key.region, fact.attribute.value, fact.value, precision, fact.source)
+        writer.writerow((*row, fact.seen.isoformat(), fact.confidence.value, fact.tier))
+    try:
+        with path.open("a", encoding="utf-8", newline="") as file:
+            if not file.tell():
+                file.write(",".join(_WITH_TIER) + "\n")
+            file.write(lines.getvalue())
+    except OSError as error:
+        raise BadConfig(f"the observations {path} cannot be written", str(error)) from error
 
 
 def read_facts(lines: Iterable[str], name: str) -> list[Fact]:
@@ -48,24 +85,25 @@ def read_facts(lines: Iterable[str], name: str) -> list[Fact]:
     facts: list[Fact] = []
     try:
         head = tuple(next(rows, ()))
-        if head != COLUMNS:
+        if head not in (COLUMNS, _WITH_TIER):
             raise BadConfig(
                 f"the first line of {name} is not the names of the columns",
                 f"found {','.join(head)!r}",
-                f"begin with {','.join(COLUMNS)}",
+                f"begin with {','.join(COLUMNS)}, and with ,tier behind it where limits differ by tier",
             )
         for number, row in enumerate(rows, start=2):
             if row:
-                facts.append(_fact(row, f"line {number} of {name}"))
+                facts.append(_fact(row, head, f"line {number} of {name}"))
     except csv.Error as error:
         raise BadConfig(f"{name} is no table of comma-separated values", str(error)) from error
     return facts
 
 
-def _fact(row: list[str], where: str) -> Fact:
-    if len(row) != len(COLUMNS):
-        raise BadConfig(f"{where} has {len(row)} values, not {len(COLUMNS)}", hint=",".join(COLUMNS))
-    channel, model, region, attribute, value, precision, source, seen, confidence = (one.strip() for one in row)
+def _fact(row: list[str], head: tuple[str, ...], where: str) -> Fact:
+    if len(row) != len(head):
+        raise BadConfig(f"{where} has {len(row)} values, not {len(head)}", hint=",".join(head))
+    told = [one.strip() for one in row]
+    channel, model, region, attribute, value, precision, source, seen, confidence = told[: len(COLUMNS)]
     if not channel or not model:
         raise BadConfig(f"{where} names no channel or no model")
     try:
@@ -77,6 +115,7 @@ def _fact(row: list[str], where: str) -> Fact:
             source=source,
             seen=date.fromisoformat(seen),
             confidence=Confidence(confidence),
+            tier="".join(told[len(COLUMNS) :]),
         )
     except ValueError as error:
         raise BadConfig(f"{where} is no fact", str(error), "undrift catalogue show MODEL") from error

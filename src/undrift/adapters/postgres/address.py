@@ -16,10 +16,12 @@ class Owner(Enum):
     LEDGER = "ledger"
     #: The vectors'.
     STORE = "store"
+    #: The texts of documents whose vectors are elsewhere.
+    TEXTS = "source of texts"
 
 
 #: How an address begins.
-_SCHEMES = {Owner.LEDGER: "postgresql", Owner.STORE: "pgvector"}
+_SCHEMES = {Owner.LEDGER: "postgresql", Owner.STORE: "pgvector", Owner.TEXTS: "postgresql"}
 #: What a connection gets unless the address says otherwise: a server that vanished is given up in seconds.
 _DEFAULTS = {
     "connect_timeout": "5",
@@ -61,14 +63,14 @@ def address_from(url: str, owner: Owner = Owner.LEDGER) -> Address:
     """Read an address.
 
     Args:
-        url: `postgresql://…` for a ledger, `pgvector://…` for a store; without a password.
+        url: `postgresql://…` for a ledger or for texts, `pgvector://…` for a store; without a password.
         owner: what the database is used for.
 
     Raises:
         BadConfig: it is not one, or has a password in it; the message shows it without.
         MissingExtra: the driver is not installed.
     """
-    extra = "postgres" if owner is Owner.LEDGER else "pgvector"
+    extra = "pgvector" if owner is Owner.STORE else "postgres"
     try:
         from psycopg import ProgrammingError
         from psycopg.conninfo import conninfo_to_dict, make_conninfo

@@ -14,7 +14,7 @@ _CURES = (
     (("statement pooling",), "let the pooler work in transaction mode: pool_mode = transaction"),
 )
 #: Where the configuration has the address of each.
-_KEYS = {Owner.LEDGER: "`ledger`", Owner.STORE: "`url` of the store"}
+_KEYS = {Owner.LEDGER: "`ledger`", Owner.STORE: "`url` of the store", Owner.TEXTS: "`text` of the alias"}
 
 
 def refused(error: Exception, address: Address) -> UndriftError:

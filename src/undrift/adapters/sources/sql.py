@@ -9,8 +9,9 @@ from typing import Any
 
 import apsw
 
+from undrift.adapters.postgres import Owner, address_from
 from undrift.domain.record import DocumentId, Entry
-from undrift.errors import BadConfig, MissingExtra, StoreUnavailable
+from undrift.errors import BadConfig, StoreUnavailable
 
 #: Stands in the query for the ids, as in `SELECT id, body FROM pages WHERE id IN (:ids)`.
 IDS = ":ids"
@@ -28,7 +29,8 @@ class SqlSource:
             resolve: turns a configured path into an absolute one.
 
         Raises:
-            BadConfig: the address is none of these, or the query has no `:ids`.
+            BadConfig: the address is none of these, or has a password in it, or the query has no `:ids`.
+            MissingExtra: the driver of PostgreSQL is not installed.
         """
         scheme = address.partition("://")[0]
         if scheme not in ("sqlite", "postgresql", "postgres") or IDS not in query:
@@ -79,22 +81,20 @@ def _sqlite(path: Path) -> Callable[[str, list[str]], list[tuple[Any, ...]]]:
 
 
 def _postgres(address: str) -> Callable[[str, list[str]], list[tuple[Any, ...]]]:
+    place = address_from(address, Owner.TEXTS)
+
     def ask(query: str, ids: list[str]) -> list[tuple[Any, ...]]:
+        import psycopg
+
         try:
-            import psycopg
-        except ImportError as error:
-            raise MissingExtra(
-                "texts in PostgreSQL need the package psycopg, which is not installed",
-                str(error),
-                "pip install 'undrift[postgres]'",
-            ) from error
-        try:
-            with psycopg.connect(address, autocommit=True) as connection:
+            with psycopg.connect(place.conninfo) as connection:
+                # A query is the user's: it may read, and nothing else.
+                connection.read_only = True
                 sql = query.replace("%", "%%").replace(IDS, "SELECT unnest(%s::text[])")
                 return list(connection.execute(sql, (ids,)))
         except psycopg.OperationalError as error:
-            raise StoreUnavailable("the database with the texts does not answer", str(error)) from error
+            raise StoreUnavailable(f"{place.name} did not answer", str(error), place.hint) from error
         except psycopg.Error as error:
-            raise BadConfig("the query for texts fails", f"{error}: {query}") from error
+            raise BadConfig(f"the query for texts fails in {place.url}", f"{error}: {query}") from error
 
     return ask

@@ -29,6 +29,10 @@ class Turnstile:
         self._paths = (f"{path}-queue0", f"{path}-queue1")
         self._descriptors: tuple[int, ...] = ()
 
+    def __del__(self) -> None:
+        """Close the lock files of a database that nobody closed, as SQLite does with its own."""
+        self.close()
+
     @contextmanager
     def turn(self, deadline: float) -> Iterator[None]:
         """Wait for the turn, at most until `deadline` of the monotonic clock, and keep it meanwhile.

@@ -12,6 +12,7 @@ from typing import assert_never
 import numpy as np
 from numpy.typing import NDArray
 
+from undrift.domain.cost import Footprint
 from undrift.domain.filter import Condition, matches, parse
 from undrift.domain.record import (
     DocumentId,
@@ -39,6 +40,7 @@ _CAPABILITIES = StoreCapabilities(
     layouts=frozenset(Layout),
     settles_within_s=0.0,
     requests_die_with_process=True,
+    footprint=Footprint(basis="four bytes a dimension, in the memory of this process"),
 )
 #: Rows compared at a time: bounds the memory of a search.
 _BLOCK = 4096

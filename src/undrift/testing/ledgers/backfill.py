@@ -9,6 +9,7 @@ import pytest
 
 from undrift.domain.checkpoint import Chunk
 from undrift.domain.client import ClientId
+from undrift.domain.forecast import PARTS, Share
 from undrift.domain.migration import Phase, RunStatus
 from undrift.errors import LeaseLost, StaleRoute
 from undrift.ports.ledger import Ledger
@@ -226,6 +227,25 @@ class BackfillRules:
         assert bench.other.chunk_progress(migration_of(bench.other).id) == (10, 1, 3)
         assert lease(bench.other) is not None
         assert lease(bench.other) is None
+
+    def test_what_was_published_when_and_by_whom_is_known(self, bench: LedgerBench) -> None:
+        """Twenty parts of the time between the first piece and the last; the first is not in it."""
+        id = begin(bench.ledger).id
+        assert bench.other.published_over_time(id).rate_per_s is None
+        assert bench.other.shares(id) == {}
+        lay_out(bench.ledger, "b", "d", "f", "h", "j")
+        for owner in (ME, YOU, ME, ME):
+            piece = present(lease(bench.ledger, owner=owner))
+            publish(bench.ledger, piece, owner=owner)
+            bench.ledger.published(ALIAS, piece, owner=owner)
+            bench.clock.advance(5.0)
+        lease(bench.ledger, owner=YOU)
+
+        found = bench.other.published_over_time(id)
+
+        assert found.seconds == pytest.approx(15.0, abs=1.0)
+        assert (len(found.parts), sum(found.parts), found.parts[-1]) == (PARTS, 30, 10)
+        assert bench.other.shares(id) == {ME: Share(documents=30, in_hand=0), YOU: Share(documents=10, in_hand=1)}
 
     def test_workers_that_lease_at_once_get_different_pieces(self, bench: LedgerBench) -> None:
         """Each its own, and together all."""

@@ -1,4 +1,4 @@
-"""A local server that speaks the `/v1/embeddings` dialect over any embedding model, with failures on demand."""
+"""A local server that speaks the dialects of embedding providers over any model, with limits and failures on demand."""
 
 from __future__ import annotations
 

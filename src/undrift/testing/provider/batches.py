@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from email.parser import BytesParser
 from typing import Any
 
+from undrift.testing.provider.server import Arrived
+
 #: From the request for one text to status, answer and tokens.
 Embed = Callable[[Mapping[str, Any]], tuple[int, dict[str, Any], int]]
 #: Status and JSON, or bytes as they are; None to hang up.
@@ -125,8 +127,15 @@ class BatchEndpoints:
         with self._lock:
             self._lost[call] += times
 
-    def answer(self, method: str, path: str, headers: Mapping[str, str], content: bytes) -> Reply | str:
-        """Answer a request; a text when it is none of these endpoints'."""
+    def answer(self, arrived: Arrived) -> tuple[int, Mapping[str, str], bytes] | None:
+        """Answer a request, or hang up."""
+        reply = self._reply(arrived.method, arrived.path, arrived.headers, arrived.content)
+        if reply is None:
+            return None
+        status, found = reply
+        return status, {}, found if isinstance(found, bytes) else json.dumps(found).encode()
+
+    def _reply(self, method: str, path: str, headers: Mapping[str, str], content: bytes) -> Reply:
         place, _, query = path.partition("?")
         asked = dict(pair.partition("=")[::2] for pair in query.split("&") if pair)
         with self._lock:
@@ -137,7 +146,7 @@ class BatchEndpoints:
             elif found is not None:
                 call, reply = self._file(method, found[1], found[2], asked)
             else:
-                return "no such endpoint"
+                return _missing("no such endpoint")
             self._calls.append(call)
             if self._lost[call]:
                 self._lost[call] -= 1

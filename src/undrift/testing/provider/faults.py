@@ -50,7 +50,7 @@ class Spoil(Enum):
 
     #: A page of HTML, as proxies send it.
     NOT_JSON = "not_json"
-    #: No `data` in it.
+    #: An object with nothing in it that a vector could be under.
     NO_VECTORS = "no_vectors"
     #: The last vector is missing.
     TOO_FEW = "too_few"
@@ -86,6 +86,27 @@ def quota_exhausted() -> Refuse:
     return Refuse(status=429, code="insufficient_quota", message="You exceeded your current quota, check your billing")
 
 
+def spoiled(vectors: Vectors, fault: Fault | None) -> Vectors:
+    """Return vectors with values as the fault says."""
+    rows = vectors.copy()
+    match fault:
+        case Spoil.NAN:
+            rows[0, 0] = np.nan
+        case Spoil.ZERO:
+            rows[0] = 0
+        case Spoil.SHORTER:
+            rows = rows[:, 1:]
+        case _:
+            pass
+    return rows
+
+
+def rows_of(vectors: Vectors, fault: Fault | None) -> list[list[float]]:
+    """Return vectors as plain lists, as many as the fault says."""
+    rows: list[list[float]] = spoiled(vectors, fault).tolist()
+    return rows[:-1] if fault is Spoil.TOO_FEW else rows
+
+
 def content(body: Mapping[str, Any], vectors: Vectors, tokens: int, fault: Fault | None) -> bytes:
     """Write an answer, spoiled as the fault says.
 
@@ -95,21 +116,8 @@ def content(body: Mapping[str, Any], vectors: Vectors, tokens: int, fault: Fault
         tokens: what the request is billed for.
         fault: what goes wrong.
     """
-    rows = vectors.copy()
-    match fault:
-        case Spoil.NOT_JSON:
-            return b"<html><body>Welcome to the proxy</body></html>"
-        case Spoil.NO_VECTORS:
-            return b'{"object": "list"}'
-        case Spoil.NAN:
-            rows[0, 0] = np.nan
-        case Spoil.ZERO:
-            rows[0] = 0
-        case Spoil.SHORTER:
-            rows = rows[:, 1:]
-        case _:
-            pass
-    packed = body.get("encoding_format") == "base64"
+    rows = spoiled(vectors, fault)
+    packed = "base64" in (body.get("encoding_format"), body.get("embedding_type"))
     data: list[dict[str, Any]] = [
         {
             "object": "embedding",

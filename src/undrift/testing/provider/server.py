@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
-import json
 import socket
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, ClassVar
+from typing import Any
 
-#: From a request's body and key to status, headers and content, or None to hang up.
-Answer = Callable[[Mapping[str, Any], str | None], tuple[int, Mapping[str, str], bytes] | None]
 
-#: From method, path, headers and content to status and JSON or bytes; None to hang up, a text for an unknown path.
-Others = Callable[[str, str, Mapping[str, str], bytes], tuple[int, Any] | str | None]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrived:
+    """A request as it came: its method and path, its headers by lower-case name, and its content."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    content: bytes
+
+    @property
+    def key(self) -> str | None:
+        """The key that came along, in whichever header; of a signature of AWS, whose it is."""
+        bearer = self.headers.get("authorization", "")
+        if bearer.startswith("AWS4-HMAC-SHA256"):
+            return bearer.partition("Credential=")[2].partition("/")[0] or None
+        given = (bearer.removeprefix("Bearer "), self.headers.get("api-key"), self.headers.get("x-goog-api-key"))
+        return next(filter(None, given), None)
+
+
+#: From a request to status, headers and content, or None to hang up.
+Answer = Callable[[Arrived], tuple[int, Mapping[str, str], bytes] | None]
 
 
 class Server(ThreadingHTTPServer):
@@ -21,11 +38,10 @@ class Server(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, port: int, answer: Answer, others: Others) -> None:
+    def __init__(self, port: int, answer: Answer) -> None:
         """Bind the port; 0 takes a free one."""
         super().__init__(("127.0.0.1", port), _Handler)
         self.answer = answer
-        self.others = others
         self.stopping = threading.Event()
         self._connections: set[socket.socket] = set()
         self._guard = threading.Lock()
@@ -61,7 +77,6 @@ class _Handler(BaseHTTPRequestHandler):
     wbufsize = -1
     disable_nagle_algorithm = True
     timeout = 60
-    _paths: ClassVar[tuple[str, ...]] = ("/v1/embeddings", "/embeddings")
 
     def setup(self) -> None:
         super().setup()
@@ -71,39 +86,23 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.closed(self.connection)
         super().finish()
 
+    def do_POST(self) -> None:
+        self._handle()
+
     def do_GET(self) -> None:
-        if not self._sent_otherwise(b""):
-            self._send(404, {}, b'{"error": {"message": "no such request"}}')
+        self._handle()
 
     def do_DELETE(self) -> None:
-        self.do_GET()
+        self._handle()
 
-    def _sent_otherwise(self, content: bytes) -> bool:
-        """Answer what is no request for vectors, where somebody does."""
-        headers = {name.lower(): value for name, value in self.headers.items()}
-        reply = self.server.others(self.command, self.path, headers, content)
-        if isinstance(reply, str):
-            return False
-        if reply is None or self.server.stopping.is_set():
-            self.close_connection = True
-            return True
-        status, found = reply
-        self._send(status, {}, found if isinstance(found, bytes) else json.dumps(found).encode())
-        return True
-
-    def do_POST(self) -> None:
-        content = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        if self._sent_otherwise(content):
-            return
-        key = self.headers.get("Authorization", "").removeprefix("Bearer ") or None
-        try:
-            body = json.loads(content)
-        except ValueError:
-            body = None
-        if self.path not in self._paths or not isinstance(body, dict):
-            self._send(404 if isinstance(body, dict) else 400, {}, b'{"error": {"message": "no such request"}}')
-            return
-        answer = self.server.answer(body, key)
+    def _handle(self) -> None:
+        arrived = Arrived(
+            method=self.command,
+            path=self.path,
+            headers={name.lower(): value for name, value in self.headers.items()},
+            content=self.rfile.read(int(self.headers.get("Content-Length", 0))),
+        )
+        answer = self.server.answer(arrived)
         if answer is None or self.server.stopping.is_set():
             self.close_connection = True
             return

@@ -84,10 +84,5 @@ class DictCache:
         for key, vector in zip(hashes, vectors, strict=True):
             self._kept.setdefault((space, key), vector)
 
-    def forget(self, space: SpaceId, hashes: Iterable[ContentHash]) -> None:
-        """Let go of vectors."""
-        for key in hashes:
-            self._kept.pop((space, key), None)
-
     def close(self) -> None:
         """Let go of nothing."""

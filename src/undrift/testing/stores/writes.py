@@ -97,7 +97,8 @@ class WriteTests(StoreBench):
     ) -> None:
         """Acknowledged means visible to every later `fetch`, whoever asks.
 
-        Failing? Ask for the strongest consistency in writes and in reads; wait for the acknowledgement.
+        Failing? Ask for the strongest consistency in writes and in reads; wait for the acknowledgement. Where the
+        back-end promises nothing, declare `strong_reads=False`: then no migration leads from or to the store.
         """
         for sequence in range(10):
             (written,) = records(["a"], self.dimensions, seed=sequence, sequence=sequence)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from undrift.adapters.embedders.http.profiles import Access
-from undrift.errors import BadArgument, EmbedderRejected, EmbedderUnavailable, MissingExtra
+from undrift.errors import BadArgument, EmbedderUnavailable, MissingExtra, ModelUnavailable
 
 #: From the address and the content of a request to the headers that say who asks.
 Signer = Callable[[str, bytes], dict[str, str]]
@@ -69,7 +69,7 @@ class _Aws:
                 if self._credentials is None:
                     self._credentials = get_session().get_credentials()
                 if self._credentials is None:
-                    raise EmbedderRejected(
+                    raise ModelUnavailable(
                         f"model {self._model} at bedrock needs credentials, and there are none on this machine",
                         hint="aws configure, or export AWS_BEARER_TOKEN_BEDROCK=…",
                     )
@@ -109,7 +109,7 @@ class _Google:
                     self._credentials.refresh(_Fetch())
                 return {"Authorization": f"Bearer {self._credentials.token}"}
         except DefaultCredentialsError as error:
-            raise EmbedderRejected(
+            raise ModelUnavailable(
                 f"model {self._model} at vertex needs credentials, and there are none on this machine",
                 str(error),
                 "gcloud auth application-default login",

@@ -17,6 +17,7 @@ from undrift.adapters.sqlite import Durability
 from undrift.domain.batch import JobState
 from undrift.domain.checkpoint import Chunk
 from undrift.domain.client import ClientId
+from undrift.domain.forecast import NONE, PARTS, Published, Share
 from undrift.domain.migration import MigrationId, Phase, RunStatus
 from undrift.domain.record import DocumentId
 from undrift.domain.route import AliasName
@@ -139,6 +140,27 @@ class BackfillTables(Session):
             (migration,),
         )
         return documents, done, pieces
+
+    def published_over_time(self, migration: MigrationId) -> Published:
+        """Return when documents were published: a piece keeps the end of its last lease, of the same length for all."""
+        found = self._read(
+            "WITH piece AS (SELECT expires AS at, count FROM chunk WHERE migration = :migration AND state = 3), "
+            "span AS (SELECT min(at) AS first, max(at) AS last FROM piece) "
+            "SELECT last - first, min(:parts - 1, CAST((at - first) * :parts / (last - first) AS INTEGER)), sum(count) "
+            "FROM piece, span WHERE at > first GROUP BY 2",
+            {"migration": migration, "parts": PARTS},
+        )
+        counts = {part: count for _, part, count in found}
+        return Published(seconds=found[0][0], parts=[counts.get(part, 0) for part in range(PARTS)]) if found else NONE
+
+    def shares(self, migration: MigrationId) -> dict[ClientId, Share]:
+        """Return what each worker has done for the back-fill."""
+        found = self._read(
+            "SELECT owner, sum(iif(state = 3, count, 0)), sum(state IN (1, 2)) FROM chunk "
+            "WHERE migration = ? AND state > 0 AND owner IS NOT NULL GROUP BY owner",
+            (migration,),
+        )
+        return {ClientId(owner): Share(documents=documents, in_hand=in_hand) for owner, documents, in_hand in found}
 
     def _give_back(self, alias: AliasName, chunk: Chunk, owner: ClientId, *, was: int, now: int) -> None:
         with self._write(Durability.NORMAL) as connection:

@@ -21,7 +21,7 @@ from undrift.ports.runtime import Clock
 #: Grows with every change that an older undrift would not understand; it refuses the file then.
 SCHEMA_VERSION = 1
 #: Grows with every table that is added: an older undrift knows nothing of it and goes on working.
-SCHEMA_MINOR = 3
+SCHEMA_MINOR = 4
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS ledger_meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;

@@ -100,10 +100,12 @@ class SpendingTables(Session):
         """Take note that a request was refused for the pace."""
         self._paced(account, lambda pace, now: (pacing.refused(pace, now, seen, limits), None))
 
-    def pace_of(self, account: str) -> Pace | None:
-        """Return what is known of an account's pace."""
-        found = self._read("SELECT content FROM pace WHERE account = ?", (account,))
-        return Pace.from_dict(json.loads(found[0][0])) if found else None
+    def paces(self, beginning: str) -> dict[str, Pace]:
+        """Return what is known of the pace of accounts."""
+        found = self._read(
+            "SELECT account, content FROM pace WHERE substr(account, 1, length(?1)) = ?1 ORDER BY account", (beginning,)
+        )
+        return {account: Pace.from_dict(json.loads(content)) for account, content in found}
 
     def enqueue(self, account: str, job: str, tokens: int, *, limit: int | None) -> bool:
         """Take note of a batch job."""

@@ -22,6 +22,7 @@ from undrift.adapters.stores.chroma.session import (
     require_name,
 )
 from undrift.adapters.stores.chroma.writing import Writer
+from undrift.domain.cost import Footprint
 from undrift.domain.filter import Condition, native, parse
 from undrift.domain.record import DocumentId, Entry, Hit, Metadata, Record, Vector
 from undrift.domain.route import VectorField
@@ -102,6 +103,10 @@ class ChromaStore(Writer):
             requests_die_with_process=isinstance(where, Folder),
             # Nobody else writes to a folder, and what this process writes is put into the list at once.
             scans_lag_s=0.0 if isinstance(where, Folder) else listing_s,
+            footprint=Footprint(
+                per_vector=140,
+                basis="hnswlib: four bytes a dimension, and about 140 of links (M = 16); its log comes on top",
+            ),
         )
 
     @property

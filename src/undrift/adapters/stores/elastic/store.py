@@ -27,6 +27,7 @@ from undrift.adapters.stores.elastic.documents import (
 from undrift.adapters.stores.elastic.reading import Reading
 from undrift.adapters.stores.elastic.wire import Wire
 from undrift.adapters.stores.elastic.writing import Writing
+from undrift.domain.cost import Footprint
 from undrift.domain.filter import Condition, matches, native, parse
 from undrift.domain.record import DocumentId, Entry, Hit, Metadata, Record, Vector, encode_metadata
 from undrift.domain.route import VectorField
@@ -86,6 +87,10 @@ class ElasticStore:
             layouts=frozenset({Layout.COLLECTION}),
             settles_within_s=_SETTLES_WITHIN_S,
             scans_lag_s=listing_s,
+            footprint=Footprint(
+                per_vector=64,
+                basis="Elastic's tuning guide: four bytes a dimension, and 64 for HNSW (m = 16); `_source` on top",
+            ),
         )
         self._follows = follow_alias
         self._refreshes_search = refresh == "search"

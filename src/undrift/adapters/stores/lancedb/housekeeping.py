@@ -15,6 +15,7 @@ from datetime import timedelta
 from typing import Any
 
 from undrift.adapters.stores.lancedb.leases import LEASES, Leases
+from undrift.adapters.stores.lancedb.places import places_of
 from undrift.adapters.stores.lancedb.session import WRITE_S, Session, is_overtaken
 from undrift.adapters.stores.lancedb.tables import DISTANCES, Table
 from undrift.errors import StoreUnavailable, UndriftError
@@ -122,7 +123,7 @@ class Housekeeper:
 
     def _tidy(self, collection: str, *, seldom: bool) -> None:
         async def small() -> None:
-            async with self._session.alone(collection):
+            async with self._session.alone(places_of(collection).table):
                 await asyncio.to_thread(self._compact, collection, large=False)
 
         # Small files are put together in less time than a few writes take; what takes longer holds nobody up.
@@ -145,7 +146,8 @@ class Housekeeper:
     def _compact(self, collection: str, *, large: bool) -> None:
         import lance
 
-        place = f"{self._session.place}/{collection}.lance"
+        places = places_of(collection)
+        place = f"{self._session.place}/{places.table}.lance"
         dataset = lance.dataset(place, storage_options=self._session.storage_options)
         dataset.optimize.compact_files(
             target_rows_per_fragment=max(_SMALL, dataset.count_rows() // _FILES) if large else _SMALL,
@@ -153,7 +155,8 @@ class Housekeeper:
             materialize_deletions_threshold=_DELETED,
             num_threads=1,
         )
-        if self._keep_s:
+        # Other programs keep a table open, and read an old version of it for as long.
+        if self._keep_s and places.shape is None:
             dataset.cleanup_old_versions(older_than=timedelta(seconds=self._keep_s), error_if_tagged_old_versions=False)
 
     async def _indexed(self, collection: str) -> None:
@@ -162,13 +165,13 @@ class Housekeeper:
 
         table = await self._session.present(collection)
         for index in await table.handle.list_indices():
-            if "vector" in index.columns:
+            if table.places.vector in index.columns:
                 await self._take_in(table, index.name)
                 return
         if await table.handle.count_rows() >= (self._index_from or 0):
             kind: Any = DISTANCES[table.metric]
             config = HnswSq(distance_type=kind)
-            await table.handle.create_index("vector", config=config)
+            await table.handle.create_index(table.places.vector, config=config)
 
     async def _take_in(self, table: Table, index: str) -> None:
         stats = await table.handle.index_stats(index)

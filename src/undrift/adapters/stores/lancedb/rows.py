@@ -11,6 +11,7 @@ import numpy as np
 
 from undrift.adapters.stores.lancedb.tables import Table
 from undrift.domain.record import (
+    NO_TAG,
     DocumentId,
     Entry,
     Hit,
@@ -19,6 +20,7 @@ from undrift.domain.record import (
     SpaceTag,
     decode_metadata,
     encode_metadata,
+    is_tagged,
     tag_from_stored,
 )
 from undrift.domain.space import Metric
@@ -101,10 +103,10 @@ def record_from(row: Mapping[str, Any]) -> Record:
     """Return the record of a row."""
     return Record(
         id=DocumentId(row["id"]),
-        text=row["text"],
+        text=row.get("text", ""),
         metadata=decode_metadata(row["metadata"]),
         vector=np.array(row["vector"], np.float32),
-        tag=_tag(row),
+        tag=_tag(row) or NO_TAG,
     )
 
 
@@ -120,13 +122,32 @@ def hit_from(row: Mapping[str, Any], metric: Metric) -> Hit:
     return Hit(
         id=row["id"],
         score=-math.sqrt(max(distance, 0.0)) if metric is Metric.L2 else 1.0 - distance,
-        text=row["text"],
+        text=row.get("text", ""),
         metadata=decode_metadata(row["metadata"]),
         tag=_tag(row),
     )
 
 
-def _tag(row: Mapping[str, Any]) -> SpaceTag:
+def tagging_block(entries: Sequence[Entry], table: Table) -> Any:
+    """Return the tags of entries, with the texts that they are of, as a `pyarrow.Table` that can be merged."""
+    import pyarrow as pa
+
+    named = [(one, one.tag) for one in entries if is_tagged(one.tag)]
+    values = {
+        "id": [one.id for one, _ in named],
+        "text": [one.text for one, _ in named],
+        "space": [tag.space for _, tag in named],
+        "content": [tag.content for _, tag in named],
+        "sequence": [tag.sequence for _, tag in named],
+        # A change of metadata that has read the row is made again.
+        "revision": [secrets.randbits(62) for _ in named],
+    }
+    return pa.table(values, schema=pa.schema([table.schema.field(name).remove_metadata() for name in values]))
+
+
+def _tag(row: Mapping[str, Any]) -> SpaceTag | None:
+    if not row["space"]:
+        return None
     return tag_from_stored(row["space"], row["content"], row["sequence"])
 
 

@@ -14,7 +14,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
-from undrift.adapters.stores.lancedb.tables import Table, require_own, table_from
+from undrift.adapters.stores.lancedb.places import Places, places_of
+from undrift.adapters.stores.lancedb.tables import DISTANCES, Table, table_from
+from undrift.domain.space import Metric
 from undrift.errors import (
     BadArgument,
     BadConfig,
@@ -130,18 +132,24 @@ class Session:
             os.close(descriptor)
 
     async def present(self, collection: str) -> Table:
-        """Open a collection of undrift's.
+        """Open a collection.
 
         Raises:
             CollectionMissing: there is none.
+            StoreRejected: it does not look as its address says.
         """
-        require_own(collection)
-        handle = await (await self.database()).open_table(collection)
-        found = table_from(handle, await handle.schema(), collection)
+        return await self.opened(places_of(collection))
+
+    async def opened(self, places: Places) -> Table:
+        """Open a table whose columns are known."""
+        handle = await (await self.database()).open_table(places.table)
+        searched_by = None if places.shape is None else await _metric_of(handle, places.vector)
+        found = table_from(handle, await handle.schema(), places, searched_by=searched_by)
         if found is None:
             raise CollectionMissing(
-                f"table {collection} in {self.name} is not undrift's",
-                hint="carry its documents over with `undrift put`",
+                f"table {places.table} in {self.name} is not undrift's",
+                "one that LangChain or LlamaIndex made has an address that says so",
+                f"write {places.table}?as=langchain, or carry its documents over with `undrift put`",
             )
         return found
 
@@ -210,6 +218,16 @@ def missing() -> MissingExtra:
 def is_overtaken(error: Exception) -> bool:
     """Whether a write failed only because another one was faster."""
     return isinstance(error, RuntimeError | OSError | ValueError) and any(word in str(error) for word in _OVERTAKEN)
+
+
+async def _metric_of(handle: Any, column: str) -> Metric | None:
+    """Return what an index of vectors compares by, None without one."""
+    for index in await handle.list_indices():
+        if column in index.columns:
+            stats = await handle.index_stats(index.name)
+            kinds = {kind: metric for metric, kind in DISTANCES.items()}
+            return None if stats is None else kinds.get(str(stats.distance_type))
+    return None
 
 
 def _is_locked(descriptor: int) -> bool:

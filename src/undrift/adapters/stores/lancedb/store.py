@@ -7,16 +7,20 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from undrift.adapters.stores.lancedb import tables
+from undrift.adapters.stores.lancedb.foreign_writing import ForeignWriting
 from undrift.adapters.stores.lancedb.housekeeping import Housekeeper
 from undrift.adapters.stores.lancedb.leases import Leases
+from undrift.adapters.stores.lancedb.places import places_of
 from undrift.adapters.stores.lancedb.reading import Reader, Wanted
 from undrift.adapters.stores.lancedb.rows import entry_from, hit_from, metadata_text, record_from
 from undrift.adapters.stores.lancedb.searching import Index, nearest
 from undrift.adapters.stores.lancedb.session import READ_S, WRITE_S, Session
 from undrift.adapters.stores.lancedb.tables import Table
-from undrift.adapters.stores.lancedb.writing import delete, insert_absent, merge_metadata, upsert
-from undrift.domain.record import DocumentId, Entry, Hit, Metadata, Record, Vector
+from undrift.adapters.stores.lancedb.writing import delete, insert_absent, merge_metadata, tag, upsert
+from undrift.domain.cost import Footprint
+from undrift.domain.record import DocumentId, Entry, Hit, Metadata, Record, Vector, is_tagged
 from undrift.domain.route import VectorField
+from undrift.domain.shape import NO_TEXT
 from undrift.domain.space import Metric
 from undrift.domain.vectors import checked_query
 from undrift.errors import BadArgument, CollectionMissing
@@ -32,6 +36,7 @@ _CAPABILITIES = StoreCapabilities(
     # A write is given up after 10 s, whatever it waits for; the rest is for a machine that is busy.
     settles_within_s=15,
     requests_die_with_process=True,
+    footprint=Footprint(basis="four bytes a dimension in a column of Lance, without an index"),
 )
 
 
@@ -83,6 +88,7 @@ class LanceDbStore:
         self._session = Session(place, storage_options=dict(storage_options) if storage_options else None)
         self._index = Index(least=index_from, ef=ef_search) if index == "hnsw" else None
         self._leases = Leases(self._session)
+        self._foreign = ForeignWriting(self._session)
         self._housekeeper = Housekeeper(
             self._session, every=compact_after, keep_s=keep_versions_s, index_from=index_from if self._index else None
         )
@@ -100,25 +106,26 @@ class LanceDbStore:
             FieldInUse: a table of that name is there.
             BadArgument: LanceDB takes no such name, or no such vectors.
         """
-        tables.require_own(field.collection)
-        tables.require_creatable(field.collection, dimensions=dimensions)
+        places = places_of(field.collection)
+        tables.require_creatable(places.table, dimensions=dimensions)
 
         async def work() -> None:
-            schema = tables.schema(dimensions, metric)
+            own = places.shape is None
+            schema = tables.schema(dimensions, metric) if own else tables.foreign_schema(places, dimensions, metric)
             database = await self._session.database()
             # The engine lets two succeed that create a table at once.
-            async with self._leases.alone(field.collection, WRITE_S):
-                await database.create_table(field.collection, schema=schema)
+            async with self._leases.alone(places.table, WRITE_S):
+                await database.create_table(places.table, schema=schema)
 
-        self._session.run(work, WRITE_S, field.collection)
+        self._session.run(work, WRITE_S, places.table)
 
     def drop(self, field: VectorField) -> None:
-        """Delete a collection with everything in it; a table that is not undrift's is left alone."""
+        """Delete a collection with everything in it; without a shape, a table that is not undrift's is left alone."""
 
         async def work() -> None:
             table = await self._session.present(field.collection)
             del table
-            await (await self._session.database()).drop_table(field.collection)
+            await (await self._session.database()).drop_table(places_of(field.collection).table)
 
         try:
             self._session.run(work, WRITE_S, field.collection)
@@ -130,7 +137,7 @@ class LanceDbStore:
 
         async def work() -> FieldDescription:
             table = await self._session.present(field.collection)
-            count = await table.handle.count_rows()
+            count = await Reader(table).count(Wanted())
             return FieldDescription(dimensions=table.dimensions, metric=table.metric, count=count)
 
         try:
@@ -141,16 +148,39 @@ class LanceDbStore:
     def upsert(self, field: VectorField, records: Sequence[Record]) -> None:
         """Insert the records, replacing those with the same id whole."""
         if records:
-            self._write(field, lambda table: upsert(table, records))
+            self._put(field, records, replace=True)
 
     def insert_absent(self, field: VectorField, records: Sequence[Record]) -> None:
         """Insert those records whose ids are not there yet."""
         if records:
-            self._write(field, lambda table: insert_absent(table, records))
+            self._put(field, records, replace=False)
+
+    def tag(self, field: VectorField, entries: Sequence[Entry]) -> set[DocumentId]:
+        """Give records the tags of the entries, as long as they have their texts."""
+        wanted = {one.id: one for one in entries if is_tagged(one.tag) and one.text is not None}
+        if not wanted:
+            return set()
+        if places_of(field.collection).text == NO_TEXT:
+            raise BadArgument(
+                f"collection {field.collection} has no texts, so that no tag can be put beside one",
+                hint="keep the tags in the ledger: tags=ledger",
+            )
+
+        async def work(table: Table) -> None:
+            await (tag(table, [*wanted.values()]) if table.is_own else self._foreign.tag(table, [*wanted.values()]))
+
+        self._write(field, work)
+        now = self.entries(field, list(wanted))
+        # Of the same text there is one tag of a space, whoever put it there.
+        return {
+            id
+            for id, entry in now.items()
+            if entry.text == wanted[id].text and is_tagged(entry.tag) and entry.tag == wanted[id].tag
+        }
 
     def delete(self, field: VectorField, ids: Sequence[DocumentId], *, filter: Filter | None = None) -> None:
         """Delete records by id, those only that match the filter if there is one."""
-        wanted = Wanted.parsed(filter)
+        wanted = self._wanted(field, filter)
         if not ids:
             self._on(field, _nothing)
         else:
@@ -163,7 +193,14 @@ class LanceDbStore:
         if not changes:
             self._on(field, _nothing)
         else:
-            self._write(field, lambda table: merge_metadata(table, changes, sequence=sequence))
+            self._write(
+                field,
+                lambda table: (
+                    merge_metadata(table, changes, sequence=sequence)
+                    if table.is_own
+                    else self._foreign.merge_metadata(table, changes, sequence=sequence)
+                ),
+            )
 
     def fetch(self, field: VectorField, ids: Sequence[DocumentId]) -> dict[DocumentId, Record]:
         """Return the records with their vectors."""
@@ -189,7 +226,7 @@ class LanceDbStore:
     ) -> list[Entry]:
         """Return the next records in the order of their ids: at most `limit` with after < id <= until."""
         _require_positive("limit", limit)
-        wanted = Wanted.parsed(filter)
+        wanted = self._wanted(field, filter)
         rows = self._on(
             field,
             lambda table: Reader(table).page(
@@ -206,13 +243,13 @@ class LanceDbStore:
 
     def count(self, field: VectorField, filter: Filter | None = None) -> int:
         """Return how many records there are, or how many match the filter."""
-        wanted = Wanted.parsed(filter)
+        wanted = self._wanted(field, filter)
         return self._on(field, lambda table: Reader(table).count(wanted))
 
     def search(self, field: VectorField, vector: Vector, *, k: int, filter: Filter | None = None) -> list[Hit]:
         """Return the k nearest records that match the filter, best first."""
         _require_positive("k", k)
-        wanted = Wanted.parsed(filter)
+        wanted = self._wanted(field, filter)
 
         async def work(table: Table) -> list[Hit]:
             query = checked_query(vector, dimensions=table.dimensions, metric=table.metric)
@@ -227,6 +264,20 @@ class LanceDbStore:
         self._housekeeper.stop()
         self._session.close()
 
+    def _put(self, field: VectorField, records: Sequence[Record], *, replace: bool) -> None:
+        async def work(table: Table) -> None:
+            if not table.is_own:
+                await self._foreign.put(table, records, replace=replace)
+            elif replace:
+                await upsert(table, records)
+            else:
+                await insert_absent(table, records)
+
+        self._write(field, work)
+
+    def _wanted(self, field: VectorField, filter: Filter | None) -> Wanted:
+        return Wanted.parsed(filter, by_engine=places_of(field.collection).shape is None)
+
     def _on(self, field: VectorField, read: Callable[[Table], Coroutine[Any, Any, _T]]) -> _T:
         async def work() -> _T:
             return await read(await self._session.present(field.collection))
@@ -237,8 +288,12 @@ class LanceDbStore:
         async def attempt() -> None:
             await write(await self._session.present(field.collection))
 
+        places = places_of(field.collection)
+
         async def work() -> None:
-            async with self._session.alone(field.collection):
+            # A table of another program has no mark by which two writers would notice one another.
+            alone = self._session.alone(places.table)
+            async with alone if places.shape is None else self._leases.alone(places.table, WRITE_S):
                 await self._session.retried(attempt)
 
         self._session.run(work, WRITE_S, field.collection)

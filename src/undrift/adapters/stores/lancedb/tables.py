@@ -6,8 +6,10 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from undrift.adapters.stores.lancedb.places import Kept, Places
+from undrift.domain.shape import NO_TEXT
 from undrift.domain.space import Metric
-from undrift.errors import BadArgument, BadConfig, StoreUnavailable
+from undrift.errors import BadArgument, StoreRejected, StoreUnavailable
 
 #: How the tables are laid out; another number means that another version of undrift made them.
 FORMAT = "1"
@@ -15,6 +17,8 @@ FORMAT = "1"
 DISTANCES = {Metric.COSINE: "cosine", Metric.DOT: "dot", Metric.L2: "l2"}
 #: The longest vector that the tests have kept and searched; the engine itself names no limit.
 MOST_DIMENSIONS = 65_536
+#: The tag of a record in a table that another program made; columns that it does not know, and which may be empty.
+TAG = ("undrift_space", "undrift_content", "undrift_sequence")
 #: Columns of a row without its text and its vector.
 COLUMNS = ("id", "metadata", "space", "content", "sequence")
 _FORMAT_KEY, _METRIC_KEY = b"undrift.format", b"undrift.metric"
@@ -32,12 +36,28 @@ class Table:
         schema: the schema of its rows, a `pyarrow.Schema`.
         dimensions: of its vectors.
         metric: what it is searched by.
+        places: the columns of the parts of a record.
+        kept: how it keeps metadata.
+        is_ours: whether undrift made it, for itself or in the shape of another program.
     """
 
     handle: Any
     schema: Any
     dimensions: int
     metric: Metric
+    places: Places
+    kept: Kept = Kept.JSON
+    is_ours: bool = True
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it has undrift's own shape."""
+        return self.places.shape is None
+
+    @property
+    def has_tags(self) -> bool:
+        """Whether it has the columns of a tag that a foreign table may have."""
+        return self.places.tags_in_row and set(TAG) <= set(self.schema.names)
 
 
 def require_creatable(name: str, *, dimensions: int) -> None:
@@ -60,19 +80,6 @@ def require_creatable(name: str, *, dimensions: int) -> None:
         )
 
 
-def require_own(collection: str) -> None:
-    """Pass when a collection is named without a shape.
-
-    Raises:
-        BadConfig: it has the shape that other software gives it, which this store does not know.
-    """
-    if "?" in collection:
-        raise BadConfig(
-            f"store lancedb cannot use {collection}: it knows its own tables only, and none in another shape",
-            hint="carry its documents over with `undrift put`",
-        )
-
-
 def schema(dimensions: int, metric: Metric) -> Any:
     """Return the schema of a new table."""
     import pyarrow as pa
@@ -91,19 +98,56 @@ def schema(dimensions: int, metric: Metric) -> Any:
     return pa.schema(fields, metadata={_FORMAT_KEY: FORMAT.encode(), _METRIC_KEY: metric.value.encode()})
 
 
-def table_from(handle: Any, schema: Any, collection: str) -> Table | None:
-    """Return a table that undrift made, or None if somebody else did.
+def foreign_schema(places: Places, dimensions: int, metric: Metric) -> Any:
+    """Return the schema of a new table in the shape that another program gives its own."""
+    import pyarrow as pa
+
+    if places.has_nodes:
+        keys = ("_node_content", "_node_type", "document_id", "doc_id", "ref_doc_id")
+        metadata = pa.struct([pa.field(key, pa.string()) for key in keys])
+    else:
+        metadata = pa.string()
+    fields = [pa.field(places.id, pa.string())]
+    if places.has_nodes:
+        fields.append(pa.field("doc_id", pa.string()))
+    fields.append(pa.field(places.vector, pa.list_(pa.float32(), dimensions)))
+    if places.text != NO_TEXT:
+        fields.append(pa.field(places.text, pa.string()))
+    fields.append(pa.field(places.metadata, metadata))
+    if places.tags_in_row:
+        fields += tag_fields()
+    return pa.schema(fields, metadata={_METRIC_KEY: metric.value.encode()})
+
+
+def tag_fields() -> list[Any]:
+    """Return the columns of a tag in a table that another program made."""
+    import pyarrow as pa
+
+    return [pa.field(name, pa.int64() if name == TAG[2] else pa.string()) for name in TAG]
+
+
+def table_from(handle: Any, schema: Any, places: Places, *, searched_by: Metric | None = None) -> Table | None:
+    """Return a table as its address says that it is, or None if it has undrift's name and somebody else made it.
+
+    Args:
+        handle: LanceDB's own table.
+        schema: of its rows.
+        places: the columns of the parts of a record.
+        searched_by: what an index of the vectors says that they are compared by.
 
     Raises:
         StoreUnavailable: another version of undrift made it.
+        StoreRejected: it lacks a column, or has one of another type.
     """
     said = schema.metadata or {}
     found = said.get(_FORMAT_KEY, b"").decode()
+    if places.shape is not None:
+        return _foreign(handle, schema, places, searched_by)
     if not found:
         return None
     if found != FORMAT:
         raise StoreUnavailable(
-            f"collection {collection} has been made by another version of undrift",
+            f"collection {places.table} has been made by another version of undrift",
             f"its format is {found}, this version knows {FORMAT}",
             "pip install --upgrade undrift",
         )
@@ -112,4 +156,42 @@ def table_from(handle: Any, schema: Any, collection: str) -> Table | None:
         schema=schema,
         dimensions=schema.field("vector").type.list_size,
         metric=Metric(said[_METRIC_KEY].decode()),
+        places=places,
+    )
+
+
+def _foreign(handle: Any, schema: Any, places: Places, searched_by: Metric | None) -> Table:
+    from pyarrow import types
+
+    said = (schema.metadata or {}).get(_METRIC_KEY, b"").decode()
+    column = {field.name: field.type for field in schema}
+    if _FORMAT_KEY in (schema.metadata or {}):
+        raise StoreRejected(
+            f"table {places.table} is one of undrift's own", "it has no other shape", f"name it {places.table}"
+        )
+    faults = [
+        f"{name} is {column.get(name, 'not there')}"
+        for name, fits in (
+            (places.id, types.is_string),
+            (places.text, types.is_string),
+            (places.vector, lambda kind: types.is_fixed_size_list(kind) and types.is_float32(kind.value_type)),
+            (places.metadata, lambda kind: types.is_string(kind) or types.is_struct(kind)),
+        )
+        if name != NO_TEXT and not (name in column and fits(column[name]))
+    ]
+    if faults:
+        raise StoreRejected(
+            f"table {places.table} does not look as its address says",
+            f"{'; '.join(faults)}; its columns are {', '.join(column)}",
+            f"name its columns: {places.table}?id=COLUMN&text=COLUMN&vector=COLUMN&metadata=COLUMN",
+        )
+    return Table(
+        handle=handle,
+        schema=schema,
+        dimensions=column[places.vector].list_size,
+        # LanceDB compares by distance where nobody says otherwise, and so do LangChain and LlamaIndex.
+        metric=Metric(said) if said else searched_by or Metric.L2,
+        places=places,
+        kept=Kept.TEXT if types.is_string(column[places.metadata]) else Kept.STRUCT,
+        is_ours=bool(said),
     )

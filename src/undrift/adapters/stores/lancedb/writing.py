@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from undrift.adapters.stores.lancedb.reading import MANY_IDS, Reader, Wanted, among
-from undrift.adapters.stores.lancedb.rows import block, changed_block
+from undrift.adapters.stores.lancedb.rows import block, changed_block, tagging_block
 from undrift.adapters.stores.lancedb.tables import Table
-from undrift.domain.record import DocumentId, Metadata, Record
+from undrift.domain.record import DocumentId, Entry, Metadata, Record
 
 
 async def upsert(table: Table, records: Sequence[Record]) -> None:
@@ -28,10 +28,14 @@ async def delete(table: Table, ids: Sequence[DocumentId], wanted: Wanted) -> Non
     distinct = list(dict.fromkeys(ids))
     for start in range(0, len(distinct), MANY_IDS):
         some = distinct[start : start + MANY_IDS]
-        if wanted.condition is None:
-            tests = [among(some), wanted.sql]
+        if not table.is_own and wanted.condition is not None:
+            # Whoever else writes to such a table adds rows, or deletes them.
+            found = [row for row in await Reader(table).by_id(some, ()) if wanted.holds(row)]
+            some = [DocumentId(row["id"]) for row in found]
+        if some and (wanted.condition is None or not table.is_own):
+            tests = [among(some, table.places.id), wanted.sql]
             await table.handle.delete(" AND ".join(filter(None, tests)))
-        else:
+        elif some:
             await _delete_unchanged(table, some, wanted)
 
 
@@ -58,6 +62,12 @@ async def merge_metadata(table: Table, changes: Mapping[DocumentId, Metadata], *
         now = {row["id"]: row["revision"] for row in await Reader(table).by_id(list(left), ("revision",))}
         ours = {row["id"] for row in found if now.get(row["id"]) == row["revision"] + step}
         left = {id: change for id, change in left.items() if id in now and id not in ours}
+
+
+async def tag(table: Table, entries: Sequence[Entry]) -> None:
+    """Give records their tags, as long as they have the texts of the entries: the engine compares as it writes."""
+    merge = table.handle.merge_insert("id").when_matched_update_all(where="target.text = source.text")
+    await merge.execute(tagging_block(entries, table))
 
 
 async def _delete_unchanged(table: Table, ids: Sequence[DocumentId], wanted: Wanted) -> None:

@@ -33,9 +33,9 @@ def literal(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
 
 
-def among(ids: Iterable[str]) -> str:
+def among(ids: Iterable[str | int], field: str = "id") -> str:
     """Return the expression that a record is of one of some ids."""
-    return f"id in [{', '.join(map(literal, ids))}]"
+    return f"{field} in [{', '.join(str(id) if isinstance(id, int) else literal(id) for id in ids)}]"
 
 
 def superset(condition: Condition) -> str:

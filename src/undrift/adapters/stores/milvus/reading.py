@@ -11,6 +11,7 @@ import numpy as np
 
 from undrift.adapters.stores.milvus.collections import FIELDS, METRICS, Collection, Hnsw
 from undrift.adapters.stores.milvus.conditions import among, superset
+from undrift.adapters.stores.milvus.foreign import numbers, row_from
 from undrift.adapters.stores.milvus.session import TIMEOUT_S
 from undrift.domain.filter import Condition, matches
 from undrift.domain.record import DocumentId, Vector
@@ -48,26 +49,47 @@ class Reader:
         for start in range(0, len(distinct), MANY_IDS):
             rows += self._client.query(
                 self._collection.name,
-                filter=among(distinct[start : start + MANY_IDS]),
-                output_fields=list(fields),
+                filter=self.among(distinct[start : start + MANY_IDS]),
+                output_fields=self._named(fields),
                 consistency_level="Strong",
                 timeout=TIMEOUT_S,
             )
-        return rows
+        return [self._row(row) for row in rows]
+
+    def among(self, ids: Sequence[str]) -> str:
+        """Return the expression that a record is of one of some ids."""
+        places = self._collection.places
+        if places is None:
+            return among(ids)
+        return among(numbers(ids) if places.has_numbers else ids, places.id)
+
+    def _named(self, fields: Sequence[str]) -> list[str]:
+        places = self._collection.places
+        if places is None:
+            return list(fields)
+        # Which fields the metadata are in, only the row says.
+        return [places.id] if tuple(fields) == ("id",) else places.reads(with_vector="vector" in fields)
+
+    def _row(self, stored: Any) -> dict[str, Any]:
+        places = self._collection.places
+        return stored if places is None else row_from(places, dict(stored))
+
+    def _superset(self, condition: Condition | None) -> str:
+        return "" if condition is None or self._collection.places is not None else superset(condition)
 
     def everything(self, fields: Sequence[str], condition: Condition | None = None) -> Iterator[dict[str, Any]]:
         """Yield all records that match, in any order."""
         pages = self._client.query_iterator(
             self._collection.name,
             batch_size=_PAGE,
-            filter=superset(condition) if condition is not None else "",
-            output_fields=list(fields),
+            filter=self._superset(condition),
+            output_fields=self._named(fields),
             consistency_level="Strong",
             timeout=TIMEOUT_S,
         )
         try:
             while page := pages.next():
-                yield from (row for row in page if holds(row, condition))
+                yield from (row for row in map(self._row, page) if holds(row, condition))
         finally:
             pages.close()
 
@@ -88,7 +110,7 @@ class Reader:
         self, query: Vector, *, k: int, condition: Condition | None, index: Hnsw | None
     ) -> list[tuple[float, dict[str, Any]]]:
         """Return the nearest records with what Milvus calls their distance, at least k of them if as many match."""
-        said = superset(condition) if condition is not None else ""
+        said = self._superset(condition)
         limit = min(k + _BEYOND, MOST)
         while True:
             found = self._search(query, said, limit, index)
@@ -128,23 +150,24 @@ class Reader:
         for start in range(0, len(ids), MANY_IDS):
             some = ids[start : start + MANY_IDS]
             index = None if self._collection.index == "FLAT" else _EVERYTHING
-            found += self._search(query, among(some), len(some), index)
+            found += self._search(query, self.among(some), len(some), index)
         return [(distance, row) for distance, row in found if holds(row, condition)]
 
     def _search(self, query: Vector, said: str, limit: int, index: Hnsw | None) -> list[tuple[float, dict[str, Any]]]:
-        parameters = {} if index is None else {"ef": max(index.ef_search, limit)}
+        places, kind = self._collection.places, self._collection.index
+        parameters = {"ef": max(index.ef_search, limit)} if index is not None and kind == "HNSW" else {}
         (hits,) = self._client.search(
             self._collection.name,
             data=[query],
-            anns_field="vector",
+            anns_field="vector" if places is None else places.vector,
             filter=said,
             limit=limit,
-            output_fields=list(FIELDS),
+            output_fields=self._named(FIELDS),
             search_params={"metric_type": METRICS[self._collection.metric], "params": parameters},
             consistency_level="Strong",
             timeout=TIMEOUT_S,
         )
-        return [(hit["distance"], hit["entity"]) for hit in hits]
+        return [(hit["distance"], self._row(hit["entity"])) for hit in hits]
 
 
 def _nearly_equal(left: float, right: float) -> bool:

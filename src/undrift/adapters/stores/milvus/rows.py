@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from undrift.adapters.stores.milvus.collections import MOST_BYTES, Collection
+from undrift.adapters.stores.milvus.foreign import own_row, stored_row
 from undrift.domain.record import (
+    NO_TAG,
     DocumentId,
     Entry,
     Hit,
@@ -41,18 +43,13 @@ def rows_of(records: Sequence[Record], collection: Collection) -> list[dict[str,
     for record, vector in zip(records, vectors, strict=True):
         if len(record.text.encode()) > MOST_BYTES:
             raise _too_long("the text", record.id)
-        rows.append(
-            {
-                "id": record.id,
-                "text": record.text,
-                "metadata": kept_metadata(record.id, record.metadata),
-                "space": record.tag.space,
-                "content": record.tag.content,
-                "sequence": record.tag.sequence,
-                "vector": vector,
-            }
-        )
-    return rows
+        rows.append(own_row(record, vector, kept_metadata(record.id, record.metadata)))
+    return [written(row, collection) for row in rows]
+
+
+def written(row: dict[str, Any], collection: Collection) -> dict[str, Any]:
+    """Return what is written for a row, in a collection of undrift's own or in another one."""
+    return row if collection.places is None else stored_row(collection.places, row)
 
 
 def kept_metadata(id: str, metadata: Metadata) -> dict[str, Any]:
@@ -88,7 +85,7 @@ def record_from(row: Mapping[str, Any]) -> Record:
         text=row["text"],
         metadata=row["metadata"],
         vector=np.array(row["vector"], np.float32),
-        tag=_tag(row),
+        tag=_tag(row) or NO_TAG,
     )
 
 
@@ -104,7 +101,9 @@ def hit_from(row: Mapping[str, Any], distance: float, metric: Metric) -> Hit:
     return Hit(id=row["id"], score=score, text=row["text"], metadata=row["metadata"], tag=_tag(row))
 
 
-def _tag(row: Mapping[str, Any]) -> SpaceTag:
+def _tag(row: Mapping[str, Any]) -> SpaceTag | None:
+    if not row["space"]:
+        return None
     return tag_from_stored(row["space"], row["content"], row["sequence"])
 
 

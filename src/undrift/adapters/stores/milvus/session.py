@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from undrift.adapters.stripes import Stripes
 from undrift.errors import (
     BadConfig,
     CollectionMissing,
@@ -26,32 +27,10 @@ TIMEOUT_S = 10.0
 _MISSING = ("not found", "can't find collection", "not exist")
 #: What a server calls a parameter that it does not take.
 _INVALID = range(1100, 1200)
-_STRIPES = 64
-
-
-class Locks:
-    """Locks of this process for the documents of a database, of which many share one."""
-
-    def __init__(self) -> None:
-        """Hold none."""
-        self._locks = [threading.Lock() for _ in range(_STRIPES)]
-
-    @contextmanager
-    def hold(self, ids: Iterable[str] | None) -> Iterator[None]:
-        """Hold the locks of some documents, or of all; always in the same order, so that nobody waits in a circle."""
-        numbers = range(_STRIPES) if ids is None else sorted({hash(id) % _STRIPES for id in ids})
-        with ExitStack() as stack:
-            for number in numbers:
-                stack.enter_context(self._locks[number])
-            yield
 
 
 class Session:
     """A client that is made by the first call, and anew after a fork."""
-
-    #: By database: two stores of one process are two clients of it, and know nothing of one another.
-    _locks: dict[str, Locks] = {}  # noqa: RUF012 - all of this process share it
-    _guard = threading.Lock()
 
     def __init__(self, place: str, *, api_key: str = "", database: str = "") -> None:
         """Connect to nothing yet.
@@ -85,10 +64,9 @@ class Session:
         self._process = 0
 
     @property
-    def locks(self) -> Locks:
+    def locks(self) -> Stripes:
         """The locks of this database in this process."""
-        with Session._guard:
-            return Session._locks.setdefault(f"{self.place}/{self._database}", Locks())
+        return Stripes.of(f"{self.place}/{self._database}")
 
     def client(self) -> Any:
         """Return the client of this process.

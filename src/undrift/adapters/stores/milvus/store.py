@@ -10,10 +10,18 @@ from typing import Any, TypeVar
 from undrift.adapters.listing import Listings
 from undrift.adapters.stores.milvus import collections
 from undrift.adapters.stores.milvus.collections import FIELDS, Collection, Hnsw
-from undrift.adapters.stores.milvus.conditions import among
 from undrift.adapters.stores.milvus.reading import MANY_IDS, Reader, holds
-from undrift.adapters.stores.milvus.rows import changed_row, entry_from, hit_from, kept_metadata, record_from, rows_of
+from undrift.adapters.stores.milvus.rows import (
+    changed_row,
+    entry_from,
+    hit_from,
+    kept_metadata,
+    record_from,
+    rows_of,
+    written,
+)
 from undrift.adapters.stores.milvus.session import TIMEOUT_S, Session
+from undrift.domain.cost import Footprint
 from undrift.domain.filter import Condition, parse
 from undrift.domain.record import DocumentId, Entry, Hit, Metadata, Record, Vector
 from undrift.domain.route import VectorField
@@ -34,6 +42,7 @@ _CAPABILITIES = StoreCapabilities(
     settles_within_s=2 * TIMEOUT_S,
     max_text_bytes=collections.MOST_BYTES,
     max_metadata_bytes=collections.MOST_BYTES,
+    footprint=Footprint(basis="four bytes a dimension; an HNSW index takes as much again, and its links"),
 )
 _WITHOUT_TEXT = tuple(name for name in FIELDS if name != "text")
 #: Documents between two looks at the list of ids.
@@ -119,16 +128,18 @@ class MilvusStore:
                     f"collection {field.collection} is in {self._session.name} already",
                     hint="choose another name, or drop it if nobody uses it",
                 )
-            collections.make(client, name, dimensions=dimensions, metric=metric, index=self._index, timeout=TIMEOUT_S)
+            collections.make(
+                client, field.collection, dimensions=dimensions, metric=metric, index=self._index, timeout=TIMEOUT_S
+            )
         self._listings.forget(name)
 
     def drop(self, field: VectorField) -> None:
-        """Delete a collection with everything in it; one that is not undrift's is left alone."""
+        """Delete a collection with everything in it; without a shape, one that is not undrift's is left alone."""
         client, name = self._session.client(), collections.physical(field.collection)
         with self._session.locks.hold(None), self._session.translated(""):
-            if collections.described(client, name, timeout=TIMEOUT_S) is not None:
+            if collections.described(client, field.collection, timeout=TIMEOUT_S) is not None:
                 client.drop_collection(name, timeout=TIMEOUT_S)
-        self._known.pop(name, None)
+        self._known.pop(field.collection, None)
         self._listings.forget(name)
 
     def describe(self, field: VectorField) -> FieldDescription | None:
@@ -169,7 +180,7 @@ class MilvusStore:
                     rows = reader.by_id(gone, ("id", "metadata"))
                     gone = [row["id"] for row in rows if holds(row, condition)]
                 for start in range(0, len(gone), MANY_IDS):
-                    some = among(gone[start : start + MANY_IDS])
+                    some = reader.among(gone[start : start + MANY_IDS])
                     self._session.client().delete(found.name, filter=some, timeout=TIMEOUT_S)
                 return gone
 
@@ -183,7 +194,7 @@ class MilvusStore:
         def write(found: Collection, reader: Reader) -> None:
             with self._session.locks.hold(changes):
                 rows = reader.by_id(list(changes), (*FIELDS, "vector"))
-                changed = [changed_row(row, changes[DocumentId(row["id"])], sequence) for row in rows]
+                changed = [written(changed_row(row, changes[DocumentId(row["id"])], sequence), found) for row in rows]
                 if changed:
                     self._session.client().upsert(found.name, changed, timeout=TIMEOUT_S)
 
@@ -284,7 +295,7 @@ class MilvusStore:
             asks: whether a collection that is gone would be noticed; else it is looked up first.
         """
         client, name = self._session.client(), collections.physical(field.collection)
-        known = self._known.get(name) if asks else None
+        known = self._known.get(field.collection) if asks else None
         if known is not None:
             try:
                 with self._session.translated(field.collection):
@@ -300,14 +311,17 @@ class MilvusStore:
 
     def _present(self, field: VectorField, name: str) -> Collection:
         with self._session.translated(field.collection):
-            found = collections.described(self._session.client(), name, timeout=TIMEOUT_S)
+            found = collections.described(self._session.client(), field.collection, timeout=TIMEOUT_S)
         if found is None:
-            self._known.pop(name, None)
+            self._known.pop(field.collection, None)
             self._listings.forget(name)
-            raise CollectionMissing(f"{self._session.name} has no collection {field.collection}")
-        if self._known.get(name) != found:
+            raise CollectionMissing(
+                f"{self._session.name} has no collection {field.collection}",
+                hint="one that LangChain or LlamaIndex made has an address that says so: NAME?as=langchain",
+            )
+        if self._known.get(field.collection) != found:
             self._listings.forget(name)
-        self._known[name] = found
+        self._known[field.collection] = found
         return found
 
 

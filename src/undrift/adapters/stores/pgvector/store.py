@@ -24,6 +24,7 @@ from undrift.adapters.stores.pgvector.rows import (
 from undrift.adapters.stores.pgvector.searching import by_index, exactly
 from undrift.adapters.stores.pgvector.session import Rows, Statement
 from undrift.adapters.stores.pgvector.tables import Hnsw, Table
+from undrift.domain.cost import Footprint
 from undrift.domain.filter import parse
 from undrift.domain.record import DocumentId, Entry, Hit, Metadata, Record, Vector, Vectors
 from undrift.domain.route import VectorField
@@ -40,6 +41,7 @@ _CAPABILITIES = StoreCapabilities(
     # 15 s until a connection to a host that does not answer is given up, 10 s until the server gives a write up.
     settles_within_s=30,
     shares_file_with_ledger=True,
+    footprint=Footprint(per_vector=8, basis="pgvector's README: 4 bytes a dimension and 8; HNSW takes as much again"),
 )
 
 

@@ -9,10 +9,12 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from undrift.adapters.stores.qdrant.engine import NewCollection, Put, Question, Upsert
+from undrift.adapters.stores.qdrant.engine import NewCollection, Question, Step, Upsert
+from undrift.adapters.stores.qdrant.opening import opened
 from undrift.adapters.stores.qdrant.place_of_server import IN_MEMORY, Where
 from undrift.adapters.stores.qdrant.points import Filter, Point, PointId, VectorInfo
-from undrift.adapters.stores.qdrant.translation import translate
+from undrift.adapters.stores.qdrant.steps import operation
+from undrift.adapters.stores.qdrant.translation import NO_POINT, translate
 from undrift.domain.space import Metric
 from undrift.errors import BadFilter, CollectionMissing, FieldInUse, MissingExtra, StoreRejected, StoreUnavailable
 
@@ -21,6 +23,8 @@ _DISTANCES = {Metric.COSINE: "Cosine", Metric.DOT: "Dot", Metric.L2: "Euclid"}
 _PAGE = 5000
 #: Since then an upsert has a condition, and since then a mode.
 _CONDITIONS, _MODES = (1, 16), (1, 17)
+#: Since then vectors can be added to a collection and taken out of it, and updates of one have a condition.
+_SEVERAL = (1, 18)
 #: A condition that no point fulfils.
 _NEVER: dict[str, Any] = {"must": [{"has_id": []}]}
 #: Reads by id see what was acknowledged, also where some replicas are behind.
@@ -135,17 +139,77 @@ class ClientEngine:
         chosen = models.FilterSelector(filter=self._filter(filter))
         self._write(collection, lambda client: client.delete(collection, chosen, ordering="strong"))
 
-    def put(self, collection: str, puts: Sequence[Put]) -> None:
-        """Put keys into payloads."""
+    def require_several(self, collection: str) -> None:
+        """Return if points may be written that have other vectors as well."""
+        if self._require_version() < _SEVERAL:
+            raise StoreRejected(
+                f"collection {collection} has other vectors in the same points, which {self.name} cannot leave alone",
+                "from 1.18 on a server replaces one vector under a condition; nothing of this call was written",
+                "upgrade the server, or migrate to a collection of its own",
+            )
+
+    def add_vector(self, collection: str, made: NewCollection) -> None:
+        """Give the points of a collection room for one more vector."""
         from qdrant_client import models
 
-        operations = [
-            models.SetPayloadOperation(
-                set_payload=models.SetPayload(payload=one.payload, filter=self._filter(one.filter), key=one.key or None)
+        if self._require_version() < _SEVERAL:
+            raise StoreRejected(
+                f"{self.name} cannot add a vector to collection {collection}",
+                "a server can from version 1.18 on",
+                "upgrade the server, or migrate to a collection of its own: leave --layout out",
             )
-            for one in puts
+        if self.speaks and "" in (self.vectors(collection) or {}):
+            raise StoreRejected(
+                f"collection {collection} has a vector without a name, beside which {self.name} would keep another",
+                "a server can take only a vector with a name out of a collection, so the old one would stay for ever",
+                "migrate to a collection of its own: leave --layout out",
+            )
+        config = models.DenseVectorConfig(size=made.dimensions, distance=models.Distance(_DISTANCES[made.metric]))
+        wanted = models.DenseVectorNameConfig(dense=config)
+        self._write(
+            collection,
+            lambda client: client.create_vector_name(collection, made.vector, wanted, ordering="strong"),
+        )
+
+    def remove_vector(self, collection: str, name: str) -> None:
+        """Take a vector out of a collection, or where that cannot be done, out of all its points."""
+        from qdrant_client import models
+
+        if name and self._require_version() >= _SEVERAL:
+            self._write(collection, lambda client: client.delete_vector_name(collection, name, ordering="strong"))
+            return
+        having = models.FilterSelector(filter=self._filter({"must": [{"has_vector": name}]}))
+        self._write(collection, lambda client: client.delete_vectors(collection, [name], having, ordering="strong"))
+
+    def change(self, collection: str, steps: Sequence[Step]) -> bool:
+        """Take steps in this order."""
+        operations = [operation(step, self._filter) for step in steps]
+        try:
+            self._write(
+                collection, lambda client: client.batch_update_points(collection, operations, ordering="strong")
+            )
+        except StoreUnavailable as error:
+            if NO_POINT not in error.detail:
+                raise
+            return False
+        return True
+
+    def whole(self, collection: str, ids: Sequence[PointId]) -> list[Point]:
+        """Return the points that are there, with their payloads and all their vectors."""
+        found = self._ask(
+            collection,
+            lambda client: client.retrieve(
+                collection, list(ids), with_payload=True, with_vectors=True, consistency=_READS
+            ),
+        )
+        return [
+            Point(
+                id=one.id,
+                payload=one.payload or {},
+                vectors=one.vector if isinstance(one.vector, Mapping) else {"": one.vector} if one.vector else {},
+            )
+            for one in found
         ]
-        self._write(collection, lambda client: client.batch_update_points(collection, operations, ordering="strong"))
 
     def retrieve(
         self, collection: str, ids: Sequence[PointId], *, payload: bool | list[str], vector: str | None
@@ -270,7 +334,7 @@ class ClientEngine:
             StoreRejected: it is older than what is needed.
         """
         if not self.speaks:
-            return _MODES
+            return _SEVERAL
         if self._version is None:
             words = str(self._ask("", lambda client: client.info()).version)
             numbers = words.partition("-")[0].split(".")
@@ -305,40 +369,10 @@ class ClientEngine:
     def _connected(self) -> Any:
         with self._guard:
             if self._client is None:
-                import qdrant_client
-
-                place = self._place
-                if place.folder:
-                    where = {"location": place.folder} if place.folder == IN_MEMORY else {"path": place.folder}
-                    self._client = _OneByOne(qdrant_client.QdrantClient(**where, force_disable_check_same_thread=True))
-                else:
-                    # The key goes as a header: for `api_key` without TLS the client warns on every start.
-                    self._client = qdrant_client.QdrantClient(
-                        url=place.url,
-                        headers={"api-key": self._api_key} if self._api_key else None,
-                        grpc_port=self._grpc_port or 6334,
-                        prefer_grpc=self._grpc_port is not None,
-                        timeout=self._timeout_s,
-                        check_compatibility=False,
-                    )
+                self._client = opened(
+                    self._place, api_key=self._api_key, grpc_port=self._grpc_port, timeout_s=self._timeout_s
+                )
             return self._client
-
-
-class _OneByOne:
-    """Lets threads use a client's own folder one after the other."""
-
-    def __init__(self, client: Any) -> None:
-        self._inner = client
-        self._lock = threading.RLock()
-
-    def __getattr__(self, name: str) -> Any:
-        method = getattr(self._inner, name)
-
-        def call(*args: Any, **options: Any) -> Any:
-            with self._lock:
-                return method(*args, **options)
-
-        return call
 
 
 def _aliases(client: Any) -> Any:

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, assert_never
 
 import numpy as np
 
 from undrift.adapters.stores.qdrant.edge_filters import edge_filter
-from undrift.adapters.stores.qdrant.engine import NewCollection, Put, Question, Upsert
+from undrift.adapters.stores.qdrant.engine import (
+    NewCollection,
+    Put,
+    Question,
+    Replacement,
+    Step,
+    Upsert,
+    VectorPut,
+    VectorTaken,
+)
 from undrift.adapters.stores.qdrant.points import Filter, Point, PointId, VectorInfo
 from undrift.adapters.stores.qdrant.shards import OpenShard, Shards
+from undrift.adapters.stores.qdrant.translation import NO_POINT
 from undrift.domain.space import Metric
 from undrift.errors import BadArgument, BadFilter, CollectionMissing, MissingExtra, StoreRejected, StoreUnavailable
 
@@ -108,13 +118,42 @@ class EdgeEngine:
         """Delete the points that a filter selects."""
         self._update(collection, self._edge.UpdateOperation.delete_points_by_filter(edge_filter(filter)), 0)
 
-    def put(self, collection: str, puts: Sequence[Put]) -> None:
-        """Put keys into payloads."""
-        for one in puts:
-            operation = self._edge.UpdateOperation.set_payload_by_filter(
-                edge_filter(one.filter), one.payload, one.key or None
+    def require_several(self, collection: str) -> None:
+        """Return: this engine can leave other vectors alone."""
+
+    def add_vector(self, collection: str, made: NewCollection) -> None:
+        """Give the points of a collection room for one more vector."""
+        distance = getattr(self._edge.Distance, _DISTANCES[made.metric])
+        wanted = self._edge.UpdateOperation.create_dense_vector(made.vector, made.dimensions, distance)
+        self._update(collection, wanted, 0)
+
+    def remove_vector(self, collection: str, name: str) -> None:
+        """Take a vector out of a collection."""
+        self._update(collection, self._edge.UpdateOperation.delete_vector_name(name), 0)
+
+    def change(self, collection: str, steps: Sequence[Step]) -> bool:
+        """Take steps in this order."""
+        try:
+            for step in steps:
+                self._update(
+                    collection, self._operation(step), len(step.points) if isinstance(step, Replacement) else 0
+                )
+        except StoreUnavailable as error:
+            if NO_POINT not in error.detail:
+                raise
+            return False
+        return True
+
+    def whole(self, collection: str, ids: Sequence[PointId]) -> list[Point]:
+        """Return the points that are there, with their payloads and all their vectors."""
+        return [
+            Point(
+                id=_id(one),
+                payload=one.payload or {},
+                vectors=one.vector if isinstance(one.vector, Mapping) else {"": one.vector},
             )
-            self._update(collection, operation, 0)
+            for one in self._read(collection, lambda shard: shard.retrieve(list(ids), True, True))
+        ]
 
     def retrieve(
         self, collection: str, ids: Sequence[PointId], *, payload: bool | list[str], vector: str | None
@@ -168,6 +207,23 @@ class EdgeEngine:
             self._is_open = False
             self._shards.leave()
 
+    def _operation(self, step: Step) -> Any:
+        edge, kind = self._edge, self._edge.UpdateOperation
+        match step:
+            case Put():
+                return kind.set_payload_by_filter(edge_filter(step.filter), step.payload, step.key or None)
+            case Replacement():
+                mode = edge.UpdateMode.InsertOnly if step.only_absent else edge.UpdateMode.UpdateOnly
+                points = [edge.Point(one.id, dict(one.vectors), one.payload) for one in step.points]
+                return kind.upsert_points(points, None if step.filter is None else edge_filter(step.filter), mode)
+            case VectorPut():
+                moved = [edge.PointVectors(id, {step.name: vector.tolist()}) for id, vector in step.vectors.items()]
+                return kind.update_vectors(moved, edge_filter(step.filter))
+            case VectorTaken():
+                return kind.delete_vectors_by_filter(edge_filter(step.filter), [step.name])
+            case _:
+                assert_never(step)
+
     def _enter(self) -> None:
         if not self._is_open:
             self._is_open = True
@@ -210,6 +266,10 @@ def _point(found: Any, vector: str | None) -> Point:
     values = None
     if vector is not None:
         stored = found.vector
-        values = np.array(stored[vector] if isinstance(stored, Mapping) else stored, np.float32)
-    id = found.id if isinstance(found.id, int) else str(found.id)
-    return Point(id=id, payload=found.payload or {}, vector=values, score=getattr(found, "score", 0.0))
+        one = stored.get(vector) if isinstance(stored, Mapping) else stored
+        values = None if one is None else np.array(one, np.float32)
+    return Point(id=_id(found), payload=found.payload or {}, vector=values, score=getattr(found, "score", 0.0))
+
+
+def _id(found: Any) -> PointId:
+    return found.id if isinstance(found.id, int) else str(found.id)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from undrift.adapters.stores.qdrant.edge import EdgeEngine
 from undrift.adapters.stores.qdrant.engine import Hnsw
-from undrift.adapters.stores.qdrant.store import QdrantVectors
+from undrift.adapters.stores.qdrant.several import QdrantRecords
+from undrift.domain.cost import Footprint
 from undrift.domain.space import Metric
 from undrift.errors import BadArgument
 from undrift.ports.store import Layout, StoreCapabilities
@@ -16,7 +17,7 @@ from undrift.ports.store import Layout, StoreCapabilities
 _OPTIMIZED_EVERY = 10_000
 
 
-class QdrantEdgeStore(QdrantVectors):
+class QdrantEdgeStore(QdrantRecords):
     """A store in a folder, in the engine Qdrant Edge, for one process at a time.
 
     A collection is a folder of its own. It is locked while it is open, so a second process is refused; several stores
@@ -54,11 +55,15 @@ class QdrantEdgeStore(QdrantVectors):
             name="qdrant-edge",
             metrics=frozenset(Metric),
             max_dimensions=65_536,
-            layouts=frozenset({Layout.COLLECTION}),
+            layouts=frozenset(Layout),
             # A call is over when it returns, and everything of it ends with the process.
             settles_within_s=0,
             requests_die_with_process=True,
             keeps_length=False,
+            footprint=Footprint(
+                per_dimension=6,
+                basis="Qdrant's guide to capacity: four bytes a dimension, times 1.5 for the index and metadata",
+            ),
         )
         engine = EdgeEngine(Path(folder), optimize_every=_OPTIMIZED_EVERY if chosen else None)
         super().__init__(

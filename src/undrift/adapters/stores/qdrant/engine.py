@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from undrift.adapters.stores.qdrant.points import Filter, Point, PointId, VectorInfo
 from undrift.domain.record import Vector, Vectors
@@ -74,6 +74,42 @@ class Put:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Replacement:
+    """Points to be written whole, as far as they are there and a filter selects them, or only where none is.
+
+    Attributes:
+        points: each with its payload and all the vectors it is to have.
+        filter: selects those that are replaced; not used for points that are not there.
+        only_absent: whether points are made, and none is replaced; otherwise none is made.
+    """
+
+    points: Sequence[Point]
+    filter: Filter | None = None
+    only_absent: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VectorPut:
+    """One vector for each of some points that are there, as far as a filter selects them; the rest of them stays."""
+
+    vectors: Mapping[PointId, Vector]
+    name: str
+    filter: Filter
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VectorTaken:
+    """One vector is taken out of the points that a filter selects; the rest of them stays."""
+
+    name: str
+    filter: Filter
+
+
+#: What is done in one request, of many such things one after the other.
+Step: TypeAlias = Put | Replacement | VectorPut | VectorTaken
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
     """A search: the nearest points first.
 
@@ -140,8 +176,36 @@ class Engine(Protocol):
         """Delete the points that a filter selects."""
         ...
 
-    def put(self, collection: str, puts: Sequence[Put]) -> None:
-        """Put keys into payloads, in this order."""
+    def require_several(self, collection: str) -> None:
+        """Return if points may be written that have other vectors as well.
+
+        Raises:
+            StoreRejected: this engine cannot leave them as they are.
+        """
+        ...
+
+    def add_vector(self, collection: str, made: NewCollection) -> None:
+        """Give the points of a collection room for one more vector.
+
+        Raises:
+            StoreRejected: this engine cannot, or could not take it away again.
+        """
+        ...
+
+    def remove_vector(self, collection: str, name: str) -> None:
+        """Take a vector out of a collection, or where that cannot be done, out of all its points."""
+        ...
+
+    def change(self, collection: str, steps: Sequence[Step]) -> bool:
+        """Take steps in this order, each of which everybody sees whole for a point, or not at all.
+
+        Others may take theirs in between. False where a point of a `VectorPut` was not there: the steps before it are
+        done then, and those behind it are not.
+        """
+        ...
+
+    def whole(self, collection: str, ids: Sequence[PointId]) -> list[Point]:
+        """Return the points that are there, with their payloads and all their vectors, in any order."""
         ...
 
     def retrieve(

@@ -73,6 +73,14 @@ def merged_node(payload: Mapping[str, Any], change: Metadata) -> dict[str, Any]:
     return others | {_NODE: json.dumps(node, ensure_ascii=False)}
 
 
+def unchanged_node(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the condition that a node is still the one that was read."""
+    text = payload.get(_NODE)
+    if isinstance(text, str):
+        return {"key": _NODE, "match": {"value": text}}
+    return {"is_empty": {"key": _NODE}}
+
+
 def node_key() -> str:
     """Return the key of the payload that has the node."""
     return _NODE

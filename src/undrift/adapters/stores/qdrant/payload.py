@@ -5,18 +5,29 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from uuid import uuid4
 
 from undrift.adapters.stores.qdrant.conditions import quoted
-from undrift.adapters.stores.qdrant.nodes import EXTRAS, merged_node, node_metadata, node_payload, node_text
+from undrift.adapters.stores.qdrant.nodes import (
+    EXTRAS,
+    merged_node,
+    node_metadata,
+    node_payload,
+    node_text,
+    unchanged_node,
+)
 from undrift.adapters.stores.qdrant.numbers import BESIDE, gathered, spread
-from undrift.adapters.stores.qdrant.points import Point, document_id, keeps_its_id
+from undrift.adapters.stores.qdrant.points import OWN_VECTOR, Filter, Point, document_id, keeps_its_id
 from undrift.domain.record import DocumentId, Metadata, Record, SpaceTag, tag_from_stored
 from undrift.domain.shape import EVERYTHING_ELSE, NO_TEXT, Shape, TagPlace
 from undrift.errors import BadConfig, StoreRejected
 
 #: Keys of the payload, or of the metadata in it, that are undrift's.
 ID, SPACE, CONTENT, SEQUENCE = "undrift_id", "undrift_space", "undrift_content", "undrift_sequence"
-_OURS = frozenset({ID, SPACE, CONTENT, SEQUENCE})
+#: In points that have several vectors: which write replaced the record last, and which changed anything of it last.
+MADE, VERSION = "undrift_made", "undrift_version"
+_TAGS = frozenset({SPACE, CONTENT, SEQUENCE})
+_OURS = _TAGS | {ID, MADE, VERSION}
 _OWN = "undrift_"
 #: Keys of text and metadata by who wrote the collection.
 _PRESETS = {"": ("text", "metadata"), "langchain": ("page_content", "metadata"), "llama_index": ("", "")}
@@ -29,7 +40,8 @@ class PayloadShape:
     Attributes:
         text: the key of the text; empty when it is not in the payload, or in the node.
         metadata: the key of the metadata; empty when they are keys of the payload itself.
-        vector: the name of the vector; empty for the one without a name.
+        vector: the name of the vector; empty for the one without a name. Each vector has a tag of its own, under keys
+            that end in its name.
         is_node: whether text and metadata are in a node of LlamaIndex as well.
         has_tags: whether the tag is in the payload: beside the metadata, so that one request changes both.
     """
@@ -49,7 +61,7 @@ class PayloadShape:
         """
         metadata = self._spread(record.id, record.metadata, keeps_floats=keeps_floats)
         if self.has_tags:
-            metadata |= {SPACE: record.tag.space, CONTENT: record.tag.content, SEQUENCE: record.tag.sequence}
+            metadata |= self.tagged(record.tag)
         if self.is_node:
             payload = node_payload(record.id, record.text, record.metadata) | metadata
         elif self.metadata:
@@ -65,7 +77,7 @@ class PayloadShape:
     def change(self, id: DocumentId, change: Metadata, sequence: int, *, keeps_floats: bool) -> dict[str, Any]:
         """Return what is to be put beside the metadata that are there."""
         made = self._spread(id, change, keeps_floats=keeps_floats, merging=True)
-        return made | ({SEQUENCE: sequence} if self.has_tags else {})
+        return made | ({self._tag_keys[2]: sequence} if self.has_tags else {})
 
     def changed_node(self, point: Point, change: Metadata) -> dict[str, Any]:
         """Return the keys of LlamaIndex's node after a change of its metadata."""
@@ -86,16 +98,79 @@ class PayloadShape:
         if self.is_node:
             return node_metadata(point.payload)
         found = gathered(self._stored(point))
-        left_out = _OURS if self.metadata else _OURS | {self.text}
-        return {key: value for key, value in found.items() if key not in left_out}
+        text = None if self.metadata else self.text
+        return {key: value for key, value in found.items() if key != text and key.partition(":")[0] not in _OURS}
 
     def tag_of(self, point: Point) -> SpaceTag:
         """Return the tag; one that says nothing where there is none."""
         found = self._stored(point) if self.has_tags else {}
-        space, content, sequence = found.get(SPACE), found.get(CONTENT), found.get(SEQUENCE)
+        space, content, sequence = map(found.get, self._tag_keys)
         if not isinstance(space, str) or not isinstance(content, str):
             return tag_from_stored("", "", 0)
         return tag_from_stored(space, content, sequence if isinstance(sequence, int) else 0)
+
+    def tagged(self, tag: SpaceTag | None) -> dict[str, Any]:
+        """Return the keys of a tag; with nulls, which remove them, for none."""
+        parts = (None, None, None) if tag is None else (tag.space, tag.content, tag.sequence)
+        return dict(zip(self._tag_keys, parts, strict=True))
+
+    def marks_of(self, point: Point) -> tuple[str | None, str | None]:
+        """Return which write made the record, and which changed it last; None where nobody said so."""
+        found = self._stored(point)
+        made, version = (value if isinstance(value, str) else None for value in map(found.get, (MADE, VERSION)))
+        return made, version
+
+    def kept_of(self, point: Point) -> dict[str, Any]:
+        """Return the tags of other vectors, which a write through this one has to leave."""
+        own = self._tag_keys
+        stored = self._stored(point).items()
+        return {key: value for key, value in stored if key.partition(":")[0] in _TAGS and key not in own}
+
+    def beside_metadata(self, payload: dict[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a payload with more keys where the tags are."""
+        return payload | ({self.metadata: payload[self.metadata] | more} if self.metadata else dict(more))
+
+    def path(self, key: str) -> str:
+        """Return the path of a key that is where the tags are."""
+        return f"{self.root}.{quoted(key)}" if self.metadata else quoted(key)
+
+    @property
+    def root(self) -> str:
+        """The path under which tags and metadata are; empty for the payload itself."""
+        return quoted(self.metadata) if self.metadata else ""
+
+    @property
+    def keeps_texts(self) -> bool:
+        """Whether the texts are in the payload."""
+        return self.is_node or bool(self.text)
+
+    @property
+    def tag_path(self) -> str:
+        """The path of a key that every tag of this vector has."""
+        return self.path(self._tag_keys[0])
+
+    def has_version(self, version: str | None) -> Filter:
+        """Return the condition that nobody has changed a record since it had this version."""
+        path = self.path(VERSION)
+        return {"is_empty": {"key": path}} if version is None else {"key": path, "match": {"value": version}}
+
+    def has_text(self, point: Point) -> Filter | None:
+        """Return the condition that a point still has the text that it was read with; None where texts are elsewhere.
+
+        A node has its text among other things; whoever changes one of these changes the node.
+        """
+        if self.is_node:
+            return unchanged_node(point.payload)
+        if not self.text:
+            return None
+        text = self.text_of(point)
+        same = {"key": quoted(self.text), "match": {"value": text}}
+        return same if text else {"should": [same, {"is_empty": {"key": quoted(self.text)}}]}
+
+    @property
+    def _tag_keys(self) -> tuple[str, str, str]:
+        end = "" if self.vector in ("", OWN_VECTOR) else f":{self.vector}"
+        return SPACE + end, CONTENT + end, SEQUENCE + end
 
     @property
     def without_text(self) -> bool | list[str]:
@@ -120,6 +195,11 @@ class PayloadShape:
         made = spread(id, shown, keeps_floats=keeps_floats, merging=merging)
         # A node has its metadata exactly, in its own text.
         return {key: value for key, value in made.items() if not (self.is_node and key.startswith(BESIDE))}
+
+
+def new_mark() -> str:
+    """Return a word that nobody has used before."""
+    return uuid4().hex
 
 
 def payload_shape(name: str, shape: Shape) -> PayloadShape:

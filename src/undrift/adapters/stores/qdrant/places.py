@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from undrift.adapters.stores.qdrant.conditions import Dialect
+from undrift.adapters.stores.qdrant.conditions import Dialect, among
 from undrift.adapters.stores.qdrant.engine import Engine
 from undrift.adapters.stores.qdrant.payload import PayloadShape, payload_shape
+from undrift.adapters.stores.qdrant.points import OWN_VECTOR, Point, PointId, VectorInfo
 from undrift.adapters.stores.qdrant.points import Filter as Wire
 from undrift.domain.filter import Condition, matches, parse
 from undrift.domain.record import Metadata
 from undrift.domain.relaxation import relaxed
 from undrift.domain.route import VectorField
-from undrift.domain.shape import split_address
+from undrift.domain.shape import OWN, TagPlace, split_address
 from undrift.domain.space import Metric
-from undrift.errors import BadArgument, BadConfig, CollectionMissing, StoreRejected
+from undrift.errors import BadArgument, CollectionMissing, StoreRejected
 from undrift.ports.store import Filter
 
 _T = TypeVar("_T")
@@ -43,6 +44,11 @@ class Place:
     dimensions: int
     metric: Metric
     others: tuple[str, ...] = ()
+
+    @property
+    def here(self) -> Wire | None:
+        """The condition that a point has a record of this field; None where every point has one."""
+        return {"has_vector": self.shape.vector} if self.others else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +103,7 @@ class Places:
         place = self.look(field)
         if place is None:
             name, _ = split_address(field.collection)
-            raise CollectionMissing(f"{self._engine.name} has no collection {name}")
+            raise self._missing(name)
         with self._guard:
             self._known[field.collection] = begun, place
         return place
@@ -106,37 +112,50 @@ class Places:
         """Ask the engine for a collection; None where it or its vector is not there.
 
         Raises:
-            BadConfig: the address does not say which of its vectors is meant.
             StoreRejected: it is compared in a way that undrift does not know.
         """
         name, shape = shape_of(field)
         vectors = self._engine.vectors(name)
-        if vectors is None:
+        found = None if vectors is None else vectors.get(vector_of(field, shape, vectors))
+        if vectors is None or found is None or not found.dimensions:
             return None
-        dense = {name: one for name, one in vectors.items() if one.dimensions}
-        if not shape.vector and "" not in dense and len(dense) == 1:
-            shape = replace(shape, vector=next(iter(dense)))
-        found = dense.get(shape.vector)
-        if found is None and shape.vector:
-            return None
-        if found is None:
-            raise BadConfig(
-                f"collection {name} has {len(dense)} named vectors, and none without a name",
-                f"they are {', '.join(sorted(dense)) or 'none that is dense'}",
-                f"write its name behind it: {name}?vector=NAME",
-            )
+        shape = replace(shape, vector=vector_of(field, shape, vectors))
         if found.metric is None:
             raise StoreRejected(f"collection {name} is compared by a distance that undrift does not have")
         others = tuple(sorted(vectors.keys() - {shape.vector}))
         return Place(name=name, shape=shape, dimensions=found.dimensions, metric=found.metric, others=others)
 
     def forget(self, field: VectorField) -> None:
-        """Look anew the next time."""
+        """Look anew the next time, through whichever of its vectors."""
+        name, _ = split_address(field.collection)
         with self._guard:
-            self._known.pop(field.collection, None)
+            self._known = {key: known for key, known in self._known.items() if split_address(key)[0] != name}
 
-    def asked(self, place: Place, condition: Condition | None) -> Asked:
-        """Return what to ask Qdrant for a filter."""
+    def asked(self, place: Place, condition: Condition | None, *, anywhere: bool = False) -> Asked:
+        """Return what to ask Qdrant for a filter.
+
+        Args:
+            place: the collection.
+            condition: what the filter says; None for everything.
+            anywhere: whether also points are meant that do not have the vector of this field.
+        """
+        here = None if anywhere else place.here
+        asked = self._asked(place, condition)
+        if here is None:
+            return asked
+        return replace(asked, wire={"must": [here] if asked.wire is None else [here, dict(asked.wire)]})
+
+    def _missing(self, name: str) -> CollectionMissing:
+        vectors = self._engine.vectors(name)
+        if not vectors:
+            return CollectionMissing(f"{self._engine.name} has no collection {name}")
+        return CollectionMissing(
+            f"collection {name} of {self._engine.name} does not have this vector",
+            f"it has {', '.join(repr(one) for one in sorted(vectors))}",
+            f"write behind the collection which one is meant: {name}?vector=NAME",
+        )
+
+    def _asked(self, place: Place, condition: Condition | None) -> Asked:
         if condition is None:
             return Asked()
         shape = place.shape
@@ -159,6 +178,25 @@ def shape_of(field: VectorField) -> tuple[str, PayloadShape]:
     """
     name, shape = split_address(field.collection)
     return name, payload_shape(name, shape)
+
+
+def vector_of(field: VectorField, shape: PayloadShape, vectors: Mapping[str, VectorInfo]) -> str:
+    """Return the name of the vector that an address means: said, or undrift's own, or that without a name."""
+    return OWN_VECTOR if not shape.vector and OWN_VECTOR in vectors and is_own(field) else shape.vector
+
+
+def is_own(field: VectorField) -> bool:
+    """Whether an address says nothing of how a collection is laid out, so that undrift chooses."""
+    return replace(split_address(field.collection)[1], tags=TagPlace.PAYLOAD) == OWN
+
+
+def seen(
+    engine: Engine, place: Place, ids: Sequence[PointId], *, payload: bool | list[str], wire: Wire | None
+) -> list[Point]:
+    """Return points of a collection that are there, those only that a filter selects, without their vectors."""
+    if wire is None:
+        return engine.retrieve(place.name, ids, payload=payload, vector=None)
+    return engine.select(place.name, among(list(ids), wire), payload=payload, limit=len(ids)) if ids else []
 
 
 def parsed(filter: Filter | None) -> Condition | None:

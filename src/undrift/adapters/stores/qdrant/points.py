@@ -14,6 +14,9 @@ from undrift.domain.space import Metric
 PointId: TypeAlias = int | str
 #: A filter as Qdrant's REST interface writes it.
 Filter: TypeAlias = Mapping[str, Any]
+#: The vector of a collection that undrift made for itself. It has a name, because a server can take only a vector with
+#: one out of a collection again.
+OWN_VECTOR = "undrift"
 #: Points of documents whose ids Qdrant cannot keep are named in this space.
 _NAMES = UUID("6f1d0f0e-6a2b-5d0b-9a55-2d6f6d3c7a10")
 _MOST = 2**64
@@ -27,12 +30,14 @@ class Point:
         id: its id.
         payload: what was asked for of its payload.
         vector: float32, shape (d,).
+        vectors: all its vectors by name, as the engine gives and takes them.
         score: as the engine counts it, in a search.
     """
 
     id: PointId
     payload: dict[str, Any] = field(default_factory=dict)
     vector: Vector | None = None
+    vectors: Mapping[str, Any] = field(default_factory=dict)
     score: float = 0.0
 
 

@@ -9,7 +9,8 @@ from undrift.adapters.listing import Listings
 from undrift.adapters.stores.qdrant.client import ClientEngine
 from undrift.adapters.stores.qdrant.edge_store import index_from
 from undrift.adapters.stores.qdrant.place_of_server import where
-from undrift.adapters.stores.qdrant.store import QdrantVectors
+from undrift.adapters.stores.qdrant.several import QdrantRecords
+from undrift.domain.cost import Footprint
 from undrift.domain.route import VectorField
 from undrift.domain.shape import split_address
 from undrift.domain.space import Metric
@@ -19,7 +20,7 @@ from undrift.ports.store import Layout, StoreCapabilities
 _MOST_TEXT, _MOST_METADATA = 8 * 2**20, 4 * 2**20
 
 
-class QdrantStore(QdrantVectors):
+class QdrantStore(QdrantRecords):
     """A store on a Qdrant server of version 1.16 or newer, for millions of documents and the processes of many hosts.
 
     Every write waits until it is applied, in strong ordering, and reads by id ask a majority of the replicas. A search
@@ -83,7 +84,7 @@ class QdrantStore(QdrantVectors):
             name="qdrant",
             metrics=frozenset(Metric),
             max_dimensions=65_536,
-            layouts=frozenset({Layout.COLLECTION}),
+            layouts=frozenset(Layout),
             # To connect, to send and to wait for the answer have this time each. What the server has read by then it
             # writes into its log at once, behind which every later request is; for a server under load as long again.
             settles_within_s=6 * timeout_s,
@@ -92,6 +93,10 @@ class QdrantStore(QdrantVectors):
             max_text_bytes=_MOST_TEXT,
             max_metadata_bytes=_MOST_METADATA,
             keeps_length=False,
+            footprint=Footprint(
+                per_dimension=6,
+                basis="Qdrant's guide to capacity: four bytes a dimension, times 1.5 for the index and metadata",
+            ),
         )
         super().__init__(
             engine,

@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TypeVar
 
 from undrift.adapters.listing import Listings
-from undrift.adapters.stores.qdrant import changing, searching
-from undrift.adapters.stores.qdrant.conditions import among, quoted
-from undrift.adapters.stores.qdrant.engine import Engine, Hnsw, NewCollection, Upsert
+from undrift.adapters.stores.qdrant import beside, changing, making, searching
+from undrift.adapters.stores.qdrant.conditions import among
+from undrift.adapters.stores.qdrant.engine import Engine, Hnsw, Upsert
 from undrift.adapters.stores.qdrant.payload import ID
-from undrift.adapters.stores.qdrant.places import Asked, Place, Places, parsed, shape_of
+from undrift.adapters.stores.qdrant.places import Asked, Place, Places, parsed, seen, shape_of
 from undrift.adapters.stores.qdrant.points import Point, PointId, point_id
+from undrift.adapters.stores.qdrant.portions import portions, spans
 from undrift.domain.filter import native
-from undrift.domain.record import DocumentId, Entry, Hit, Metadata, Record, Vector, encode_metadata
+from undrift.domain.record import DocumentId, Entry, Hit, Metadata, Record, Vector, Vectors, encode_metadata
 from undrift.domain.route import VectorField
 from undrift.domain.space import Metric
 from undrift.domain.vectors import stacked
 from undrift.errors import BadArgument, StoreRejected, StoreUnavailable
 from undrift.ports.store import FieldDescription, Filter, Part, StoreCapabilities
 
-_T = TypeVar("_T")
 #: Points in one request.
 _READ, _LISTED, _DELETED, _PUT = 500, 1000, 1000, 100
-#: Bytes in one request that writes, about, and of a number in it; a server takes 32 MiB.
-_WRITTEN, _NUMBER = 8 * 2**20, 20
-_MOST_DIMENSIONS = 65_536
+#: Bytes of a number in a request, about.
+_NUMBER = 20
 
 
 class QdrantVectors:
@@ -62,40 +60,41 @@ class QdrantVectors:
         return self._capabilities
 
     def create(self, field: VectorField, *, dimensions: int, metric: Metric) -> None:
-        """Make an empty collection.
+        """Make an empty collection, or room for one more vector in the points of one that is there.
 
         Raises:
-            FieldInUse: a collection of that name is there.
+            FieldInUse: it is there.
             BadArgument: Qdrant has no such collections.
+            StoreRejected: this server cannot add a vector.
         """
-        name, shape = shape_of(field)
-        if not 1 <= dimensions <= _MOST_DIMENSIONS:
-            raise BadArgument(
-                f"collection {name} cannot have {dimensions} dimensions", f"Qdrant takes 1 to {_MOST_DIMENSIONS}"
+        try:
+            making.create(
+                self._engine,
+                field,
+                dimensions=dimensions,
+                metric=metric,
+                hnsw=self._hnsw,
+                payload_indexes=self._payload_indexes,
             )
-        root = f"{quoted(shape.metadata)}." if shape.metadata else ""
-        made = NewCollection(
-            vector=shape.vector,
-            dimensions=dimensions,
-            metric=metric,
-            hnsw=self._hnsw or Hnsw(),
-            payload_indexes={f"{root}{quoted(key)}": kind for key, kind in self._payload_indexes.items()},
-        )
-        self._forget(field, name)
-        self._engine.create(name, made)
+        finally:
+            self._forget(field)
 
     def drop(self, field: VectorField) -> None:
-        """Delete a collection with everything in it."""
-        name, _ = shape_of(field)
-        self._engine.drop(name)
-        self._forget(field, name)
+        """Delete a collection with everything in it, or one vector where its points have others.
+
+        A vector without a name stays, without a value in any point, where a server cannot take it away.
+        """
+        try:
+            making.drop(self._engine, field)
+        finally:
+            self._forget(field)
 
     def describe(self, field: VectorField) -> FieldDescription | None:
         """Return what the store knows about a field."""
         place = self._places.look(field)
         if place is None:
             return None
-        count = self._engine.count(place.name, None)
+        count = self._engine.count(place.name, self._places.asked(place, None).wire)
         return FieldDescription(dimensions=place.dimensions, metric=place.metric, count=count)
 
     def upsert(self, field: VectorField, records: Sequence[Record]) -> None:
@@ -112,7 +111,9 @@ class QdrantVectors:
         """Delete records by id, those only that match the filter if there is one."""
         condition = parsed(filter)
         if ids:
-            self._places.on(field, lambda place: self._delete(place, ids, self._places.asked(place, condition)))
+            self._places.on(
+                field, lambda place: self._delete(place, ids, self._places.asked(place, condition, anywhere=True))
+            )
 
     def merge_metadata(self, field: VectorField, changes: Mapping[DocumentId, Metadata], *, sequence: int) -> None:
         """Put the given keys into the metadata of existing records, and set the tag's sequence."""
@@ -124,8 +125,8 @@ class QdrantVectors:
                 changing.merge_nodes(self._engine, place, changes, sequence=sequence)
                 return
             puts = changing.puts(self._engine, place, changes, sequence=sequence)
-            for some in _portions(puts, _PUT):
-                self._engine.put(place.name, some)
+            for some in portions(puts, _PUT):
+                self._engine.change(place.name, some)
 
         self._places.on(field, work)
 
@@ -134,7 +135,7 @@ class QdrantVectors:
 
         def work(place: Place) -> dict[DocumentId, Record]:
             shape, found = place.shape, {}
-            for some in _portions(list(dict.fromkeys(ids)), _READ):
+            for some in portions(list(dict.fromkeys(ids)), _READ):
                 points = self._engine.retrieve(place.name, _points(some), payload=True, vector=shape.vector)
                 for id, point in _own(place, points, some):
                     if point.vector is None:
@@ -155,14 +156,7 @@ class QdrantVectors:
         self, field: VectorField, ids: Sequence[DocumentId], parts: Part = Part.TEXT
     ) -> dict[DocumentId, Entry]:
         """Return the records without their vectors."""
-
-        def work(place: Place) -> dict[DocumentId, Entry]:
-            found: dict[DocumentId, Entry] = {}
-            for some in _portions(list(dict.fromkeys(ids)), _READ):
-                found |= self._entries(place, some, parts, Asked())
-            return found
-
-        return self._places.on(field, work)
+        return self._places.on(field, lambda place: self._entries_of(place, ids, parts))
 
     def scan(
         self,
@@ -198,7 +192,7 @@ class QdrantVectors:
         def work(place: Place) -> list[DocumentId]:
             found: list[DocumentId] = []
             for some in self._listed(place, after, None, min(limit, _LISTED)):
-                points = self._engine.retrieve(place.name, _points(some), payload=[ID], vector=None)
+                points = seen(self._engine, place, _points(some), payload=[ID], wire=place.here)
                 there = {id for id, _ in _own(place, points, some)}
                 found += [id for id in some if id in there]
                 if len(found) >= limit:
@@ -231,7 +225,8 @@ class QdrantVectors:
         condition = None if own is not None else parsed(filter)
 
         def work(place: Place) -> list[Hit]:
-            asked = self._places.asked(place, condition)
+            # What has no such vector is not found by one.
+            asked = self._places.asked(place, condition, anywhere=True)
             return searching.nearest(self._engine, place, vector, k=k, asked=asked, own=own, index=self._hnsw)
 
         return self._places.on(field, work)
@@ -241,36 +236,41 @@ class QdrantVectors:
         self._engine.close()
 
     def _write(self, place: Place, records: Sequence[Record], *, only_absent: bool = False) -> None:
-        if place.others:
-            # An upsert replaces a point with all its vectors; no request replaces one and the payload at once.
-            raise StoreRejected(
-                f"collection {place.name} has other vectors in the same points: {', '.join(map(repr, place.others))}",
-                "a write would take them away from the point; nothing of this call was written",
-                "migrate to a collection of its own; deletions, changes of metadata and reads work here",
-            )
-        block = stacked(records, dimensions=place.dimensions, metric=place.metric)
+        block, sizes = self._checked(place, records)
         ids = [point_id(record.id) for record in records]
-        if len(set(ids)) != len(ids):
-            raise StoreRejected("one call has two records of the same id", "nothing of it was written")
-        sizes = self._sizes(place, records)
         payloads = [place.shape.packed(record, keeps_floats=self._engine.keeps_floats) for record in records]
+        # An upsert replaces a point with all its vectors.
+        leaves = bool(place.others) and not only_absent
+        if leaves:
+            self._engine.require_several(place.name)
         begun = False
-        for start, end in _spans(sizes):
-            part = Upsert(
-                ids=ids[start:end],
-                vector=place.shape.vector,
-                vectors=block[start:end],
-                payloads=payloads[start:end],
-                only_absent=only_absent,
-            )
+        for start, end in spans(sizes):
             try:
-                self._engine.upsert(place.name, part)
+                if leaves:
+                    made = dict(zip(ids[start:end], payloads[start:end], strict=True))
+                    beside.replace(self._engine, place, dict(zip(made, block[start:end], strict=True)), made)
+                else:
+                    part = Upsert(
+                        ids=ids[start:end],
+                        vector=place.shape.vector,
+                        vectors=block[start:end],
+                        payloads=payloads[start:end],
+                        only_absent=only_absent,
+                    )
+                    self._engine.upsert(place.name, part)
             except StoreRejected as error:
                 if not begun:
                     raise
                 raise StoreUnavailable("a part of a write was refused", str(error)) from error
             begun = True
             self._listings.written(place.name, [record.id for record in records[start:end]])
+
+    def _checked(self, place: Place, records: Sequence[Record]) -> tuple[Vectors, list[int]]:
+        """Return the vectors, and the size of each record in a request; refuses what cannot be before it is sent."""
+        block = stacked(records, dimensions=place.dimensions, metric=place.metric)
+        if len({point_id(record.id) for record in records}) != len(records):
+            raise StoreRejected("one call has two records of the same id", "nothing of it was written")
+        return block, self._sizes(place, records)
 
     def _sizes(self, place: Place, records: Sequence[Record]) -> list[int]:
         """Return the bytes of each record in a request, about; refuses what is too large before anything is sent."""
@@ -291,7 +291,7 @@ class QdrantVectors:
         return sizes
 
     def _delete(self, place: Place, ids: Sequence[DocumentId], asked: Asked) -> None:
-        for some in _portions(list(dict.fromkeys(ids)), _DELETED):
+        for some in portions(list(dict.fromkeys(ids)), _DELETED):
             chosen: Iterable[DocumentId] = some
             if asked.condition is not None:
                 chosen = self._entries(place, some, Part.NONE, asked)
@@ -299,13 +299,16 @@ class QdrantVectors:
             if asked.wire is None and asked.condition is None:
                 self._listings.deleted(place.name, some)
 
+    def _entries_of(self, place: Place, ids: Sequence[DocumentId], parts: Part) -> dict[DocumentId, Entry]:
+        found: dict[DocumentId, Entry] = {}
+        for some in portions(list(dict.fromkeys(ids)), _READ):
+            found |= self._entries(place, some, parts, self._places.asked(place, None))
+        return found
+
     def _entries(self, place: Place, ids: Sequence[DocumentId], parts: Part, asked: Asked) -> dict[DocumentId, Entry]:
         shape, wanted = place.shape, _points(ids)
         payload = True if Part.TEXT in parts else shape.without_text
-        if asked.wire is None:
-            points = self._engine.retrieve(place.name, wanted, payload=payload, vector=None)
-        else:
-            points = self._engine.select(place.name, among(wanted, asked.wire), payload=payload, limit=len(wanted))
+        points = seen(self._engine, place, wanted, payload=payload, wire=asked.wire)
         found = {}
         for id, point in _own(place, points, ids):
             metadata = shape.metadata_of(point)
@@ -326,9 +329,9 @@ class QdrantVectors:
                 return
             after = some[-1]
 
-    def _forget(self, field: VectorField, name: str) -> None:
+    def _forget(self, field: VectorField) -> None:
         self._places.forget(field)
-        self._listings.forget(name)
+        self._listings.forget(shape_of(field)[0])
 
 
 def _points(ids: Iterable[DocumentId]) -> list[PointId]:
@@ -342,21 +345,6 @@ def _own(place: Place, points: Iterable[Point], ids: Iterable[DocumentId]) -> It
         id = by_point.get(point.id)
         if id is not None and place.shape.id_of(point) == id:
             yield id, point
-
-
-def _portions(items: Sequence[_T], size: int) -> Iterator[Sequence[_T]]:
-    return (items[start : start + size] for start in range(0, len(items), size))
-
-
-def _spans(sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Return from where to where the requests go of which each has so much."""
-    start = total = 0
-    for at, size in enumerate(sizes):
-        if at > start and total + size > _WRITTEN:
-            yield start, at
-            start, total = at, 0
-        total += size
-    yield start, len(sizes)
 
 
 def _require_positive(name: str, value: int) -> None:

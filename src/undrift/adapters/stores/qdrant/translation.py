@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from undrift.errors import CollectionMissing, FieldInUse, StoreRejected, StoreUnavailable, UndriftError
 
+#: How every form of the engine begins to say that a point is not there which it was asked to change.
+NO_POINT = "No point with id"
 _CODES = {
     "NOT_FOUND": 404,
     "ALREADY_EXISTS": 409,

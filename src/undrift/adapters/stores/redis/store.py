@@ -20,6 +20,7 @@ from undrift.adapters.stores.redis.rows import (
 )
 from undrift.adapters.stores.redis.searching import EVERYTHING, NOTHING, can, candidates, query_of, scores
 from undrift.adapters.stores.redis.session import Session, database_from
+from undrift.domain.cost import Footprint
 from undrift.domain.filter import Condition, matches, native, parse
 from undrift.domain.record import DocumentId, Entry, Hit, Metadata, Record, Vector, encode_metadata
 from undrift.domain.relaxation import relaxed
@@ -37,6 +38,7 @@ _CAPABILITIES = StoreCapabilities(
     # A command is given up by the client after 10 s. How long it may stand behind a slow one nobody limits; we know of
     # none that takes a minute.
     settles_within_s=60.0,
+    footprint=Footprint(per_dimension=8, basis="four bytes a dimension in the index, which are in the hash once more"),
 )
 #: Documents of one transaction.
 _PAGE = 500

@@ -10,6 +10,7 @@ from urllib.parse import quote
 from undrift.adapters.embedders.http.dialect import Answer, Call, Dialect, Side, stacked, whole, within
 from undrift.adapters.embedders.http.dialects.cohere import cohere_body, cohere_vectors
 from undrift.domain.space import Space, Truncation
+from undrift.errors import BadArgument
 
 #: Where Bedrock says what it counted, whatever the model's own answer says.
 _COUNTED = "x-amzn-bedrock-input-token-count"
@@ -19,13 +20,16 @@ def bedrock(space: Space) -> Dialect:
     """Return the form of a model, by its name; a region group (`us.`, `global.`) may stand in front.
 
     Raises:
-        ValueError: the name is of no family that is known here.
+        BadArgument: the name is of no family that is known here.
     """
     name = space.model.rpartition("/")[2]
     for family, form in _FORMS.items():
         if f".{family}" in f".{name}":
             return form(space=space)
-    raise ValueError(f"models of Bedrock whose requests are known begin with {', '.join(_FORMS)}")
+    raise BadArgument(
+        f"nobody knows here how model {space.model} of bedrock is asked",
+        f"those that are known begin with {', '.join(_FORMS)}",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,1 @@
+"""Frameworks that undrift works inside, or that work for it."""

@@ -1,0 +1,112 @@
+"""Conditions as Weaviate's own filters, over the words of the metadata."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, assert_never
+
+from undrift.adapters.stores.weaviate.rows import key_of, shortened
+from undrift.domain.filter import And, Compare, Comparison, Condition, Exists, Not, OneOf, Or
+from undrift.domain.relaxation import Leaf, relaxed
+from undrift.domain.terms import is_exact, word_of, word_of_key
+
+#: Values of one list that still make a filter of reasonable length.
+_MOST_VALUES = 500
+#: What a condition is that is never true, whatever the records: the one filter that the server takes and that finds
+#: nothing would be a word that no record has.
+_NEVER = "never"
+
+
+def can(leaf: Leaf) -> bool:
+    """Whether the words answer a comparison: they can be equal, and the order of several of one record says nothing."""
+    match leaf:
+        case Compare(comparison=comparison):
+            return comparison is Comparison.EQ and is_exact(leaf)
+        case OneOf(values=values):
+            return len(values) <= _MOST_VALUES and is_exact(leaf)
+        case Exists():
+            return True
+        case _:
+            assert_never(leaf)
+
+
+def asked(condition: Condition | None, *, knows_not: bool) -> tuple[Any, bool]:
+    """Return the filter that the server is asked with, None for none, and whether it is all of the condition.
+
+    Args:
+        condition: what is asked for.
+        knows_not: whether the server turns conditions round.
+    """
+    if condition is None:
+        return None, True
+    bound, exact = relaxed(condition, can)
+    if bound is None:
+        return None, exact
+    if not knows_not and _has_not(bound):
+        return None, False
+    return _filter(bound), exact
+
+
+def among(ids: Sequence[str]) -> Any:
+    """Return the filter that finds the objects of some ids."""
+    return _one_of("_id", [key_of(id) for id in ids])
+
+
+def both(one: Any, other: Any) -> Any:
+    """Return the filter that finds what two others find; either may be None."""
+    if one is None or other is None:
+        return other if one is None else one
+    return _combined("OPERATOR_AND", [one, other])
+
+
+def _filter(condition: Condition) -> Any:
+    match condition:
+        case Compare(key=key, value=value):
+            return _one_of("filter_words", [shortened(word_of(key, value))])
+        case OneOf(key=key, values=values):
+            return _one_of("filter_words", sorted({shortened(word_of(key, value)) for value in values}) or [_NEVER])
+        case Exists(key=key):
+            return _one_of("filter_words", [shortened(word_of_key(key))])
+        case Not(part=part):
+            return _combined("OPERATOR_NOT", [_filter(part)])
+        case And(parts=parts):
+            inner = [_filter(part) for part in parts]
+            return _combined("OPERATOR_AND", inner) if inner else _combined("OPERATOR_NOT", [_nothing()])
+        case Or(parts=parts):
+            return _combined("OPERATOR_OR", [_filter(part) for part in parts]) if parts else _nothing()
+        case _:
+            assert_never(condition)
+
+
+def _nothing() -> Any:
+    return _one_of("filter_words", [_NEVER])
+
+
+def _has_not(condition: Condition) -> bool:
+    match condition:
+        case Not():
+            return True
+        case And(parts=parts) | Or(parts=parts):
+            # Everything, which is the empty conjunction inside another condition, is written as not nothing.
+            return (isinstance(condition, And) and not parts) or any(map(_has_not, parts))
+        case Compare() | OneOf() | Exists():
+            return False
+        case _:
+            assert_never(condition)
+
+
+def _one_of(property: str, values: Sequence[str]) -> Any:
+    from weaviate.proto.v1 import base_pb2
+
+    operator = base_pb2.Filters.OPERATOR_CONTAINS_ANY
+    made = base_pb2.Filters(operator=operator, value_text_array=base_pb2.TextArray(values=values))
+    made.target.property = property
+    return made
+
+
+def _combined(operator: str, filters: Sequence[Any]) -> Any:
+    from weaviate.proto.v1 import base_pb2
+
+    if len(filters) == 1 and operator != "OPERATOR_NOT":
+        return filters[0]
+    return base_pb2.Filters(operator=base_pb2.Filters.Operator.Value(operator), filters=filters)

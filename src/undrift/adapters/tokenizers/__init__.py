@@ -1,0 +1,1 @@
+"""Tokenizers of models that answer elsewhere, from files of this machine."""

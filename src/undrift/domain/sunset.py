@@ -1,0 +1,73 @@
+"""The end of a model: which day counts, how urgent it is, and when a migration away from it has to begin."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+from undrift.domain.catalogue import Attribute, Catalogue, Fact, ModelKey, Precision
+
+#: Days before the end at which one is told again, and how urgent it is from then on.
+LEVELS: Sequence[tuple[int, str]] = (
+    (180, "info"),
+    (90, "info"),
+    (60, "warn"),
+    (30, "warn"),
+    (14, "page"),
+    (7, "page"),
+    (1, "page"),
+)
+#: Days that are kept between the end of a migration and that of the model: evaluation, and a way back.
+MARGIN_DAYS = 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sunset:
+    """The end of a model, as far as it is known.
+
+    Attributes:
+        key: which model.
+        end: the fact to go by.
+        others: what other sources say, and what was said before.
+    """
+
+    key: ModelKey
+    end: Fact
+    others: tuple[Fact, ...]
+
+    @property
+    def disagreeing(self) -> tuple[Fact, ...]:
+        """Last words of other sources that name another day."""
+        last = {fact.origin: fact for fact in (*self.others, self.end)}
+        return tuple(fact for fact in last.values() if fact.value != self.end.value and fact.origin != self.end.origin)
+
+    @property
+    def moved(self) -> bool:
+        """Whether a source named another day before."""
+        return any(
+            before.origin == after.origin and before.value != after.value and before.seen < after.seen
+            for before in (*self.others, self.end)
+            for after in (*self.others, self.end)
+        )
+
+    def level(self, today: date) -> str:
+        """Return how urgent it is: `none`, `info`, `warn`, `page`, or `gone` when the day has come."""
+        left = (self.end.day - today).days
+        if left <= 0 and self.end.precision is Precision.EXACT:
+            return "gone"
+        return next((name for days, name in reversed(LEVELS) if left <= days), "none")
+
+    def latest_safe_start(self, hours: float) -> date:
+        """Return the last day on which a migration that takes so long may begin."""
+        return self.end.day - timedelta(days=MARGIN_DAYS + math.ceil(hours / 24))
+
+
+def sunset_of(catalogue: Catalogue, key: ModelKey) -> Sunset | None:
+    """Return the end of a model, or None when nobody has named one."""
+    end = catalogue.fact(key, Attribute.SHUTDOWN)
+    if end is None:
+        return None
+    others = tuple(fact for fact in catalogue.history(key, Attribute.SHUTDOWN) if fact is not end)
+    return Sunset(key=key, end=end, others=others)

@@ -1,0 +1,130 @@
+"""Tokenizers of hosted models, from files, and what a plan says with and without them."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import importlib.util
+import json
+import os
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from undrift.adapters.tokenizers.files import tokenizer_at
+from undrift.domain.tokens import FAMILIES, from_sample, shaped
+from undrift.errors import BadConfig
+
+#: So many texts of a collection are enough.
+MOST = 3000
+
+
+def wordllama() -> Path:
+    found = importlib.util.find_spec("wordllama")
+    if found is None or not found.submodule_search_locations:
+        pytest.skip("wordllama is not installed")
+    return Path(next(iter(found.submodule_search_locations)), "tokenizers", "l2_supercat_tokenizer_config.json")
+
+
+def texts_of(folder: Path) -> list[str]:
+    with gzip.open(folder / "corpus.jsonl.gz", "rt", encoding="utf-8") as lines:
+        return [text for line in islice(lines, MOST) if (text := json.loads(line)["text"].strip())]
+
+
+def test_a_tokenizer_json_counts_as_its_library_does() -> None:
+    library = pytest.importorskip("tokenizers")
+    texts = ["The ferry leaves at nine.", "Ω", ""]
+
+    mine = tokenizer_at(wordllama()).count(texts)
+
+    theirs = library.Tokenizer.from_file(str(wordllama()))
+    theirs.no_padding()
+    theirs.no_truncation()
+    assert mine == [len(theirs.encode(text).ids) for text in texts]
+
+
+def test_a_vocabulary_that_is_not_the_published_one_is_refused(tmp_path: Path) -> None:
+    pytest.importorskip("tiktoken")
+    file = tmp_path / "cl100k_base.tiktoken"
+    file.write_bytes(b"\n".join(base64.b64encode(bytes([byte])) + b" %d" % byte for byte in range(256)))
+
+    with pytest.raises(BadConfig, match="not the vocabulary that OpenAI publishes as cl100k_base"):
+        tokenizer_at(file)
+
+
+def test_the_published_vocabulary_counts_as_tiktoken_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a maker of tiktoken's that asks for a vocabulary of bytes, so that none has to be fetched."""
+    tiktoken = pytest.importorskip("tiktoken")
+    from tiktoken_ext import openai_public
+
+    def bytes_only() -> dict[str, Any]:
+        ranks = load_tiktoken_bpe("https://nowhere/bytes_only.tiktoken")  # type: ignore[name-defined]  # noqa: F821 - a global of that library
+        return {"name": "bytes_only", "pat_str": r".+", "mergeable_ranks": ranks, "special_tokens": {}}
+
+    monkeypatch.setitem(openai_public.ENCODING_CONSTRUCTORS, "bytes_only", bytes_only)
+    file = tmp_path / "bytes_only.tiktoken"
+    pairs = [(bytes([byte]), byte) for byte in range(256)] + [(b"ab", 256)]
+    file.write_bytes(b"".join(base64.b64encode(token) + b" %d\n" % rank for token, rank in pairs))
+
+    assert tiktoken.__version__
+    assert tokenizer_at(file).count(["abc", "é", "<|endoftext|>"]) == [2, 2, 13]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "named"),
+    [
+        ("missing.json", None, "there is no tokenizer"),
+        ("other.model", "x", "is no tokenizer that undrift reads"),
+        ("tokenizer.json", "{}", "cannot be read"),
+        ("nobody.tiktoken", "x", "knows no encoding nobody"),
+    ],
+)
+def test_a_file_that_is_none_is_named(tmp_path: Path, name: str, content: str | None, named: str) -> None:
+    pytest.importorskip("tokenizers")
+    if name.endswith(".tiktoken"):
+        pytest.importorskip("tiktoken")
+    if content is not None:
+        (tmp_path / name).write_text(content)
+
+    with pytest.raises(BadConfig, match=named):
+        tokenizer_at(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["cacm", "cosqa-dev", "tldr", "xquad-a"])
+def test_an_estimate_from_a_sample_is_within_three_percent_on_real_collections(shared_data: Path, name: str) -> None:
+    """Of a real tokenizer, from 1,000 texts; and the truth is in the interval."""
+    pytest.importorskip("tokenizers")
+    texts = texts_of(shared_data / name)
+    counts = tokenizer_at(wordllama()).count(texts)
+    chosen = sorted(range(len(texts)), key=lambda row: hash_of(texts[row]))[:1000]
+
+    found = from_sample(
+        [len(texts[row]) for row in chosen],
+        [counts[row] for row in chosen],
+        total_size=sum(map(len, texts)),
+        population=len(texts),
+        rests_on="its tokenizer",
+    )
+
+    assert abs(found.tokens / sum(counts) - 1) < 0.03
+    assert found.low <= sum(counts) <= found.high
+
+
+def test_without_a_tokenizer_the_estimate_is_within_what_the_family_declares(shared_data: Path) -> None:
+    """The vocabulary is not shipped: a developer who has it names its file in UNDRIFT_CL100K."""
+    file = os.environ.get("UNDRIFT_CL100K")
+    if not file:
+        pytest.skip("UNDRIFT_CL100K names no vocabulary")
+    family, tokenizer = FAMILIES["cl100k_base"], tokenizer_at(Path(file))
+    for name in ("cacm", "cosqa-dev", "med", "nfcorpus", "tldr", "tldr-examples", "wordnet-glosses", "xquad-a"):
+        texts = texts_of(shared_data / name)
+        off = sum(shaped(text, family) for text in texts) / sum(tokenizer.count(texts)) - 1
+        assert abs(off) < family.error, name
+
+
+def hash_of(text: str) -> str:
+    from undrift.domain.record import content_hash
+
+    return content_hash(text)
