@@ -163,16 +163,8 @@ class Ledger(ProofLedger, NotesLedger, TagLedger, SpendingLedger, PaceLedger, Ba
         """Take the next piece that nobody has; None when there is none now.
 
         TAKEOVER WAITS D: an expired lease is taken at once, one that may have been writing only after the fence
-        horizon. A piece that a job has brought the vectors of is taken only where they are.
-
-        Args:
-            alias: the alias.
-            migration: its migration.
-            owner: who takes it.
-            lease_s: for how long.
-            settle_s: the fence horizon.
-            vault: where this worker's cache is, as jobs name it.
-            unbatched: whether a piece may be taken that was never in a job.
+        horizon. A piece that a job has brought the vectors of is taken only where they are: in the cache that jobs call
+        `vault`. Without `unbatched`, none is taken that was never in a job.
         """
         ...
 
