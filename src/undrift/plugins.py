@@ -306,10 +306,6 @@ class Plugins:
 
     def close(self) -> None:
         """Close everything that was made."""
-        for store in self._stores.values():
-            store.close()
-        for embedder in self._embedders.values():
-            embedder.close()
         made: list[VectorStore | Embedder] = [*self._stores.values(), *self._embedders.values()]
         for one in made:
             one.close()

@@ -34,9 +34,9 @@ def test_a_setting_that_cannot_be_is_refused(tmp_path: Path, options: dict[str, 
         LanceDbStore(str(tmp_path), **options)  # type: ignore[arg-type]
 
 
-def test_a_shape_of_other_software_is_refused_by_name(tmp_path: Path) -> None:
+def test_a_shape_that_nobody_knows_is_refused_by_name(tmp_path: Path) -> None:
     store = LanceDbStore(str(tmp_path))
-    field = VectorField(store="main", collection="docs?as=langchain", space=SPACE.id)
+    field = VectorField(store="main", collection="docs?as=haystack", space=SPACE.id)
     with pytest.raises(BadConfig, match="docs"):
         store.describe(field)
     with pytest.raises(BadConfig, match="docs"):

@@ -38,9 +38,9 @@ def test_a_setting_that_cannot_be_is_refused(options: dict[str, object]) -> None
         MilvusStore("//localhost:1", **options)  # type: ignore[arg-type]
 
 
-def test_a_shape_of_other_software_is_refused_by_name(tmp_path: Path) -> None:
+def test_a_shape_that_nobody_knows_is_refused_by_name(tmp_path: Path) -> None:
     store = MilvusStore(str(tmp_path / "vectors.db"))
-    field = VectorField(store="main", collection="docs?as=langchain", space=SPACE.id)
+    field = VectorField(store="main", collection="docs?as=haystack", space=SPACE.id)
     with pytest.raises(BadConfig, match="docs"):
         store.describe(field)
     with pytest.raises(BadConfig, match="docs"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,7 +20,15 @@ from undrift.domain.record import NO_TAG, DocumentId, Entry, tag_for
 from undrift.domain.route import VectorField
 from undrift.domain.space import Metric
 from undrift.domain.terms import words
-from undrift.errors import BadArgument, BadConfig, CollectionMissing, FieldInUse, StoreRejected, StoreUnavailable
+from undrift.errors import (
+    BadArgument,
+    BadConfig,
+    CollectionMissing,
+    FieldInUse,
+    MissingExtra,
+    StoreRejected,
+    StoreUnavailable,
+)
 from undrift.testing.stores.samples import SPACE, numbered, record, records, unit_vectors
 
 FIELD = VectorField(store="main", collection="docs", space=SPACE.id)
@@ -394,3 +403,12 @@ def test_a_server_that_is_away_is_unavailable(monkeypatch: pytest.MonkeyPatch) -
         with pytest.raises(StoreUnavailable, match="did not answer"):
             store.count(FIELD)
         store.close()
+
+
+def test_a_missing_extra_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pymongo", None)
+
+    with pytest.raises(MissingExtra) as missing:
+        MongoDbStore("mongodb://127.0.0.1/vectors").count(FIELD)
+
+    assert missing.value.hint == "pip install 'undrift[mongodb]'"

@@ -21,7 +21,7 @@ from undrift.config import Config, StoreSettings
 from undrift.testing.lifecycle import LifecycleCase, run_lifecycle
 from undrift.testing.rig import Layout, Rig
 
-pytestmark = [pytest.mark.servers, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
 
 _CONFIG = """
 ledger = "sqlite:///undrift.db"

@@ -10,23 +10,14 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from undrift.errors import UnknownModel
 from undrift.testing.provider.__main__ import main
 
 
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
     (tmp_path / "key").write_text("secret\n", encoding="utf-8")
-    words = [
-        "toy=hashing:16",
-        "other=hashing",
-        "--port",
-        "0",
-        "--retire",
-        "toy=2",
-        "--requests-per-min",
-        "600",
-        "--api-key-file",
-    ]
+    words = ["toy=hashing:16", "other=hashing", "--port", "0", "--retire", "toy=2", "--requests-per-min", "600"]
     running = subprocess.Popen(
         [sys.executable, "-m", "undrift.testing.provider", *words, "--api-key-file", str(tmp_path / "key")],
         stdout=subprocess.PIPE,
@@ -79,6 +70,7 @@ def test_words_that_mean_nothing_are_named(words: list[str], said: str, capsys: 
     assert said in capsys.readouterr().err
 
 
-def test_a_model_that_is_not_served_cannot_be_retired(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["toy=hashing", "--port", "0", "--retire", "none=3"]) == 2
-    assert "no model 'none' here; there are toy" in capsys.readouterr().err
+def test_a_model_that_is_not_served_cannot_be_retired() -> None:
+    with pytest.raises(UnknownModel, match="no model 'none' here") as caught:
+        main(["toy=hashing", "--port", "0", "--retire", "none=3"])
+    assert caught.value.detail == "there are toy"

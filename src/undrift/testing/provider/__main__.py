@@ -12,7 +12,8 @@ from pathlib import Path
 
 from undrift.adapters.embedders.hashing import HashingEmbedder
 from undrift.adapters.embedders.wordllama import WordLlamaEmbedder
-from undrift.errors import UndriftError
+from undrift.cli.render import Screen
+from undrift.errors import UndriftError, UnknownModel
 from undrift.ports.embedder import Embedder
 from undrift.testing.provider.limits import AccountLimits
 from undrift.testing.provider.service import EmbeddingProvider
@@ -60,8 +61,12 @@ def _arguments(words: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(words)
 
 
-def main(words: Sequence[str]) -> int:
-    """Serve until interrupted; return the exit code."""
+def main(words: Sequence[str]) -> None:
+    """Serve until interrupted.
+
+    Raises:
+        UnknownModel: something is to happen to a model that is not served.
+    """
     asked = _arguments(words)
     models = dict(asked.models)
     provider = EmbeddingProvider(
@@ -83,21 +88,20 @@ def main(words: Sequence[str]) -> int:
             provider.announce(name, {"Sunset": date})
     except KeyError as error:
         provider.stop()
-        sys.stderr.write(f"there is no model {error} here; there are {', '.join(models)}\n")
-        return 2
-    sys.stdout.write(f"serving {', '.join(models)} at {provider.url}\n")
-    sys.stdout.flush()
+        raise UnknownModel(f"there is no model {error} here", f"there are {', '.join(models)}") from error
+    screen = Screen()
+    screen.text(f"serving {', '.join(models)} at {provider.url}")
     try:
         provider.serve_forever()
     except KeyboardInterrupt:
-        sys.stdout.write(f"{len(provider.requests)} requests\n")
+        screen.text(f"{len(provider.requests)} requests")
     finally:
         provider.stop()
-    return 0
 
 
 if __name__ == "__main__":
     try:
-        sys.exit(main(sys.argv[1:]))
-    except UndriftError as error:
-        sys.exit(str(error))
+        main(sys.argv[1:])
+    except UndriftError as refused:
+        Screen().error(refused)
+        sys.exit(refused.exit_code)

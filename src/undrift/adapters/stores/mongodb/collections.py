@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import threading
 import uuid
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from undrift.adapters.stores.mongodb.documents import ID, MOST_METADATA, MOST_TEXT, TAGS, TAKEN, WORDS, vector_from
 from undrift.adapters.stores.mongodb.foreign import INDEX, Places, places_of
@@ -13,9 +14,10 @@ from undrift.adapters.stores.mongodb.found import VECTOR, Found, named
 from undrift.adapters.stores.mongodb.session import Session
 from undrift.domain.route import VectorField
 from undrift.domain.space import Metric
-from undrift.errors import BadArgument, CollectionMissing, FieldInUse, StoreRejected
+from undrift.errors import BadArgument, CollectionMissing, FieldInUse, StoreRejected, UndriftError
 from undrift.ports.store import Layout, StoreCapabilities
 
+_T = TypeVar("_T")
 #: What Atlas calls those metrics that it takes vectors of any length for.
 SIMILARITIES = {Metric.COSINE: "cosine", Metric.L2: "euclidean"}
 MAX_DIMENSIONS = 8192
@@ -109,6 +111,31 @@ class Collections:
         if known is None:
             raise self.missing(field)
         return known
+
+    def on(self, field: VectorField, read: Callable[[Found], list[_T]]) -> list[_T]:
+        """Read from a field as it was last seen; once more where it is another one by now, of the same name.
+
+        Raises:
+            CollectionMissing: it is not there any more.
+        """
+        found = self.get(field)
+        done: list[_T] = []
+        refusal: UndriftError | None = None
+        try:
+            done = read(found)
+        except (BadArgument, StoreRejected) as error:
+            refusal = error
+        if done:
+            return done
+        # What is gone answers nothing, and what was made anew refuses other vectors.
+        fresh = self.find(field)
+        if fresh is None:
+            raise self.missing(field)
+        if fresh != found:
+            return read(fresh)
+        if refusal is not None:
+            raise refusal
+        return done
 
     def find(self, field: VectorField) -> Found | None:
         """Look a field up; None when it is not there.

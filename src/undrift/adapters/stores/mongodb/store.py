@@ -301,26 +301,25 @@ class MongoDbStore:
         _require_positive("k", k)
         theirs = native(filter)
         condition = None if theirs is not None else _condition(filter)
-        found = self._collections.find(field) or self._collections.get(field)
-        if theirs is not None and not found.index:
-            raise BadArgument(
-                f"collection {found.collection} has no index that a filter of MongoDB's own could go to",
-                hint="use a filter of undrift's, or make a collection with an index",
-            )
-        wanted = checked_query(vector, dimensions=found.dimensions, metric=found.metric)
-        bound, exact = (
-            asked_of(found, condition, by_index=bool(found.index)) if theirs is None else (dict(theirs), True)
-        )
-        with self._session.translated(found.collection):
-            nearest = self._searching.nearest(
-                found,
-                wanted,
-                k=k,
-                bound=bound,
-                accepts=None if exact else lambda one: fits(condition, one),
-                is_theirs=theirs is not None,
-            )
-        return [hit_from(found.vector, document, score) for score, document in nearest]
+
+        def read(found: Found) -> list[Hit]:
+            if theirs is not None and not found.index:
+                raise BadArgument(
+                    f"collection {found.collection} has no index that a filter of MongoDB's own could go to",
+                    hint="use a filter of undrift's, or make a collection with an index",
+                )
+            wanted = checked_query(vector, dimensions=found.dimensions, metric=found.metric)
+            bound, exact = asked_of(found, condition, by_index=bool(found.index))
+            if theirs is not None:
+                bound, exact = dict(theirs), True
+            accepts = None if exact else partial(fits, condition)
+            with self._session.translated(found.collection):
+                nearest = self._searching.nearest(
+                    found, wanted, k=k, bound=bound, accepts=accepts, is_theirs=theirs is not None
+                )
+            return [hit_from(found.vector, document, score) for score, document in nearest]
+
+        return self._collections.on(field, read)
 
     def close(self) -> None:
         """Close the connections of this process; a later call opens them again."""

@@ -27,6 +27,8 @@ from undrift.adapters.stores.qdrant.points import Filter, Point, PointId, point_
 from undrift.domain.record import DocumentId, Record, SpaceTag, Vector, is_tagged
 from undrift.errors import StoreUnavailable
 
+#: Points in one request, each of which is a condition of its own.
+MOST = 100
 #: How often records are read anew that somebody else has changed meanwhile.
 _TRIES = 50
 
@@ -137,14 +139,24 @@ def detach(engine: Engine, place: Place, ids: Sequence[DocumentId]) -> None:
     raise _busy(place)
 
 
+def marked(place: Place, payload: dict[str, Any]) -> dict[str, Any]:
+    """Return a payload with new marks, where there may be any."""
+    return place.shape.beside_metadata(payload, _marks(place))
+
+
+def _marks(place: Place) -> dict[str, str]:
+    return {MADE: new_mark(), VERSION: new_mark()} if place.shape.has_tags else {}
+
+
 def _whole(place: Place, id: PointId, vector: Vector, payload: dict[str, Any], before: Point | None) -> Point:
     """Return a point as it is to be: with the other vectors of the one that is there, and their tags."""
     shape = place.shape
-    marks = {MADE: new_mark(), VERSION: new_mark()} if shape.has_tags else {}
     kept = shape.kept_of(before) if before is not None else {}
     others = dict(before.vectors) if before is not None else {}
     return Point(
-        id=id, payload=shape.beside_metadata(payload, kept | marks), vectors=others | {shape.vector: vector.tolist()}
+        id=id,
+        payload=shape.beside_metadata(payload, kept | _marks(place)),
+        vectors=others | {shape.vector: vector.tolist()},
     )
 
 

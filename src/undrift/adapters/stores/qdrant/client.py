@@ -15,16 +15,13 @@ from undrift.adapters.stores.qdrant.place_of_server import IN_MEMORY, Where
 from undrift.adapters.stores.qdrant.points import Filter, Point, PointId, VectorInfo
 from undrift.adapters.stores.qdrant.steps import operation
 from undrift.adapters.stores.qdrant.translation import NO_POINT, translate
+from undrift.adapters.stores.qdrant.versions import CONDITIONS, IMITATED, MODES, SEVERAL, Version, version_from
 from undrift.domain.space import Metric
 from undrift.errors import BadFilter, CollectionMissing, FieldInUse, MissingExtra, StoreRejected, StoreUnavailable
 
 _T = TypeVar("_T")
 _DISTANCES = {Metric.COSINE: "Cosine", Metric.DOT: "Dot", Metric.L2: "Euclid"}
 _PAGE = 5000
-#: Since then an upsert has a condition, and since then a mode.
-_CONDITIONS, _MODES = (1, 16), (1, 17)
-#: Since then vectors can be added to a collection and taken out of it, and updates of one have a condition.
-_SEVERAL = (1, 18)
 #: A condition that no point fulfils.
 _NEVER: dict[str, Any] = {"must": [{"has_id": []}]}
 #: Reads by id see what was acknowledged, also where some replicas are behind.
@@ -66,7 +63,7 @@ class ClientEngine:
         self._grpc_port, self._timeout_s = grpc_port, timeout_s
         self._guard = threading.RLock()
         self._client: Any = None
-        self._version: tuple[int, int] | None = None
+        self._said = ""
 
     def vectors(self, collection: str) -> Mapping[str, VectorInfo] | None:
         """Return the vectors that a collection has by name."""
@@ -74,6 +71,7 @@ class ClientEngine:
             params = self._ask(collection, lambda client: client.get_collection(collection)).config.params
         except CollectionMissing:
             return None
+        self._known_version()
         found = params.vectors
         named = found if isinstance(found, Mapping) else {"": found} if found is not None else {}
         known = {name: metric for metric, name in _DISTANCES.items()}
@@ -126,7 +124,7 @@ class ClientEngine:
             payloads=list(points.payloads),
         )
         options: dict[str, Any] = {}
-        if points.only_absent and self.speaks and self._require_version() < _MODES:
+        if points.only_absent and self.speaks and self._require_version() < MODES:
             options["update_filter"] = models.Filter(**_NEVER)
         elif points.only_absent:
             options["update_mode"] = models.UpdateMode.INSERT_ONLY
@@ -141,7 +139,7 @@ class ClientEngine:
 
     def require_several(self, collection: str) -> None:
         """Return if points may be written that have other vectors as well."""
-        if self._require_version() < _SEVERAL:
+        if self._require_version() < SEVERAL:
             raise StoreRejected(
                 f"collection {collection} has other vectors in the same points, which {self.name} cannot leave alone",
                 "from 1.18 on a server replaces one vector under a condition; nothing of this call was written",
@@ -152,7 +150,7 @@ class ClientEngine:
         """Give the points of a collection room for one more vector."""
         from qdrant_client import models
 
-        if self._require_version() < _SEVERAL:
+        if self._require_version() < SEVERAL:
             raise StoreRejected(
                 f"{self.name} cannot add a vector to collection {collection}",
                 "a server can from version 1.18 on",
@@ -166,17 +164,19 @@ class ClientEngine:
             )
         config = models.DenseVectorConfig(size=made.dimensions, distance=models.Distance(_DISTANCES[made.metric]))
         wanted = models.DenseVectorNameConfig(dense=config)
-        self._write(
+        self._ask(
             collection,
             lambda client: client.create_vector_name(collection, made.vector, wanted, ordering="strong"),
         )
+        self._require_vector(collection, made.vector, there=True)
 
     def remove_vector(self, collection: str, name: str) -> None:
         """Take a vector out of a collection, or where that cannot be done, out of all its points."""
         from qdrant_client import models
 
-        if name and self._require_version() >= _SEVERAL:
-            self._write(collection, lambda client: client.delete_vector_name(collection, name, ordering="strong"))
+        if name and self._require_version() >= SEVERAL:
+            self._ask(collection, lambda client: client.delete_vector_name(collection, name, ordering="strong"))
+            self._require_vector(collection, name, there=False)
             return
         having = models.FilterSelector(filter=self._filter({"must": [{"has_vector": name}]}))
         self._write(collection, lambda client: client.delete_vectors(collection, [name], having, ordering="strong"))
@@ -327,26 +327,35 @@ class ClientEngine:
         except (TypeError, ValidationError) as error:
             raise BadFilter("this is not a filter of Qdrant's", str(error)) from error
 
-    def _require_version(self) -> tuple[int, int]:
+    @property
+    def adds_vectors(self) -> bool:
+        """Whether vectors can be added to a collection, as far as is known; a look at any collection tells."""
+        return not self._said or version_from(self._said) >= SEVERAL
+
+    def _known_version(self) -> Version:
+        if not self._said:
+            self._said = str(self._ask("", lambda client: client.info()).version) if self.speaks else IMITATED
+        return version_from(self._said)
+
+    def _require_version(self) -> Version:
         """Return the server's version.
 
         Raises:
             StoreRejected: it is older than what is needed.
         """
-        if not self.speaks:
-            return _SEVERAL
-        if self._version is None:
-            words = str(self._ask("", lambda client: client.info()).version)
-            numbers = words.partition("-")[0].split(".")
-            version = (int(numbers[0]), int(numbers[1]))
-            if version < _CONDITIONS:
-                raise StoreRejected(
-                    f"{self.name} has version {words}, and undrift needs 1.16 or newer",
-                    "before, it cannot leave points alone that are there already",
-                    "upgrade the server",
-                )
-            self._version = version
-        return self._version
+        version = self._known_version()
+        if version < CONDITIONS:
+            raise StoreRejected(
+                f"{self.name} has version {self._said}, and undrift needs 1.16 or newer",
+                "before, it cannot leave points alone that are there already",
+                "upgrade the server",
+            )
+        return version
+
+    def _require_vector(self, collection: str, name: str, *, there: bool) -> None:
+        # A change of what a collection is made like goes through all nodes; an answer may come before that is over.
+        if (name in (self.vectors(collection) or {})) is not there:
+            raise StoreUnavailable(f"{self.name} has not changed the vectors of collection {collection} yet")
 
     def _write(self, collection: str, send: Callable[[Any], Any]) -> None:
         answers = self._ask(collection, send)

@@ -15,11 +15,11 @@ def portions(items: Sequence[_T], size: int) -> Iterator[Sequence[_T]]:
     return (items[start : start + size] for start in range(0, len(items), size))
 
 
-def spans(sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Return from where to where the requests go of which each has so much."""
+def spans(sizes: Sequence[int], *, most: int | None = None) -> Iterator[tuple[int, int]]:
+    """Return from where to where the requests go of which each has so much; at most so many points each."""
     start = total = 0
     for at, size in enumerate(sizes):
-        if at > start and total + size > _WRITTEN:
+        if at > start and (total + size > _WRITTEN or at - start == most):
             yield start, at
             start, total = at, 0
         total += size

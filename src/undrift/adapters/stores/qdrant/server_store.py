@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 
 from undrift.adapters.listing import Listings
 from undrift.adapters.stores.qdrant.client import ClientEngine
@@ -105,6 +106,12 @@ class QdrantStore(QdrantRecords):
             payload_indexes=payload_indexes or {},
             listings=Listings(time.monotonic, listing_s),
         )
+
+    @property
+    def capabilities(self) -> StoreCapabilities:
+        """What this adapter can do; in place only where the server is not known to be too old for it."""
+        can = super().capabilities
+        return can if self._client.adds_vectors else replace(can, layouts=frozenset({Layout.COLLECTION}))
 
     def point(self, name: str, field: VectorField) -> None:
         """Let Qdrant's alias for a name be a field's collection, in one step; nothing where that is not configured.

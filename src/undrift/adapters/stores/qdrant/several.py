@@ -26,7 +26,7 @@ class QdrantRecords(QdrantVectors):
         def work(place: Place) -> None:
             block, sizes = self._checked(place, records)
             self._require_several(place)
-            for start, end in spans(sizes):
+            for start, end in spans(sizes, most=beside.MOST):
                 beside.attach(self._engine, place, records[start:end], list(block[start:end]))
 
         if records:

@@ -239,12 +239,14 @@ class QdrantVectors:
         block, sizes = self._checked(place, records)
         ids = [point_id(record.id) for record in records]
         payloads = [place.shape.packed(record, keeps_floats=self._engine.keeps_floats) for record in records]
+        if place.others:
+            payloads = [beside.marked(place, payload) for payload in payloads]
         # An upsert replaces a point with all its vectors.
         leaves = bool(place.others) and not only_absent
         if leaves:
             self._engine.require_several(place.name)
         begun = False
-        for start, end in spans(sizes):
+        for start, end in spans(sizes, most=beside.MOST if leaves else None):
             try:
                 if leaves:
                     made = dict(zip(ids[start:end], payloads[start:end], strict=True))
