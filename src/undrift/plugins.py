@@ -16,6 +16,7 @@ from undrift.config import Config, HookSettings, ModelSettings, ThrottleSettings
 from undrift.domain.catalogue import Catalogue
 from undrift.domain.hook import Moment
 from undrift.errors import BadConfig, UnknownAdapter
+from undrift.ports.batch import Spool
 from undrift.ports.cache import VectorCache
 from undrift.ports.embedder import Embedder
 from undrift.ports.hook import Hook
@@ -159,6 +160,13 @@ class Plugins:
 
         beside = self._config.resolve("undrift.db") if self._ledger_is_server() else self.ledger_path()
         return SqliteVectorCache(beside.with_name(f"{beside.name}-vectors"), self._config.settings.cache_mb << 20)
+
+    def spool(self) -> Spool:
+        """Return where files of batch jobs are, beside the cache."""
+        from undrift.adapters.spool import FileSpool
+
+        beside = self._config.resolve("undrift.db") if self._ledger_is_server() else self.ledger_path()
+        return FileSpool(beside.with_name(f"{beside.name}-batches"), capacity=self._config.settings.cache_mb << 20)
 
     def catalogue(self) -> Catalogue:
         """Return what is known of models: what is shipped, and what a file of the user's says instead.

@@ -112,6 +112,13 @@ def _engined(command: Command) -> Command:
 @click.option("--budget-usd", type=Amount(), metavar="N", help="Stop before it costs more than so many dollars.")
 @click.option("--budget-tokens", type=click.IntRange(min=1), metavar="N", help="Stop before it takes more tokens.")
 @click.option("--no-budget", is_flag=True, help="A paid model may cost what it costs.")
+@click.option(
+    "--batch",
+    type=click.Choice(["true", "false", "auto"]),
+    is_flag=False,
+    flag_value="true",
+    help="Embed through the provider's batch API; with auto, what its queue does not take is embedded online.",
+)
 @click.option("--detach", is_flag=True, help="Only record it; workers do it.")
 @pass_session
 def start(
@@ -125,6 +132,7 @@ def start(
     budget_tokens: int | None,
     layout: str | None,
     no_budget: bool,
+    batch: str | None,
     detach: bool,
     engine: str | None,
 ) -> None:
@@ -149,6 +157,8 @@ def start(
             unlimited=no_budget,
             on_warning=lambda warning: session.screen.note(f"Warning: {warning}"),
         )
+        if batch is not None and plane.settings(alias)["batch"] != batch:
+            plane.tune(alias, {"batch": batch})
         _change_budget(plane, migration, budget_usd, budget_tokens, unlimited=no_budget)
         _refuse_to_go_on(migration)
         if not detach:

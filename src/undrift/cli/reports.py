@@ -64,6 +64,7 @@ def _progress(value: Mapping[str, Any]) -> list[tuple[str, str]]:
         *_proof(value),
         ("cost", spent(value["cost"])),
         *_forecast(value["cost"]["forecast"]),
+        *_batches(value["batches"]),
         *(("pace", pace) for pace in map(_pace, value.get("pace", ())) if pace),
         *([("tuned", ", ".join(f"{key}={text}" for key, text in value["tuning"].items()))] if value["tuning"] else []),
         *first_ones(value["order"]),
@@ -124,6 +125,25 @@ def _proof(value: Mapping[str, Any]) -> list[tuple[str, str]]:
         held = f", {number(suspicion['held'])} set aside" if suspicion["held"] else ""
         rows.append(("foreign", f"{number(suspicion['foreign'])} found{held}, {state}"))
     return rows
+
+
+def _batches(jobs: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Describe the batch jobs of a migration: those that go on one by one, the others together."""
+    rows = []
+    ended = [job for job in jobs if job["state"] == "done"]
+    for job in (one for one in jobs if one["state"] != "done"):
+        state = job["provider_status"] if job["state"] == "running" else job["state"]
+        parts = [f"{job['batch'] or job['id']}: {str(state).replace('_', ' ')}"]
+        parts.append(f"{number(job['completed'])} of {plural(job['items'], 'text')}")
+        parts += [f"{number(job['failed'])} refused"] if job["failed"] else []
+        parts += [f"over by {job['expires'][:16].replace('T', ' ')} UTC at the latest"] if job["expires"] else []
+        parts += [job["reason"]] if job["reason"] else []
+        rows.append(", ".join(parts))
+    if ended:
+        texts, unused = sum(job["completed"] for job in ended), sum(job["unused"] or 0 for job in ended)
+        vain = f", {number(unused)} of them for texts that changed meanwhile" if unused else ""
+        rows.append(f"{plural(len(ended), 'job')} done: {plural(texts, 'text')}{vain}")
+    return [("batches" if not place else "", row) for place, row in enumerate(rows)]
 
 
 def overview(values: Sequence[Mapping[str, Any]]) -> str:

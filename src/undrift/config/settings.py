@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
+from undrift.domain.batch import BatchMode
 from undrift.domain.order import FIRST, Order, read_first
 from undrift.domain.pacing import PaceLimits
 from undrift.domain.timing import Timing
@@ -70,6 +71,11 @@ class ModelSettings(BaseModel):
     batch_queue_tokens: int | None = Field(
         default=None, ge=1, description="most tokens in batch jobs that are not done, of all those processes together"
     )
+    batch: bool | Literal["auto"] = Field(
+        default=False,
+        description="whether migrations embed through the provider's batch API, where it has one: `true`, `false`, or "
+        '`"auto"` for as much as its queue takes, and the rest online at the same time',
+    )
     reserved_for_queries: float = Field(
         default=PaceLimits().reserved_for_queries,
         ge=0,
@@ -85,6 +91,11 @@ class ModelSettings(BaseModel):
     def options(self) -> dict[str, Any]:
         """The keys for the provider's adapter."""
         return dict(self.model_extra or {})
+
+    @property
+    def batch_mode(self) -> BatchMode:
+        """How the provider's batch API is used, unless a migration says otherwise."""
+        return BatchMode(str(self.batch).lower())
 
     def as_pace_limits(self, *, requests: float | None = None, tokens: float | None = None) -> PaceLimits:
         """Return the value that the core works with.

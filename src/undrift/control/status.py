@@ -86,6 +86,7 @@ class Status(Wiring):
             "oldest_dirty_s": lag.oldest_s,
             "cost": {**self._cost(migration), "forecast": self._forecast(alias, migration)},
             "workers": self._workers(alias, migration),
+            "batches": [job.as_dict() for job in self.ledger.jobs(alias)],
             "tuning": self._tuning(alias, migration),
         }
 

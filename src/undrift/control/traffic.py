@@ -173,7 +173,8 @@ class Traffic(Migrations):
         workshop = self.workshop(AliasName(name))
         allowed = (*BEFORE_CUTOVER, Phase.READY, Phase.ROLLED_BACK, Phase.ABORTING)
         migration = self._in_phase(workshop, "cancel", allowed)
-        plan = plan_cancel(workshop.state().route, migration, drop=drop)
+        jobs = any(job.is_open for job in self.ledger.jobs(workshop.alias))
+        plan = plan_cancel(workshop.state().route, migration, drop=drop, has_batches=jobs)
         return self._run(workshop, migration, plan, on_plan=on_plan, on_step=on_step, on_wait=on_wait)
 
     def _run(

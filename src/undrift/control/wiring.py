@@ -26,6 +26,7 @@ from undrift.domain.space import ProvenSpace, Space, SpaceId, differences
 from undrift.domain.tuning import Limits
 from undrift.errors import SpaceMismatch, UnknownModel
 from undrift.flow import probe
+from undrift.flow.batch import BatchDoor, Batching
 from undrift.flow.embed import EmbeddingDoor
 from undrift.flow.pacing import Pacer
 from undrift.flow.router import Router
@@ -70,6 +71,7 @@ class Wiring:
             self.ledger, self.clock, self.timing, role=role, processes=self.processes, heartbeat=heartbeat
         )
         self._cache = self.plugins.cache()
+        self._spool = self.plugins.spool()
         self._traffic: dict[AliasName, Traffic] = {}
         self._doors: dict[str, EmbeddingDoor] = {}
         self._made: list[Embedder] = []
@@ -161,9 +163,22 @@ class Wiring:
                     tokenizer = tokenizer_at(self.config.resolve(str(settings.tokenizer)))
                     embedder = counted(embedder, tokenizer)
                 self._doors[name] = EmbeddingDoor(
-                    embedder, clock=self.clock, cache=self._cache, pacer=self._pacer(embedder, settings)
+                    embedder,
+                    clock=self.clock,
+                    cache=self._cache,
+                    pacer=self._pacer(embedder, settings),
+                    batching=self._batching(settings),
                 )
             return self._doors[name]
+
+    def _batching(self, settings: ModelSettings) -> Batching:
+        """Return how a model's batch API is used, as it is configured."""
+        return Batching(
+            spool=self._spool,
+            mode=settings.batch_mode,
+            usd_per_million_tokens=settings.batch_usd_per_million_tokens,
+            queue_tokens=settings.batch_queue_tokens,
+        )
 
     def kept_of(self, door: EmbeddingDoor) -> Callable[[Sequence[ContentHash]], Collection[ContentHash]]:
         """Return what tells which texts have a vector in the cache, by their hashes."""
@@ -211,6 +226,11 @@ class Wiring:
         """Return the door to the model of a space, proven again and again while it is used (R23 of the protocol)."""
         return self._proven(space, self.timing.proof_s)
 
+    def batches_of(self, space: SpaceId) -> BatchDoor | None:
+        """Return the door to the batch API of a space's model, unproven; None where it has none."""
+        known = self.ledger.space(space)
+        return self.model_door(self._model_of(known)).batches if known is not None else None
+
     def workshop(self, alias: AliasName) -> Workshop:
         """Return the means to work on an alias's migration, as a registered client."""
         self.router.join(alias)
@@ -222,6 +242,7 @@ class Wiring:
             ledger=self.ledger,
             store_of=self.store_of,
             door_of=self.door_of_worker,
+            batches_of=self.batches_of,
             source=PayloadSource(),
             clock=self.clock,
             timing=self.timing,

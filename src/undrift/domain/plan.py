@@ -91,6 +91,11 @@ class StopJournal:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CallOffBatches:
+    """See to it that the provider works on no batch job any more, and wait for what it bills."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DropField:
     """Delete a collection with everything in it, or its vectors where the records have others and stay."""
 
@@ -116,6 +121,7 @@ Step = (
     | Flip
     | SettleForeign
     | StopJournal
+    | CallOffBatches
     | DropField
     | Finish
 )
@@ -178,8 +184,15 @@ def plan_completion(route: Route, migration: Migration) -> Plan:
     )
 
 
-def plan_cancel(route: Route, migration: Migration, *, drop: bool) -> Plan:
-    """Return the steps that give a migration up; the target is kept unless it is to be dropped."""
+def plan_cancel(route: Route, migration: Migration, *, drop: bool, has_batches: bool = False) -> Plan:
+    """Return the steps that give a migration up; the target is kept unless it is to be dropped.
+
+    Args:
+        route: what the alias means now.
+        migration: the migration.
+        drop: whether the target is to be dropped.
+        has_batches: whether the provider may be at work on batch jobs of it.
+    """
     steps: list[Step] = []
     if migration.phase is Phase.ROLLED_BACK:
         # A rollback that was interrupted may have left the truth of documents in the target only.
@@ -188,6 +201,8 @@ def plan_cancel(route: Route, migration: Migration, *, drop: bool) -> Plan:
         steps.append(StopJournal(phase=Phase.ABORTING))
     epoch = route.epoch if route.mode is Mode.PASSIVE and not steps else route.epoch + 1
     steps += [AwaitClients(epoch=epoch), AwaitWorkers()]
+    if has_batches:
+        steps.append(CallOffBatches())
     if drop:
         steps.append(DropField(field=migration.target, records_stay=migration.is_in_place))
     return (*steps, Finish(phase=Phase.ABORTED))
@@ -201,6 +216,7 @@ MAX_DIRTY_AT_CUTOVER = 100
 _SAYINGS = {
     JournalWrites: "journal every write",
     AwaitWorkers: "wait until no worker writes any more",
+    CallOffBatches: "call off the batch jobs at the provider",
     SettleForeign: "carry over the documents whose truth is still in the other field",
 }
 
@@ -208,7 +224,7 @@ _SAYINGS = {
 def describe(step: Step) -> str:
     """Say in a few words what a step will do."""
     match step:
-        case JournalWrites() | AwaitWorkers() | SettleForeign():
+        case JournalWrites() | AwaitWorkers() | SettleForeign() | CallOffBatches():
             return _SAYINGS[type(step)]
         case CreateField(field=field):
             return f"create {field.key} for vectors of {field.space}"

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import time
 from typing import Any
 
+from undrift.domain.batch import BatchMode
 from undrift.errors import BadArgument
 
 #: Documents in a piece of the back-fill: large enough to make the bookkeeping cheap, small enough to be lost without
@@ -49,6 +50,7 @@ class Limits:
         max_error_rate: share of a worker's calls of the store that fail, above which the work waits.
         hours: the only part of the day in which the work goes on, such as 22:00-06:00.
         time_zone: the time zone of those hours, such as Europe/Berlin.
+        batch: whether texts are embedded through the provider's batch API; None for what the model is configured with.
     """
 
     chunk_size: int = PIECE
@@ -59,6 +61,7 @@ class Limits:
     max_error_rate: float | None = None
     hours: Hours | None = None
     time_zone: str = "UTC"
+    batch: BatchMode | None = None
 
 
 def read_hours(text: str) -> Hours:
@@ -96,6 +99,13 @@ def _piece(text: str) -> int:
     return int(text)
 
 
+def _batch(text: str) -> BatchMode:
+    try:
+        return BatchMode(text)
+    except ValueError:
+        raise BadArgument(f"{text!r} is not true, false or auto") from None
+
+
 #: How the value of each setting is read; a setting that may be `none` has no limit then.
 _READERS: dict[str, Callable[[str], Any]] = {
     "chunk_size": _piece,
@@ -106,6 +116,7 @@ _READERS: dict[str, Callable[[str], Any]] = {
     "max_error_rate": _number(0, 1),
     "hours": read_hours,
     "time_zone": str,
+    "batch": _batch,
 }
 #: Settings of the work that an operator can change while it goes on.
 KNOBS = tuple(_READERS)
@@ -137,6 +148,12 @@ def shown(limits: Limits) -> dict[str, str]:
     """Return every setting as it would be given."""
     values = {key: getattr(limits, key) for key in KNOBS}
     return {
-        key: NONE if value is None else f"{value:g}" if isinstance(value, int | float) else str(value)
+        key: NONE
+        if value is None
+        else value.value
+        if isinstance(value, BatchMode)
+        else f"{value:g}"
+        if isinstance(value, int | float)
+        else str(value)
         for key, value in values.items()
     }

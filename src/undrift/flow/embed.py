@@ -24,6 +24,7 @@ from undrift.errors import (
     UndriftError,
 )
 from undrift.flow.answer import checked, checked_query, defects, malformed, refuse_defects
+from undrift.flow.batch import BatchDoor, Batching
 from undrift.flow.line import Line
 from undrift.flow.oversight import UNSEEN, Oversight
 from undrift.flow.pacing import Pacer
@@ -95,7 +96,13 @@ class EmbeddingDoor:
     """
 
     def __init__(
-        self, embedder: Embedder, *, clock: Clock, cache: VectorCache | None = None, pacer: Pacer | None = None
+        self,
+        embedder: Embedder,
+        *,
+        clock: Clock,
+        cache: VectorCache | None = None,
+        pacer: Pacer | None = None,
+        batching: Batching | None = None,
     ) -> None:
         """Open the door.
 
@@ -105,11 +112,13 @@ class EmbeddingDoor:
             cache: where vectors are kept that are worth keeping; it is shared, so the door does not close it.
             pacer: the pace that the model's account shares with other processes. Migrations keep it; what an
                 application writes keeps it only where a limit is configured; a search never waits for it.
+            batching: how the provider's batch API is used, if it is.
         """
         self._embedder = embedder
         self._clock = clock
         self._cache = cache if embedder.limits.worth_keeping else None
         self._line = Line(limits=embedder.limits, clock=clock, pacer=pacer)
+        self._batching = batching
         self._slots = threading.BoundedSemaphore(embedder.limits.concurrency)
         self._opening = threading.Lock()
         self._pool: ThreadPoolExecutor | None = None
@@ -124,6 +133,11 @@ class EmbeddingDoor:
     def limits(self) -> EmbedderLimits:
         """What the model takes and costs."""
         return self._embedder.limits
+
+    @property
+    def batches(self) -> BatchDoor | None:
+        """The door to the provider's batch API; None where the model has none, or nothing is kept."""
+        return self._batching.door(self._embedder, cache=self._cache) if self._batching else None
 
     def documents(self, texts: Sequence[str], *, purse: Purse | None = None, oversight: Oversight = UNSEEN) -> Embedded:
         """Embed texts to be stored; any number of them, none included.

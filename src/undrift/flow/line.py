@@ -59,7 +59,7 @@ class Line:
             purse = payer(self.limits)
         return Meter(
             tokens=counted.tokens,
-            most=self._most_billed(sent, counted),
+            most=most_billed(sent, counted, self.limits, is_trusted=self.trusts_counts),
             purse=purse,
             pacer=self._pacer_for(oversight),
             oversight=oversight,
@@ -87,7 +87,7 @@ class Line:
         sent, counted = count() if payer is not None else ((), TokenCount(tokens=0, exact=True))
         meter = Meter(
             tokens=counted.tokens,
-            most=self._most_billed(sent, counted),
+            most=most_billed(sent, counted, self.limits, is_trusted=self.trusts_counts),
             purse=payer(self.limits) if payer is not None else None,
             pacer=None,
             oversight=UNSEEN,
@@ -102,16 +102,6 @@ class Line:
         """Return the pace to keep: an application asks the ledger for it only where it is configured."""
         pacer = self.pacer
         return pacer if pacer is not None and (oversight.is_work or not pacer.limits.is_silent) else None
-
-    def _most_billed(self, sent: Sequence[str], counted: TokenCount) -> int:
-        """Return the most that a request can be billed for.
-
-        Whatever the tokenizer, a token is a byte at least: of the text, or of the form that some bring it into first,
-        which can be longer. A declared `max_tokens` is no bound; the server may take more than that.
-        """
-        if not self.limits.reports_usage or (counted.exact and self.trusts_counts):
-            return counted.tokens
-        return max(counted.tokens, sum(map(_most_bytes, sent)) + _MARKS * len(sent))
 
     def _patiently(self, call: Callable[[], _T], meter: Meter) -> _T:
         """Call the model, again and with growing pauses while it does not answer."""
@@ -133,3 +123,20 @@ class Line:
         finally:
             BEFORE_RETRY.reset(told_to)
             WATCH.reset(watched)
+
+
+def most_billed(sent: Sequence[str], counted: TokenCount, limits: EmbedderLimits, *, is_trusted: bool = True) -> int:
+    """Return the most that texts can be billed for.
+
+    Whatever the tokenizer, a token is a byte at least: of the text, or of the form that some bring it into first, which
+    can be longer. A declared `max_tokens` is no bound; the server may take more than that.
+
+    Args:
+        sent: the texts, prefixes included.
+        counted: their tokens.
+        limits: what the model takes and costs.
+        is_trusted: whether a count is what the provider bills, as far as its answers have shown.
+    """
+    if not limits.reports_usage or (counted.exact and is_trusted):
+        return counted.tokens
+    return max(counted.tokens, sum(map(_most_bytes, sent)) + _MARKS * len(sent))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 
 from undrift.domain.checkpoint import Chunk
 from undrift.domain.migration import Migration
-from undrift.domain.record import DocumentId, Entry, Record
+from undrift.domain.record import ContentHash, DocumentId, Entry, Record
 from undrift.domain.tuning import PIECE
 from undrift.errors import LeaseLost, UndriftError
 from undrift.migrate.carry import Made, make_records, read_truth, write_all
@@ -41,20 +42,45 @@ def lay_out(workshop: Workshop, migration: Migration, chunk_size: int = CHUNK_SI
     return complete
 
 
-def carry_chunk(workshop: Workshop, migration: Migration, *, at_once: int = CHUNK_SIZE) -> int | None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taking:
+    """Which pieces a worker takes, where some wait for batch jobs.
+
+    Attributes:
+        vault: where its cache is, as jobs name it.
+        unbatched: whether it takes pieces that were never in a job.
+        told: told which vectors of a piece are published.
+    """
+
+    vault: str = ""
+    unbatched: bool = True
+    told: Callable[[Chunk, list[ContentHash]], None] = field(default=lambda _, __: None)
+
+
+def carry_chunk(
+    workshop: Workshop, migration: Migration, *, at_once: int = CHUNK_SIZE, taking: Taking | None = None
+) -> int | None:
     """Carry one piece over; return its number of documents, or None when there is none to take now.
 
     Args:
         workshop: the means.
         migration: the migration.
         at_once: documents that are read and embedded in one go.
+        taking: which pieces may be taken; every one by default.
 
     Raises:
         LeaseLost: another worker took the piece, which is theirs then.
     """
     ledger, timing = workshop.ledger, workshop.timing
+    taking = taking or Taking()
     chunk = ledger.lease_chunk(
-        workshop.alias, migration.id, owner=workshop.me, lease_s=timing.work_lease_s, settle_s=workshop.settle_s
+        workshop.alias,
+        migration.id,
+        owner=workshop.me,
+        lease_s=timing.work_lease_s,
+        settle_s=workshop.settle_s,
+        vault=taking.vault,
+        unbatched=taking.unbatched,
     )
     if chunk is None:
         return None
@@ -97,6 +123,7 @@ def carry_chunk(workshop: Workshop, migration: Migration, *, at_once: int = CHUN
         ledger.quarantine(workshop.alias, failures)
     ledger.published(workshop.alias, chunk, owner=workshop.me)
     suspect(workshop, made.untagged, "the back-fill")
+    taking.told(chunk, [record.tag.content for record in made.records if record.id in allowed])
     return chunk.count
 
 

@@ -30,6 +30,7 @@ from undrift.errors import (
 from undrift.migrate import forecast
 from undrift.migrate.admission import attended
 from undrift.migrate.backfill import CHUNK_SIZE, carry_chunk, lay_out
+from undrift.migrate.batching import BatchDesk
 from undrift.migrate.first import First
 from undrift.migrate.fleet import Fleet
 from undrift.migrate.gates import is_close
@@ -92,6 +93,7 @@ class Worker:
     _operator: tuple[Any, str] = (None, "")
     _notice: Notice = field(init=False)
     _lookout: Lookout = field(init=False)
+    _desk: BatchDesk = field(init=False)
     _first: First = field(init=False)
 
     def __post_init__(self) -> None:
@@ -100,6 +102,7 @@ class Worker:
         self._notice = Notice(shop.ledger, shop.alias, shop.me, shop.clock)
         self._lookout = Lookout(shop)
         self.workshop = attended(shop, self._waits, self._lookout.called)
+        self._desk = BatchDesk(workshop=self.workshop, waits=self._waits)
         self._first = First(workshop=self.workshop)
 
     def run(self, until: Callable[[Migration | None], bool]) -> None:
@@ -259,14 +262,17 @@ class Worker:
             lay_out(self.workshop, migration, self.chunk_size)
             self.workshop.ledger.yield_coordination(migration.id, owner=self.workshop.me)
             return Tick.WORKED
-        if self._carry_piece(migration):
+        if self._desk.attend(migration, self._lookout.limits.batch) or self._carry_piece(migration):
             return Tick.WORKED
         _, done, pieces = self.workshop.ledger.chunk_progress(migration.id)
-        if migration.planned and done == pieces:
+        batches = self._desk.waiting
+        if migration.planned and done == pieces and not batches:
             forecast.settle(self.workshop)
             self._runner(migration).enter(Phase.CATCHUP, was=Phase.BACKFILL)
             return Tick.WORKED
-        if migration.planned and self.fleet is None:
+        if batches:
+            self._waits(batches)
+        elif migration.planned and self.fleet is None:
             shop = self.workshop
             left, longest_s = plural(pieces - done, "piece"), shop.timing.work_lease_s + shop.settle_s
             self._waits(f"{left} that other workers hold; if one died, it is taken over within {longest_s:.0f} s")
@@ -276,12 +282,13 @@ class Worker:
 
     def _carry_piece(self, migration: Migration) -> bool:
         """Carry a piece of the back-fill over, or see that the pool does; whether anything was done."""
-        if self.fleet is not None and migration.planned:
+        if self.fleet is not None and migration.planned and not self._desk.is_active:
             return self.fleet.tend(migration)
         began = self.workshop.clock.monotonic()
         documents = self._first.carry(self._lookout.notes)
         if not documents:
-            found = carry_chunk(self.workshop, migration, at_once=self._lookout.limits.chunk_size)
+            at_once = self._lookout.limits.chunk_size
+            found = carry_chunk(self.workshop, migration, at_once=at_once, taking=self._desk.taking)
             if found is None:
                 return False
             documents = found

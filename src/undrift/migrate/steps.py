@@ -13,6 +13,7 @@ from undrift.domain.plan import (
     AwaitClients,
     AwaitScans,
     AwaitWorkers,
+    CallOffBatches,
     CreateField,
     Drain,
     DropField,
@@ -27,6 +28,7 @@ from undrift.domain.plan import (
 from undrift.domain.route import Mode, Route, VectorField
 from undrift.domain.wording import are, plural
 from undrift.errors import FieldInUse, GateFailed, TransactionUndone, WriteTimeout
+from undrift.migrate.batching import BatchDesk
 from undrift.migrate.postponement import postponed
 from undrift.migrate.sync import carry_dirty
 from undrift.migrate.workshop import Workshop
@@ -65,8 +67,9 @@ def apply(workshop: Workshop, step: Step, transition: Transition | None, *, who:
             _await_clients(workshop, epoch, on_wait)
         case AwaitScans(field=field, seconds=seconds):
             _await_scans(workshop, field, seconds, on_wait)
-        case AwaitWorkers():
-            _await_workers(workshop, on_wait)
+        case AwaitWorkers() | CallOffBatches():
+            await_others = _await_workers if isinstance(step, AwaitWorkers) else _call_off_batches
+            await_others(workshop, on_wait)
         case Drain(at_most=at_most):
             _drain(workshop, at_most, on_wait)
         case HoldWrites(seconds=seconds):
@@ -149,6 +152,10 @@ def _await_workers(workshop: Workshop, on_wait: OnWait) -> None:
     while workshop.ledger.in_flight(workshop.alias, workshop.settle_s):
         on_wait("writes of workers that may still be in flight; their leases end by themselves")
         workshop.clock.sleep(_POLL_S)
+
+
+def _call_off_batches(workshop: Workshop, on_wait: OnWait) -> None:
+    BatchDesk(workshop=workshop, waits=on_wait).call_off(on_wait)
 
 
 def _drain(workshop: Workshop, at_most: int, on_wait: OnWait) -> None:

@@ -16,6 +16,7 @@ from undrift.domain.space import Space, SpaceId
 from undrift.domain.timing import LEASE_SAFETY, Timing
 from undrift.domain.tuning import Limits
 from undrift.errors import LeaseLost, NoMigration, SpaceMismatch, UnknownAlias
+from undrift.flow.batch import BatchDoor
 from undrift.flow.embed import EmbeddingDoor
 from undrift.flow.oversight import UNSEEN, Oversight
 from undrift.ports.hook import Hook
@@ -73,6 +74,7 @@ class Workshop:
         held_back: names what keeps every worker of this configuration from working, such as a file; empty if nothing.
         oversight: asked before each call of a model; raises `WorkStopped` when the work may not go on.
         urgent: the same means for what writers wait for, where that is allowed more.
+        batches_of: the batch API behind a space's model, unproven; None where it has none.
         order: which documents of a back-fill come first.
         always_reconcile: whether a cutover wants two scans for writes past undrift, also when nobody is suspected.
     """
@@ -88,6 +90,7 @@ class Workshop:
     horizon_of: Callable[[VectorField], float]
     processes: Processes
     always_reconcile: bool = False
+    batches_of: Callable[[SpaceId], BatchDoor | None] = field(default=lambda _: None)
     beat: Callable[[], None] = field(default=lambda: None)
     limits: Limits = field(default_factory=Limits)
     order: Order = field(default_factory=Order)

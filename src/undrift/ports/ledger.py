@@ -18,13 +18,14 @@ from undrift.domain.operation import OpenResult, OperationId
 from undrift.domain.record import DocumentId
 from undrift.domain.route import AliasName, FieldKey, Mode, Route, VectorField
 from undrift.domain.space import ProvenSpace, SpaceId
+from undrift.ports.batch import BatchLedger
 from undrift.ports.notes import NotesLedger
 from undrift.ports.proof import ProofLedger
 from undrift.ports.spending import PaceLedger, SpendingLedger
 from undrift.ports.tags import TagLedger
 
 
-class Ledger(ProofLedger, NotesLedger, TagLedger, SpendingLedger, PaceLedger, Protocol):
+class Ledger(ProofLedger, NotesLedger, TagLedger, SpendingLedger, PaceLedger, BatchLedger, Protocol):
     """The control schema. Every method raises `ControlUnavailable` when the ledger cannot be read or written."""
 
     def transaction_with(self, store: object) -> AbstractContextManager[None] | None:
@@ -149,12 +150,21 @@ class Ledger(ProofLedger, NotesLedger, TagLedger, SpendingLedger, PaceLedger, Pr
         ...
 
     def lease_chunk(
-        self, alias: AliasName, migration: MigrationId, *, owner: ClientId, lease_s: float, settle_s: float
+        self,
+        alias: AliasName,
+        migration: MigrationId,
+        *,
+        owner: ClientId,
+        lease_s: float,
+        settle_s: float,
+        vault: str = "",
+        unbatched: bool = True,
     ) -> Chunk | None:
         """Take the next piece that nobody has; None when there is none now.
 
         TAKEOVER WAITS D: an expired lease is taken at once, one that may have been writing only after the fence
-        horizon.
+        horizon. A piece that a job has brought the vectors of is taken only where they are: in the cache that jobs call
+        `vault`. Without `unbatched`, none is taken that was never in a job.
         """
         ...
 

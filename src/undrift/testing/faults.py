@@ -9,6 +9,7 @@ from enum import Enum
 from functools import wraps
 from typing import Any, ClassVar, TypeVar, cast
 
+from undrift.ports.batch import BatchService
 from undrift.ports.embedder import Embedder
 from undrift.ports.ledger import Ledger
 from undrift.ports.store import SupportsInPlace, SupportsInsertAbsent, VectorStore
@@ -195,3 +196,13 @@ class FaultyLedger(_Surrounded, name="ledger", ports=(Ledger,)):
 
 class FaultyEmbedder(_Surrounded, name="model", ports=(Embedder,)):
     """A model that fails when its `Faults` say so; made by `Faults.embedder`."""
+
+    @property
+    def batches(self) -> BatchService | None:
+        """Its provider's batch API, which fails as well: `batch.upload`, `batch.create`, …."""
+        found = getattr(self._inner, "batches", None)
+        return None if found is None else cast(BatchService, FaultyBatches(found, self._faults))
+
+
+class FaultyBatches(_Surrounded, name="batch", ports=(BatchService,)):
+    """A batch API that fails when its `Faults` say so; reached through a `FaultyEmbedder`."""

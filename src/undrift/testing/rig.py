@@ -175,6 +175,7 @@ class Rig:
         collection: the address of its first collection.
         store_url: the address of another store, which takes the place of that of the layout.
         database: where the ledger is; None for a file of its own in the folder.
+        model_settings: what the configuration says of models, by name.
     """
 
     folder: Path
@@ -198,6 +199,7 @@ class Rig:
     roll: Roll = field(default_factory=Roll)
     processes: list[Process] = field(default_factory=list)
     database: Database | None = None
+    model_settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Open the side door."""
@@ -356,7 +358,7 @@ class Rig:
                 "main": {"url": self.store_url or files[self.layout]},
                 **({"other": {"url": self.second}} if self.second else {}),
             },
-            "models": {name: {"provider": "rig"} for name in self.models},
+            "models": {name: {"provider": "rig", **self.model_settings.get(name, {})} for name in self.models},
             "aliases": {
                 ALIAS: {
                     "store": "main",

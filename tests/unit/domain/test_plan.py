@@ -123,6 +123,7 @@ def test_every_step_can_be_said_in_words() -> None:
         plan_cutover(JOURNAL, migration(Phase.READY), freeze_s=2.0, accept_quarantine=False),
         plan_rollback(FLIPPED, migration(Phase.REVERSING), drain=True),
         plan_completion(FLIPPED, migration(Phase.REVERSING)),
+        plan_cancel(FLIPPED, migration(Phase.BACKFILL), drop=False, has_batches=True),
     ]
     said = {type(step): describe(step) for plan in plans for step in plan}
     assert set(said) == set(Step.__args__)  # type: ignore[attr-defined]

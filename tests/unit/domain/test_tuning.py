@@ -6,6 +6,7 @@ from datetime import time
 
 import pytest
 
+from undrift.domain.batch import BatchMode
 from undrift.domain.tuning import KNOBS, Limits, read_hours, read_knob, shown, tuned
 from undrift.errors import BadArgument
 
@@ -18,6 +19,7 @@ GOOD = {
     "max_error_rate": ("0.05", 0.05),
     "hours": ("22:00-6:00", read_hours("22:00-06:00")),
     "time_zone": ("Europe/Berlin", "Europe/Berlin"),
+    "batch": ("auto", BatchMode.AUTO),
 }
 
 

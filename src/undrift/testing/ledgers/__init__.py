@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from undrift.testing.ledgers.aliases import AliasRules, EvidenceRules
 from undrift.testing.ledgers.backfill import BackfillRules
+from undrift.testing.ledgers.batches import BatchRules
 from undrift.testing.ledgers.bench import LedgerBench, Mark
 from undrift.testing.ledgers.bracket import BracketRules
 from undrift.testing.ledgers.carrying import CarryingRules, QuarantineRules
@@ -36,6 +37,7 @@ class LedgerConformance(
     MigrationRules,
     SpendingRules,
     PaceRules,
+    BatchRules,
     RouteRules,
     TagRules,
     OutageRules,

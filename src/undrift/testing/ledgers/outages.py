@@ -24,6 +24,7 @@ from undrift.domain.space import ProvenSpace, Space
 from undrift.errors import ControlUnavailable
 from undrift.ports.ledger import Ledger
 from undrift.testing.ledgers import contention
+from undrift.testing.ledgers.batches import a_job
 from undrift.testing.ledgers.bench import (
     ALIAS,
     LEASE_S,
@@ -62,6 +63,7 @@ _REPORT = VerificationReport(
     finished=datetime(2026, 1, 1, tzinfo=UTC),
 )
 #: How each method is called; `transaction_with` and `close_ledger` touch no file.
+_JOB = a_job("j1")
 _CALLS: dict[str, Callable[[Ledger], Any]] = {
     "record_space": lambda it: it.record_space(_PROVEN),
     "space": lambda it: it.space(_PROVEN.space.id),
@@ -119,6 +121,12 @@ _CALLS: dict[str, Callable[[Ledger], Any]] = {
     "paces": lambda it: it.paces("a"),
     "enqueue": lambda it: it.enqueue("a", "job", 1, limit=None),
     "dequeue": lambda it: it.dequeue("a", "job"),
+    "add_job": lambda it: it.add_job(_JOB, [0], after={}, queue_tokens=None),
+    "jobs": lambda it: it.jobs(ALIAS),
+    "pieces_of": lambda it: it.pieces_of(_JOB.id),
+    "lease_job": lambda it: it.lease_job(_JOB.id, owner=ME, lease_s=1.0),
+    "save_job": lambda it: it.save_job(_JOB, owner=ME),
+    "free_pieces": lambda it: it.free_pieces(ALIAS, limit=1),
     "set_budget": lambda it: it.set_budget(_MIGRATION.id, tokens=1, usd=None),
     "change_mode": lambda it: it.change_mode(_ROUTE, Mode.JOURNAL, migration=_MIGRATION, was=Phase.BACKFILL, who=""),
     "hold": lambda it: it.hold(_ROUTE, 1.0),

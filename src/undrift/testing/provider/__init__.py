@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from undrift.testing.provider.batches import Outcome
 from undrift.testing.provider.faults import AnswerAs, Fault, Refuse, Spoil, Wait, quota_exhausted, rate_limited
 from undrift.testing.provider.limits import AccountLimits
 from undrift.testing.provider.service import EmbeddingProvider, Request
@@ -11,6 +12,7 @@ __all__ = [
     "AnswerAs",
     "EmbeddingProvider",
     "Fault",
+    "Outcome",
     "Refuse",
     "Request",
     "Spoil",

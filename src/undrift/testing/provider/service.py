@@ -15,6 +15,7 @@ import numpy as np
 from undrift.domain.record import Vectors
 from undrift.errors import TextTooLong, UndriftError
 from undrift.ports.embedder import Embedder
+from undrift.testing.provider.batches import BatchEndpoints
 from undrift.testing.provider.clouds import BedrockSpeech, GeminiSpeech, VertexSpeech
 from undrift.testing.provider.faults import Fault, Refuse, Spoil, Wait
 from undrift.testing.provider.limits import AccountLimits
@@ -126,6 +127,7 @@ class EmbeddingProvider:
         self._faults: deque[Fault | None] = deque()
         self._requests: list[Request] = []
         self._lock = threading.Lock()
+        self.batches = BatchEndpoints(self._embedded)
         self._server = Server(port, self._answer)
         self._thread: threading.Thread | None = None
 
@@ -200,6 +202,10 @@ class EmbeddingProvider:
         path = path_of(arrived.path)
         if arrived.method == "GET" and path == "/v1/models":
             return self._list(arrived.key)
+        if path.startswith(("/v1/files", "/v1/batches")):
+            if self._api_key is not None and arrived.key != self._api_key:
+                return 401, {}, b'{"error": {"message": "Incorrect API key", "code": "invalid_api_key"}}'
+            return self.batches.answer(arrived)
         try:
             body = json.loads(arrived.content)
         except ValueError:
@@ -299,6 +305,20 @@ class EmbeddingProvider:
                 words = words[: max(1, len(words) * 3 // 4)]
             texts[place] = " ".join(words)
         return texts, len(longer)
+
+    def _embedded(self, body: Mapping[str, Any]) -> tuple[int, dict[str, Any], int]:
+        """Answer one request of a batch: status, answer and tokens."""
+        speech = OpenAiSpeech()
+        asked = speech.understand("/v1/embeddings", body)
+        refused = speech.refuse(Trouble.INPUT) if asked is None else self._refused(asked, speech, self._api_key)
+        if asked is None or refused is not None:
+            return (400, {}, 0) if refused is None else (refused.status, dict(speech.say(refused)[1]), 0)
+        with self._lock:
+            embedder = self._models[asked.model].now()
+        texts = list(asked.texts or ())
+        tokens = [embedder.count_tokens([text]).tokens for text in texts]
+        made = Made(vectors=_cut(_embed(embedder, texts), asked.dimensions), tokens=tokens)
+        return 200, json.loads(speech.answer(asked, made, None)[1]), sum(tokens)
 
     def _list(self, key: str | None) -> tuple[int, Mapping[str, str], bytes]:
         """List the models that are there, as OpenAI does."""

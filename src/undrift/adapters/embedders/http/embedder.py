@@ -16,6 +16,7 @@ from undrift import telemetry
 from undrift.adapters.embedders.http import description, dialect, profiles
 from undrift.adapters.embedders.http.access import key_headers, signer
 from undrift.adapters.embedders.http.account import account_of
+from undrift.adapters.embedders.http.batches import HasBatches
 from undrift.adapters.embedders.http.dialect import Call, CountsTokens, Reply, Side
 from undrift.adapters.embedders.http.identity import Identity
 from undrift.adapters.embedders.http.known import known
@@ -54,7 +55,7 @@ _SPREAD_S = 0.25
 _UNSERVED = frozenset({501, 503, 505, 529})
 
 
-class HttpEmbedder:
+class HttpEmbedder(HasBatches):
     """A model at a provider or on a server of one's own.
 
     It never turns to another model: an answer that names another one than was asked for is refused. A request that may
@@ -177,7 +178,7 @@ class HttpEmbedder:
             max_tokens=max_tokens,
             truncation=Truncation(truncation),
         )
-        self._dialect = profile.speaks(self._space, place)
+        self._dialect, self._batch_flavour = profile.speaks(self._space, place), profile.batches
         self._longest = max_tokens or (model.max_tokens if model else None)
         listed_price = model.usd_per_million_tokens if model and is_openai else None
         self._limits = EmbedderLimits(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from types import MappingProxyType
 
+from undrift.adapters.embedders.http.batch_dialect import BatchFlavour
 from undrift.adapters.embedders.http.dialect import Dialect
 from undrift.adapters.embedders.http.dialects.bedrock import bedrock
 from undrift.adapters.embedders.http.dialects.cohere import Cohere
@@ -60,6 +61,7 @@ class Profile:
         batch_size: texts in a request, unless somebody says otherwise.
         most_texts: most texts that a request can have the room for; None where only the server knows.
         can_cut: whether it gives shorter vectors when asked.
+        batches: how its batch API differs from OpenAI's; None where it has none, or none that is known well enough.
         reports_usage: whether its answers say what they cost.
     """
 
@@ -75,6 +77,7 @@ class Profile:
     batch_size: int = 128
     most_texts: int | None = None
     can_cut: bool = True
+    batches: BatchFlavour | None = None
     reports_usage: bool = True
 
     @property
@@ -122,7 +125,11 @@ _OPENROUTER = Flavour(always=MappingProxyType({"provider": MappingProxyType({"al
 
 PROFILES = {
     "openai": Profile(
-        speaks=_openai(), base_url="https://api.openai.com/v1", key_variable="OPENAI_API_KEY", takes=_ENCODING
+        speaks=_openai(),
+        base_url="https://api.openai.com/v1",
+        key_variable="OPENAI_API_KEY",
+        takes=_ENCODING,
+        batches=BatchFlavour(),
     ),
     "azure": Profile(
         speaks=_azure,
@@ -131,6 +138,7 @@ PROFILES = {
         access=Access.API_KEY,
         key_variable="AZURE_OPENAI_API_KEY",
         takes=frozenset({"deployment", "api_version"}) | _ENCODING,
+        batches=BatchFlavour(),
     ),
     "cohere": Profile(
         speaks=lambda space, _: Cohere(space=space),
@@ -183,6 +191,9 @@ PROFILES = {
         key_variable="VOYAGE_API_KEY",
         tasks=("document", "query"),
         takes=_TASKS | _ENCODING,
+        batches=BatchFlavour(
+            most_items=100_000, most_bytes=1_000_000_000, price=0.67, window="12h", is_model_of_job=True
+        ),
     ),
     "mistral": Profile(
         speaks=_openai(_MISTRAL),

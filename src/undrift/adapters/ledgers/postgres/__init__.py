@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from undrift.adapters.ledgers.postgres.backfill import BackfillTables
+from undrift.adapters.ledgers.postgres.batches import BatchTables
 from undrift.adapters.ledgers.postgres.clients import ClientTables
 from undrift.adapters.ledgers.postgres.evidence import EvidenceTables
 from undrift.adapters.ledgers.postgres.inspection import Inspection
@@ -24,6 +25,7 @@ class PostgresLedger(
     SpendingTables,
     EvidenceTables,
     TagTables,
+    BatchTables,
     Inspection,
 ):
     """`ports.ledger.Ledger` in a database's schema `undrift`; each base class keeps the tables of one concern."""

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from undrift.adapters.ledgers.postgres.session import LEASED, PENDING, PUBLISHED, PUBLISHING, Session, lock
+from undrift.adapters.ledgers.postgres.session import (
+    KEEPING,
+    LEASED,
+    PENDING,
+    PUBLISHED,
+    PUBLISHING,
+    Session,
+    lock,
+)
+from undrift.domain.batch import JobState
 from undrift.domain.checkpoint import Chunk
 from undrift.domain.client import ClientId
 from undrift.domain.forecast import NONE, PARTS, Published, Share
@@ -19,6 +28,17 @@ from undrift.errors import LeaseLost, StaleRoute
 _WORKING = (
     "EXISTS (SELECT 1 FROM undrift.migration AS m WHERE m.id = chunk.migration "
     f"AND m.phase = '{Phase.BACKFILL.value}' AND m.run_status = '{RunStatus.RUNNING.value}')"
+)
+#: A piece that jobs have brought the vectors of is taken where they are.
+_OF_JOBS = (
+    "FROM undrift.batch_piece AS p JOIN undrift.batch_job AS j ON j.id = p.job "
+    "WHERE p.migration = chunk.migration AND p.number = chunk.number"
+)
+_BROUGHT = f"j.state = '{JobState.BROUGHT.value}'"
+_MAY_BE_TAKEN = (
+    f"CASE WHEN EXISTS (SELECT 1 {_OF_JOBS}) THEN NOT EXISTS (SELECT 1 {_OF_JOBS} AND j.state IN ({KEEPING})) "
+    f"AND (EXISTS (SELECT 1 {_OF_JOBS} AND {_BROUGHT} AND j.vault = %(vault)s) "
+    f"OR NOT EXISTS (SELECT 1 {_OF_JOBS} AND {_BROUGHT})) ELSE %(unbatched)s END"
 )
 _OF_ALIAS = "migration = (SELECT a.migration FROM undrift.alias AS a WHERE a.name = %(alias)s)"
 _LAST = "SELECT number, lo, hi, count, fence FROM undrift.chunk WHERE migration = %s ORDER BY number DESC LIMIT 1"
@@ -60,10 +80,18 @@ class BackfillTables(Session):
     def last_chunk(self, migration: MigrationId) -> Chunk | None:
         """Return the piece with the highest number."""
         rows = self._read(_LAST, (migration,))
-        return _chunk(*rows[0]) if rows else None
+        return chunk_from(*rows[0]) if rows else None
 
     def lease_chunk(
-        self, alias: AliasName, migration: MigrationId, *, owner: ClientId, lease_s: float, settle_s: float
+        self,
+        alias: AliasName,
+        migration: MigrationId,
+        *,
+        owner: ClientId,
+        lease_s: float,
+        settle_s: float,
+        vault: str = "",
+        unbatched: bool = True,
     ) -> Chunk | None:
         """Take the next piece that nobody works on."""
         _, rows = self._run(
@@ -73,7 +101,8 @@ class BackfillTables(Session):
                 "  WHERE migration = %(migration)s AND state < 3 AND (state = 0 "
                 "    OR (state = 1 AND expires < (SELECT now FROM clock)) "
                 "    OR (state = 2 AND expires + %(settle)s < (SELECT now FROM clock))) "
-                f"  AND {_OF_ALIAS} AND {_WORKING} ORDER BY number LIMIT 1 FOR NO KEY UPDATE OF chunk SKIP LOCKED) "
+                f"  AND {_OF_ALIAS} AND {_WORKING} AND {_MAY_BE_TAKEN} "
+                "  ORDER BY number LIMIT 1 FOR NO KEY UPDATE OF chunk SKIP LOCKED) "
                 "UPDATE undrift.chunk AS c SET state = %(leased)s, owner = %(owner)s, fence = c.fence + 1, "
                 "expires = (SELECT now FROM clock) + %(lease)s FROM next "
                 "WHERE c.migration = %(migration)s AND c.number = next.number "
@@ -85,10 +114,12 @@ class BackfillTables(Session):
                     "leased": LEASED,
                     "owner": owner,
                     "lease": float(lease_s),
+                    "vault": vault,
+                    "unbatched": unbatched,
                 },
             ),
         )
-        return _chunk(*rows[0]) if rows else None
+        return chunk_from(*rows[0]) if rows else None
 
     def publish(
         self, alias: AliasName, chunk: Chunk, keys: Sequence[DocumentId], *, owner: ClientId, lease_s: float
@@ -178,5 +209,6 @@ def _lost(alias: AliasName, chunk: Chunk) -> LeaseLost:
     return LeaseLost(f"chunk {chunk.number} of {alias} is not this worker's any more")
 
 
-def _chunk(number: int, lo: str, hi: str, count: int, fence: int) -> Chunk:
+def chunk_from(number: int, lo: str, hi: str, count: int, fence: int) -> Chunk:
+    """Read back a piece."""
     return Chunk(number=number, lo=lo, hi=hi, count=count, fence=fence)

@@ -80,6 +80,7 @@ class ClientTables(Session):
             ("UPDATE undrift.migration SET coordinator = NULL WHERE coordinator = %s", (client,)),
             ("SELECT 1 FROM undrift.op WHERE client = %s ORDER BY id FOR NO KEY UPDATE", (client,)),
             ("UPDATE undrift.op SET deadline = 0 WHERE client = %s", (client,)),
+            ("UPDATE undrift.batch_job SET expires = 0 WHERE owner = %s", (client,)),
             (
                 "SELECT 1 FROM undrift.chunk WHERE owner = %s AND state < 3 ORDER BY migration, number "
                 "FOR NO KEY UPDATE",

@@ -15,6 +15,7 @@ from undrift.adapters.ledgers.postgres.session import (
     seconds_of,
     unknown,
 )
+from undrift.domain.batch import JobState
 from undrift.domain.client import ClientId
 from undrift.domain.gate import Gate, Verdict, require
 from undrift.domain.migration import FINAL, Migration, MigrationId, Phase, RunStatus
@@ -60,6 +61,10 @@ class MigrationTables(Session):
                 )
             for table in ("dirty", "quarantine", "tuning"):
                 connection.execute(f"DELETE FROM undrift.{table} WHERE alias = %s", (alias,))
+            # Those that are still open at the provider stay, so that they are called off.
+            gone = f"SELECT id FROM undrift.batch_job WHERE alias = %s AND state = '{JobState.DONE.value}'"
+            connection.execute(f"DELETE FROM undrift.batch_piece WHERE job IN ({gone})", (alias,))
+            connection.execute(f"DELETE FROM undrift.batch_job WHERE id IN ({gone})", (alias,))
             connection.execute(
                 f"INSERT INTO undrift.migration ({', '.join(_COLUMNS)}) "
                 "VALUES (%s, %s, %s, %s, %s, %s, %s, '', 0, false, 0, %s, %s, %s, %s, NULL)",

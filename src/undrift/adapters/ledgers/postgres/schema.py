@@ -54,6 +54,7 @@ STEPS = (
         "written double precision NOT NULL, PRIMARY KEY (field, key, content))",
     ),
     Step(version=(1, 4), scripts=("spending.sql",)),
+    Step(version=(1, 5), scripts=("batches.sql",)),
 )
 
 

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from undrift.adapters.ledgers.postgres.schema import prepare
 from undrift.adapters.ledgers.postgres.translation import WRONG_ISOLATION, translate
 from undrift.adapters.postgres import AGAIN, Database, Owner, address_from, refused, undone
+from undrift.domain.batch import KEEPS_PIECES
 from undrift.domain.route import AliasName, Mode, Route, VectorField
 from undrift.domain.space import SpaceId
 from undrift.errors import UndriftError, UnknownAlias
@@ -22,8 +23,10 @@ _T = TypeVar("_T")
 Statement = tuple[str, Sequence[Any] | dict[str, Any]]
 Rows = list[tuple[Any, ...]]
 
-#: States of a chunk.
-PENDING, LEASED, PUBLISHING, PUBLISHED = 0, 1, 2, 3
+#: States of a chunk; a kept one waits for a job, and an older undrift leaves it alone.
+PENDING, LEASED, PUBLISHING, PUBLISHED, KEPT = 0, 1, 2, 3, 4
+#: States in which the pieces of a job are nobody's, as SQL.
+KEEPING = ", ".join(sorted(f"'{state.value}'" for state in KEEPS_PIECES))
 #: The columns of `route_from`.
 ROUTE = "serving, follower, CASE WHEN hold_until > undrift.now() THEN 'hold' ELSE mode END, epoch"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from undrift.adapters.ledgers.sqlite.backfill import BackfillTables
+from undrift.adapters.ledgers.sqlite.batches import BatchTables
 from undrift.adapters.ledgers.sqlite.clients import ClientTables
 from undrift.adapters.ledgers.sqlite.evidence import EvidenceTables
 from undrift.adapters.ledgers.sqlite.journal import JournalTables
@@ -23,6 +24,7 @@ class SqliteLedger(
     SpendingTables,
     EvidenceTables,
     TagTables,
+    BatchTables,
 ):
     """`ports.ledger.Ledger` on one SQLite file; each base class keeps the tables of one concern."""
 

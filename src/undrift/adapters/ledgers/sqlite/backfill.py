@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from undrift.adapters.ledgers.sqlite.session import LEASED, PENDING, PUBLISHED, PUBLISHING, Session, first
+from undrift.adapters.ledgers.sqlite.session import (
+    KEEPING,
+    LEASED,
+    PENDING,
+    PUBLISHED,
+    PUBLISHING,
+    Session,
+    first,
+)
 from undrift.adapters.sqlite import Durability
+from undrift.domain.batch import JobState
 from undrift.domain.checkpoint import Chunk
 from undrift.domain.client import ClientId
 from undrift.domain.forecast import NONE, PARTS, Published, Share
@@ -18,6 +27,17 @@ from undrift.errors import LeaseLost, StaleRoute
 _WORKING = (
     f"EXISTS (SELECT 1 FROM migration WHERE id = chunk.migration AND phase = '{Phase.BACKFILL.value}' "
     f"AND run_status = '{RunStatus.RUNNING.value}')"
+)
+#: A piece that jobs have brought the vectors of is taken where they are; the value ?5 names that, and ?6 says whether
+#: one that was in no job may be taken.
+_OF_JOBS = (
+    "FROM batch_piece AS p JOIN batch_job AS j ON j.id = p.job WHERE p.migration = ?1 AND p.number = chunk.number"
+)
+_BROUGHT = f"j.state = '{JobState.BROUGHT.value}'"
+_MAY_BE_TAKEN = (
+    f"CASE WHEN EXISTS (SELECT 1 {_OF_JOBS}) THEN NOT EXISTS (SELECT 1 {_OF_JOBS} AND j.state IN ({KEEPING})) "
+    f"AND (EXISTS (SELECT 1 {_OF_JOBS} AND {_BROUGHT} AND j.vault = ?5) OR NOT EXISTS (SELECT 1 {_OF_JOBS} AND "
+    f"{_BROUGHT})) ELSE ?6 END"
 )
 
 
@@ -49,10 +69,18 @@ class BackfillTables(Session):
             "SELECT number, lo, hi, count, fence FROM chunk WHERE migration = ? ORDER BY number DESC LIMIT 1",
             (migration,),
         )
-        return _chunk(*rows[0]) if rows else None
+        return chunk_from(*rows[0]) if rows else None
 
     def lease_chunk(
-        self, alias: AliasName, migration: MigrationId, *, owner: ClientId, lease_s: float, settle_s: float
+        self,
+        alias: AliasName,
+        migration: MigrationId,
+        *,
+        owner: ClientId,
+        lease_s: float,
+        settle_s: float,
+        vault: str = "",
+        unbatched: bool = True,
     ) -> Chunk | None:
         """Take the next piece that nobody works on."""
         now = self._time()
@@ -61,8 +89,9 @@ class BackfillTables(Session):
                 connection,
                 "SELECT number, lo, hi, count, fence FROM chunk WHERE migration = ?1 AND state < 3 AND "
                 "(state = 0 OR (state = 1 AND expires < ?2) OR (state = 2 AND expires + ?3 < ?2)) AND "
-                f"?1 = (SELECT migration FROM alias WHERE name = ?4) AND {_WORKING} ORDER BY number LIMIT 1",
-                (migration, now, settle_s, alias),
+                f"?1 = (SELECT migration FROM alias WHERE name = ?4) AND {_WORKING} AND {_MAY_BE_TAKEN} "
+                "ORDER BY number LIMIT 1",
+                (migration, now, settle_s, alias, vault, unbatched),
             )
             if row is None:
                 return None
@@ -72,7 +101,7 @@ class BackfillTables(Session):
                 (LEASED, owner, now + lease_s, migration, row[0]),
             )
         number, lo, hi, count, fence = row
-        return _chunk(number, lo, hi, count, fence + 1)
+        return chunk_from(number, lo, hi, count, fence + 1)
 
     def publish(
         self, alias: AliasName, chunk: Chunk, keys: Sequence[DocumentId], *, owner: ClientId, lease_s: float
@@ -144,5 +173,6 @@ class BackfillTables(Session):
                 raise LeaseLost(f"chunk {chunk.number} of {alias} is not this worker's any more")
 
 
-def _chunk(number: int, lo: str, hi: str, count: int, fence: int) -> Chunk:
+def chunk_from(number: int, lo: str, hi: str, count: int, fence: int) -> Chunk:
+    """Read back a piece."""
     return Chunk(number=number, lo=lo, hi=hi, count=count, fence=fence)

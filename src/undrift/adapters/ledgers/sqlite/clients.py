@@ -77,6 +77,7 @@ class ClientTables(Session):
             connection.execute("UPDATE chunk SET expires = 0 WHERE owner = ? AND state < 3", (client,))
             connection.execute("UPDATE dirty SET claim_expires = 0 WHERE state = 1 AND claim = ?", (client,))
             connection.execute("UPDATE op SET deadline = 0 WHERE client = ?", (client,))
+            connection.execute("UPDATE batch_job SET expires = 0 WHERE owner = ?", (client,))
             connection.execute("UPDATE migration SET coordinator = NULL WHERE coordinator = ?", (client,))
             connection.execute("DELETE FROM ack WHERE client = ?", (client,))
             connection.execute("DELETE FROM client WHERE id = ?", (client,))

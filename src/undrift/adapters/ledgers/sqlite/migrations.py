@@ -9,6 +9,7 @@ import apsw
 
 from undrift.adapters.ledgers.sqlite.session import Session, field_from, field_text, first, rows
 from undrift.adapters.sqlite import Durability
+from undrift.domain.batch import JobState
 from undrift.domain.client import ClientId
 from undrift.domain.gate import Gate, Verdict, require
 from undrift.domain.migration import FINAL, Migration, MigrationId, Phase, RunStatus
@@ -45,6 +46,10 @@ class MigrationTables(Session):
                 connection.execute(
                     f"DELETE FROM {table} WHERE migration IN (SELECT id FROM migration WHERE alias = ?)", (alias,)
                 )
+            # Those that are still open at the provider stay, so that they are called off.
+            gone = f"SELECT id FROM batch_job WHERE alias = ? AND state = '{JobState.DONE.value}'"
+            connection.execute(f"DELETE FROM batch_piece WHERE job IN ({gone})", (alias,))
+            connection.execute(f"DELETE FROM batch_job WHERE id IN ({gone})", (alias,))
             connection.execute(
                 "INSERT INTO migration (id, alias, source, target, target_model, phase, run_status, reason, "
                 "total, planned, "

@@ -12,6 +12,7 @@ from typing import Any
 import apsw
 
 from undrift.adapters.sqlite import Database, Durability, Owner, translating
+from undrift.domain.batch import KEEPS_PIECES
 from undrift.domain.route import AliasName, Mode, Route, VectorField
 from undrift.domain.space import SpaceId
 from undrift.errors import LedgerUnusable, UnknownAlias
@@ -20,7 +21,7 @@ from undrift.ports.runtime import Clock
 #: Grows with every change that an older undrift would not understand; it refuses the file then.
 SCHEMA_VERSION = 1
 #: Grows with every table that is added: an older undrift knows nothing of it and goes on working.
-SCHEMA_MINOR = 3
+SCHEMA_MINOR = 4
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS ledger_meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -79,6 +80,15 @@ CREATE TABLE IF NOT EXISTS repriced (
     migration TEXT PRIMARY KEY, tokens INTEGER NOT NULL, usd REAL NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS pace (
     account TEXT PRIMARY KEY, content TEXT NOT NULL, moment REAL NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS batch_job (
+    id TEXT PRIMARY KEY, alias TEXT NOT NULL, migration TEXT NOT NULL, account TEXT NOT NULL, state TEXT NOT NULL,
+    vault TEXT NOT NULL, queued INTEGER NOT NULL, tokens INTEGER NOT NULL, price REAL NOT NULL,
+    content TEXT NOT NULL, owner TEXT, fence INTEGER NOT NULL, expires REAL NOT NULL, recorded REAL NOT NULL,
+    changed REAL NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS batch_piece (
+    migration TEXT NOT NULL, number INTEGER NOT NULL, job TEXT NOT NULL, PRIMARY KEY (migration, number, job))
+    WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS batch_piece_by_job ON batch_piece (job);
 """
 
 #: A wall clock may have been set back while the machine was off. Everything that was to end some time has ended by a
@@ -89,14 +99,16 @@ INSERT INTO boot (id, offset) SELECT ?1, max(?2, coalesce(max(moment), 0) - ?3) 
     UNION ALL SELECT max(hold_until) FROM alias UNION ALL SELECT max(expires) FROM chunk WHERE state < 3
     UNION ALL SELECT max(claim_expires) FROM dirty UNION ALL SELECT max(since) FROM dirty
     UNION ALL SELECT max(coordinator_expires) FROM migration UNION ALL SELECT max(written) FROM tag
-    UNION ALL SELECT max(moment) FROM pace)
+    UNION ALL SELECT max(moment) FROM pace UNION ALL SELECT max(max(expires, changed)) FROM batch_job)
 WHERE true ON CONFLICT (id) DO NOTHING
 """
 
 #: States of a dirty row: a clean one still means that the document was touched.
 CLEAN, DIRTY = 0, 1
-#: States of a chunk.
-PENDING, LEASED, PUBLISHING, PUBLISHED = 0, 1, 2, 3
+#: States of a chunk; a kept one waits for a job, and an older undrift leaves it alone.
+PENDING, LEASED, PUBLISHING, PUBLISHED, KEPT = 0, 1, 2, 3, 4
+#: States in which the pieces of a job are nobody's, as SQL.
+KEEPING = ", ".join(sorted(f"'{state.value}'" for state in KEEPS_PIECES))
 
 
 class Session:
