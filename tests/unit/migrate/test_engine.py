@@ -315,39 +315,47 @@ class Paid(HashingEmbedder):
         return replace(super().limits, paid=True, batch_size=2, worth_keeping=True)
 
 
+#: What it takes to prove that model.
+PROOF = HashingEmbedder(dimensions=24).count_tokens([*PROBE_TEXTS, *PROBE_QUERIES]).tokens
+
+
 def test_no_text_is_paid_for_twice_whatever_is_begun_again(tmp_path: Path) -> None:
     """Not by another document of the same text in another piece, nor by a migration that is begun once more."""
     models = {"old": HashingEmbedder(dimensions=16, seed="old"), "new": Paid(dimensions=24, seed="new")}
     scene = Scene(tmp_path, models=models)
     scene.write(*(replace(document, text=f"text {place % 3}") for place, document in enumerate(DOCUMENTS)))
-    registered(scene, budget_tokens=48)
+    registered(scene, budget_tokens=5000)
     scene.worker.work_to(Phase.READY, sample=0)
-    once = scene.migration.tokens
+    once = scene.migration.tokens - PROOF
 
     scene.operator.plane.cancel(ALIAS, drop=True)
-    registered(scene, budget_tokens=48)
+    registered(scene, budget_tokens=5000)
     scene.worker.work_to(Phase.READY, sample=0)
 
     assert once == Paid(dimensions=24, seed="new").count_tokens([f"text {place}" for place in range(3)]).tokens
-    assert scene.migration.tokens == 0
+    found = scene.ledger.spending(scene.migration.id)
+    assert found.spent == found.proofs
     assert set(scene.target().values()) == {"text 0", "text 1", "text 2"}
     scene.rig.close()
 
 
 def test_a_budget_halts_the_migration_exactly_and_more_lets_it_go_on(tmp_path: Path) -> None:
-    """Twelve documents of four tokens each; a request has two, and the last that can be paid for has one."""
+    """Twelve documents of four tokens each; a request has two, and the last that can be paid for has one.
+
+    The model is proven first, which is paid for as well.
+    """
     models = {"old": HashingEmbedder(dimensions=16, seed="old"), "new": Paid(dimensions=24, seed="new")}
     scene = Scene(tmp_path, models=models)
-    registered(scene, budget_tokens=22)
+    registered(scene, budget_tokens=PROOF + 22)
 
     with pytest.raises(BudgetExhausted):
         scene.worker.work_to(Phase.READY, sample=0)
-    assert (scene.migration.tokens, scene.migration.run_status) == (20, RunStatus.HALTED)
+    assert (scene.migration.tokens, scene.migration.run_status) == (PROOF + 20, RunStatus.HALTED)
 
-    scene.operator.plane.tune(ALIAS, {"budget_tokens": "48"})
+    scene.operator.plane.tune(ALIAS, {"budget_tokens": str(PROOF + 48)})
     scene.operator.plane.resume(ALIAS)
     scene.worker.work_to(Phase.READY, sample=0)
 
-    assert scene.migration.tokens == 48
+    assert scene.migration.tokens == PROOF + 48
     assert scene.target() == texts_of(DOCUMENTS)
     scene.rig.close()
