@@ -126,7 +126,7 @@ SHAPES: dict[str, tuple[str, ...]] = {
             "order",
         ),
         *("tokens", "tokens_are", "tokens_interval", "tokens_rest_on", "sampled", "prefix_tokens"),
-        *("verification_tokens", "cost_usd.online", "cost_usd.batch", "cost_usd.low", "cost_usd.high"),
+        *("verification_tokens", "proof_tokens", "cost_usd.online", "cost_usd.batch", "cost_usd.low", "cost_usd.high"),
         *("cost_usd.verification", "price.online", "price.batch", "hours.online", "hours.batch", "hours.batch_worst"),
         *("hours.bound_by", "hours.batch_files", "hours.batch_waves", "hours.wins", "limits", "tier"),
         *("storage_bytes", "storage_rests_on", "search", "gates", "shared_space", "warnings", "next_steps"),

@@ -110,7 +110,7 @@ def sunsets(
 @click.option("--no-providers", is_flag=True, help="Do not ask the providers of the configured models.")
 @pass_session
 def refresh(session: Session, sources: tuple[str, ...], *, no_providers: bool) -> None:
-    """Read feeds and providers' lists of models; keep what is new.
+    """Read feeds and providers' lists, and keep what is new.
 
     Every observation is kept. Where a feed cannot be read, the others are, and the exit code is 4.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -17,6 +18,7 @@ from undrift.domain.tuning import tuned
 from undrift.domain.wording import plural
 from undrift.errors import BackendError
 from undrift.flow.embed import EmbeddingDoor
+from undrift.flow.probe import PROBE_QUERIES, PROBE_TEXTS
 from undrift.flow.traffic import Window, p95, told_p95
 from undrift.migrate.preflight import layout_word
 from undrift.migrate.survey import SAMPLED, Counter, Facts, survey
@@ -39,6 +41,7 @@ class Reckoning:
         facts: what the collection has.
         terms: what the model costs, and how fast it may be asked.
         again: tokens that each verification takes on top.
+        proof: tokens that each worker takes to prove the model before it begins.
         at_once: hours when every request is answered at once.
         in_batches: hours through the provider's batch interface.
         shared: why nothing has to be embedded, where two models share a space.
@@ -47,6 +50,7 @@ class Reckoning:
     facts: Facts
     terms: Terms
     again: int
+    proof: int
     at_once: Online | None
     in_batches: Batched | None
     shared: Fact | None
@@ -57,11 +61,15 @@ class Reckoning:
         return 0 if self.shared else self.facts.estimate.tokens
 
     def forecast(self) -> Forecast:
-        """Return what is to be compared with what the back-fill takes."""
+        """Return what is to be compared with what the back-fill takes, with the proof of one worker."""
         estimate = self.facts.estimate
-        price = usd(estimate.tokens, self.terms.online.usd)
+        tokens = estimate.tokens + self.proof
         return Forecast(
-            tokens=estimate.tokens, low=estimate.low, high=estimate.high, exact=estimate.exact, usd=_cents(price)
+            tokens=tokens,
+            low=estimate.low + math.floor(self.proof * (1 - estimate.error)),
+            high=estimate.high + math.ceil(self.proof * (1 + estimate.error)),
+            exact=estimate.exact,
+            usd=_cents(usd(tokens, self.terms.online.usd)),
         )
 
 
@@ -137,6 +145,7 @@ class Planning(Aiming):
             "sampled": facts.estimate.sampled,
             "prefix_tokens": facts.prefix_tokens,
             "verification_tokens": found.again,
+            "proof_tokens": found.proof,
             "cost_usd": _cost(found),
             "price": {"online": _price(terms.online), "batch": _price(terms.batch)},
             "hours": _hours(found),
@@ -175,6 +184,7 @@ class Planning(Aiming):
             facts=facts,
             terms=terms,
             again=int(facts.estimate.tokens * share),
+            proof=round(sum(map(counter.of, (*PROBE_TEXTS, *PROBE_QUERIES)))) if repeated else 0,
             at_once=None if shared else online(facts.work, terms.pace, reserved=terms.reserved),
             in_batches=None if shared else batched(facts.work, terms.batches),
             shared=shared,
@@ -293,7 +303,7 @@ def of_budget(found: Reckoning, budget_usd: float | None, budget_tokens: int | N
         (budget_tokens, "{:,.0f} tokens", lambda tokens: tokens),
         (budget_usd, "${:,.4f}", lambda tokens: usd(tokens, price)),
     ):
-        least, most = of(estimate.low), of(estimate.high + found.again)
+        least, most = of(estimate.low), of(estimate.high + found.again + found.proof)
         if budget is None or found.shared or least is None or most is None:
             continue
         if budget < least:

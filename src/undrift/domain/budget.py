@@ -5,8 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from undrift.domain.client import ClientId
 from undrift.domain.migration import Migration
 from undrift.errors import BudgetExhausted
+
+#: In the place of a client among what is put aside: what proving the model has taken, which is spent.
+PROOFS = ClientId("@proofs")
 
 
 class Room(Enum):
@@ -28,15 +32,13 @@ class Spending:
         spent: billed, or put aside by a process that is gone: nobody knows whether its request was answered.
         reserved: put aside for requests under way.
         left: what is left beside both; None without a budget.
+        proofs: how much of what is spent went into proving the model.
     """
 
     spent: int
     reserved: int
     left: int | None
-
-    def as_dict(self) -> dict[str, int | None]:
-        """Return the JSON form."""
-        return {"spent": self.spent, "reserved": self.reserved, "left": self.left}
+    proofs: int = 0
 
 
 def room_for(migration: Migration, tokens: int, *, under_way: int) -> Room:
@@ -63,11 +65,12 @@ def exhausted(migration: Migration, tokens: int) -> BudgetExhausted:
     )
 
 
-def spending_of(migration: Migration, *, under_way: int) -> Spending:
+def spending_of(migration: Migration, *, under_way: int, proofs: int) -> Spending:
     """Return what became of a migration's budget."""
     limit = migration.token_limit
     return Spending(
         spent=migration.tokens - under_way,
         reserved=under_way,
         left=None if limit is None else max(0, limit - migration.tokens),
+        proofs=proofs,
     )

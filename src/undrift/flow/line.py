@@ -56,7 +56,7 @@ class Line:
     def meter(self, sent: Sequence[str], counted: TokenCount, *, purse: Purse | None, oversight: Oversight) -> Meter:
         """Return what paces a call with these texts and pays for it."""
         if purse is None and self.limits.paid and (payer := PAYER.get()) is not None:
-            purse = payer()
+            purse = payer(self.limits)
         return Meter(
             tokens=counted.tokens,
             most=most_billed(sent, counted, self.limits, is_trusted=self.trusts_counts),
@@ -88,7 +88,7 @@ class Line:
         meter = Meter(
             tokens=counted.tokens,
             most=most_billed(sent, counted, self.limits, is_trusted=self.trusts_counts),
-            purse=payer() if payer is not None else None,
+            purse=payer(self.limits) if payer is not None else None,
             pacer=None,
             oversight=UNSEEN,
             clock=self.clock,

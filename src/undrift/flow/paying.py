@@ -12,7 +12,7 @@ from undrift.domain.pace import SeenLimits
 from undrift.errors import BackendError, BudgetExhausted
 from undrift.flow.oversight import Oversight
 from undrift.flow.pacing import Pacer
-from undrift.ports.embedder import Watch
+from undrift.ports.embedder import EmbedderLimits, Watch
 from undrift.ports.runtime import Clock
 
 #: Requests under way are answered, or given up, within this time. In seconds.
@@ -41,13 +41,13 @@ class Purse(Protocol):
         ...
 
 
-#: Returns who pays where nobody is named, if the model is paid for: proving a model is at a migration's expense, too.
-#: It belongs to the thread that asks.
-PAYER: ContextVar[Callable[[], Purse] | None] = ContextVar("payer", default=None)
+#: Returns who pays, at that model's price, where nobody is named and the model is paid for: proving a model is at a
+#: migration's expense, too. None where there is no migration. It belongs to the thread that asks.
+PAYER: ContextVar[Callable[[EmbedderLimits], Purse | None] | None] = ContextVar("payer", default=None)
 
 
 @contextmanager
-def paid_by(payer: Callable[[], Purse]) -> Iterator[None]:
+def paid_by(payer: Callable[[EmbedderLimits], Purse | None]) -> Iterator[None]:
     """Let somebody pay for what this thread asks of a paid model, for the length of a `with` block."""
     before = PAYER.set(payer)
     try:

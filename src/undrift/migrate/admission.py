@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, TypeVar, cast
 
 from undrift.domain.migration import RunStatus
@@ -15,7 +15,7 @@ from undrift.errors import NoMigration, StoreUnavailable, WorkStopped
 from undrift.flow.embed import EmbeddingDoor
 from undrift.flow.oversight import Oversight
 from undrift.flow.paying import paid_by
-from undrift.migrate.purse import MigrationPurse
+from undrift.migrate.purse import proof_purse_of
 from undrift.migrate.workshop import Workshop
 from undrift.ports.source import DocumentSource
 from undrift.ports.store import VectorStore
@@ -87,11 +87,8 @@ def _guarded(workshop: Workshop, oversight: Oversight, called: Callable[[float],
     def door_of(space: SpaceId) -> EmbeddingDoor:
         # To prove a model is a call of it, which the migration pays for.
         admit()
-        with paid_by(purse):
+        with paid_by(partial(proof_purse_of, workshop)):
             return workshop.door_of(space)
-
-    def purse() -> MigrationPurse:
-        return MigrationPurse(ledger=workshop.ledger, migration=workshop.migration().id, owner=workshop.me)
 
     source = _GuardedSource(workshop.source, admit)
     return replace(workshop, store_of=store_of, door_of=door_of, source=source, oversight=oversight)

@@ -27,7 +27,8 @@ def kept(notes: Mapping[str, str]) -> Forecast | None:
 
 
 def settle(workshop: Workshop) -> None:
-    """Write down what has been spent, now that the back-fill is done; what is spent later is for other work."""
+    """Write down what the back-fill has taken, now that it is done, without what proved the model."""
     said = kept(workshop.ledger.tuning(workshop.alias))
     if said is not None and said.spent is None:
-        keep(workshop.ledger, workshop.alias, replace(said, spent=workshop.migration().tokens))
+        found = workshop.ledger.spending(workshop.migration().id)
+        keep(workshop.ledger, workshop.alias, replace(said, spent=found.spent + found.reserved - found.proofs))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from undrift.domain.budget import PROOFS
 from undrift.domain.client import ClientId
 from undrift.domain.migration import Migration, MigrationId
 from undrift.errors import BadArgument, BudgetRequired
@@ -30,16 +31,39 @@ class MigrationPurse:
         self.ledger.settle(self.migration, reserved=reserved, billed=billed, owner=self.owner)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProofPurse(MigrationPurse):
+    """The same budget, as proving the model draws on it; how much that is, is told apart."""
+
+    def settle(self, reserved: int, billed: int) -> None:
+        """Replace what was put aside, and take note of what it was for."""
+        # Not super(): a dataclass with slots is another class than the one that is written here.
+        MigrationPurse.settle(self, reserved, billed)
+        self.ledger.settle(self.migration, reserved=-billed, billed=-billed, owner=PROOFS)
+
+
 def purse_of(workshop: Workshop, migration: Migration, door: EmbeddingDoor) -> MigrationPurse:
     """Return what pays for a migration's requests.
 
     A price that has risen since the migration began is reckoned with from now on, so that a budget in dollars stays
     one; a price that has fallen is not: another worker may know the higher one.
     """
-    price = door.limits.usd_per_million_tokens
-    if price > migration.usd_per_million_tokens:
-        workshop.ledger.raise_price(migration.id, price, who=workshop.me)
+    _heed_price(workshop, migration, door.limits)
     return MigrationPurse(ledger=workshop.ledger, migration=migration.id, owner=workshop.me)
+
+
+def proof_purse_of(workshop: Workshop, limits: EmbedderLimits) -> ProofPurse | None:
+    """Return what pays for proving a model, as `purse_of`; None where there is no migration to pay for it."""
+    migration = workshop.state().migration
+    if migration is None or migration.is_final:
+        return None
+    _heed_price(workshop, migration, limits)
+    return ProofPurse(ledger=workshop.ledger, migration=migration.id, owner=workshop.me)
+
+
+def _heed_price(workshop: Workshop, migration: Migration, limits: EmbedderLimits) -> None:
+    if limits.usd_per_million_tokens > migration.usd_per_million_tokens:
+        workshop.ledger.raise_price(migration.id, limits.usd_per_million_tokens, who=workshop.me)
 
 
 def require_budget(usd: float | None, tokens: int | None, command: str) -> None:

@@ -140,7 +140,8 @@ def test_an_unknown_price_is_said_and_a_budget_in_dollars_is_refused(hosted: Cal
 
 def test_after_a_run_the_estimate_is_judged_by_what_was_spent(hosted: Callable[..., Undrift]) -> None:
     undrift = hosted()
-    planned = undrift("plan", "kb", "--to", "paid", "--json").json["tokens"]
+    value = undrift("plan", "kb", "--to", "paid", "--json").json
+    planned = value["tokens"] + value["proof_tokens"]
     assert undrift("start", "kb", "--to", "paid", "--budget-usd", "1").code == 0
 
     forecast = undrift("status", "kb", "--json").json["cost"]["forecast"]

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from undrift.domain.budget import Spending
+from undrift.domain.budget import PROOFS, Spending
 from undrift.domain.client import ClientId
 from undrift.domain.migration import MigrationId
 from undrift.domain.pace import SeenLimits
@@ -90,6 +90,15 @@ class SpendingRules:
         assert bench.other.reserve(id, 10, owner=YOU)
         bench.other.bury(ME)
         assert bench.other.spending(id) == Spending(spent=90, reserved=10, left=0)
+
+    def test_what_proving_the_model_took_is_spent_and_told_apart(self, bench: LedgerBench) -> None:
+        """It counts against the budget once."""
+        id = _limited(bench)
+        bench.ledger.reserve(id, 20, owner=ME)
+        bench.ledger.settle(id, reserved=20, billed=15, owner=ME)
+        bench.ledger.settle(id, reserved=-15, billed=-15, owner=PROOFS)
+
+        assert bench.other.spending(id) == Spending(spent=15, reserved=0, left=85, proofs=15)
 
     def test_who_was_taken_for_dead_may_still_settle(self, bench: LedgerBench) -> None:
         """It was only slow; what it did not spend is there again."""
@@ -199,7 +208,8 @@ class PaceRules:
         bench.ledger.take_pace(_ACCOUNT, _ask("a"))
         bench.ledger.pace_refused(_ACCOUNT, SeenLimits(retry_after_s=7.5), _LIMITS)
 
-        assert bench.other.take_pace(_ACCOUNT, _ask("b")).wait_s == pytest.approx(7.5, abs=0.1)
+        # The account is empty then, so a little is let be saved up first.
+        assert 7.4 <= bench.other.take_pace(_ACCOUNT, _ask("b")).wait_s <= 7.5 + KEPT_S
         assert bench.other.take_pace(_OTHER, _ask("b")).wait_s == 0
 
     def test_what_one_process_reads_all_go_by(self, bench: LedgerBench) -> None:

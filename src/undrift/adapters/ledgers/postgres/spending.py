@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from undrift.adapters.ledgers.postgres.migrations import migration_columns, migration_from
 from undrift.adapters.ledgers.postgres.session import Session, Statement, enter
 from undrift.domain import pacing
-from undrift.domain.budget import Room, Spending, exhausted, room_for, spending_of
+from undrift.domain.budget import PROOFS, Room, Spending, exhausted, room_for, spending_of
 from undrift.domain.client import ClientId
 from undrift.domain.migration import Migration, MigrationId
 from undrift.domain.pace import SeenLimits
@@ -18,6 +18,9 @@ from undrift.domain.pacing import Ask, Pace, PaceLimits, Slice
 _UNDER_WAY = (
     "SELECT coalesce(sum(r.tokens), 0)::bigint FROM undrift.reservation AS r "
     "JOIN undrift.client AS c ON c.id = r.client WHERE r.migration = %s AND c.lease_expires > (SELECT undrift.now())"
+)
+_PROOFS = (
+    "SELECT coalesce(sum(p.tokens), 0)::bigint FROM undrift.reservation AS p WHERE p.migration = %s AND p.client = %s"
 )
 _SELECT = f"SELECT {migration_columns('m')} FROM undrift.migration AS m WHERE m.id = %s"
 #: Its waiter sees what was committed meanwhile only in a statement that begins afterwards.
@@ -64,11 +67,11 @@ class SpendingTables(Session):
 
     def spending(self, migration: MigrationId) -> Spending:
         """Return what is spent, put aside and left."""
-        *row, under_way = self._read(
-            f"SELECT {migration_columns('m')}, ({_UNDER_WAY}) FROM undrift.migration AS m WHERE m.id = %s",
-            (migration, migration),
+        *row, under_way, proofs = self._read(
+            f"SELECT {migration_columns('m')}, ({_UNDER_WAY}), ({_PROOFS}) FROM undrift.migration AS m WHERE m.id = %s",
+            (migration, migration, PROOFS, migration),
         )[0]
-        return spending_of(migration_from(tuple(row)), under_way=under_way)
+        return spending_of(migration_from(tuple(row)), under_way=under_way, proofs=proofs)
 
     def set_budget(self, migration: MigrationId, *, tokens: int | None, usd: float | None) -> None:
         """Change what a migration may spend."""

@@ -12,7 +12,7 @@ from undrift.adapters.ledgers.sqlite.migrations import migration_from, select_mi
 from undrift.adapters.ledgers.sqlite.session import Session, first, rows
 from undrift.adapters.sqlite import Durability
 from undrift.domain import pacing
-from undrift.domain.budget import Room, Spending, exhausted, room_for, spending_of
+from undrift.domain.budget import PROOFS, Room, Spending, exhausted, room_for, spending_of
 from undrift.domain.client import ClientId
 from undrift.domain.migration import Migration, MigrationId
 from undrift.domain.pace import SeenLimits
@@ -22,6 +22,7 @@ _UNDER_WAY = (
     "SELECT coalesce(sum(reservation.tokens), 0) FROM reservation JOIN client ON client.id = reservation.client "
     "WHERE reservation.migration = ? AND client.lease_expires > ?"
 )
+_PROOFS = "SELECT coalesce(sum(tokens), 0) FROM reservation WHERE migration = ? AND client = ?"
 _T = TypeVar("_T")
 
 
@@ -60,7 +61,8 @@ class SpendingTables(Session):
         with self._snapshot():
             (row,) = self._read(select_migration("id = ?"), (migration,))
             ((under_way,),) = self._read(_UNDER_WAY, (migration, self._time()))
-        return spending_of(migration_from(row), under_way=under_way)
+            ((proofs,),) = self._read(_PROOFS, (migration, PROOFS))
+        return spending_of(migration_from(row), under_way=under_way, proofs=proofs)
 
     def set_budget(self, migration: MigrationId, *, tokens: int | None, usd: float | None) -> None:
         """Change what a migration may spend."""
