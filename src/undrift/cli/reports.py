@@ -64,7 +64,7 @@ def _progress(value: Mapping[str, Any]) -> list[tuple[str, str]]:
         *_proof(value),
         ("cost", spent(value["cost"])),
         *_forecast(value["cost"]["forecast"]),
-        *_batches(value["batches"]),
+        *batches(value["batches"]),
         *(("pace", pace) for pace in map(_pace, value.get("pace", ())) if pace),
         *([("tuned", ", ".join(f"{key}={text}" for key, text in value["tuning"].items()))] if value["tuning"] else []),
         *first_ones(value["order"]),
@@ -127,7 +127,7 @@ def _proof(value: Mapping[str, Any]) -> list[tuple[str, str]]:
     return rows
 
 
-def _batches(jobs: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+def batches(jobs: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
     """Describe the batch jobs of a migration: those that go on one by one, the others together."""
     rows = []
     ended = [job for job in jobs if job["state"] == "done"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Sequence
-from functools import partial
+from functools import cache, partial
 from types import TracebackType
 from typing import Self, cast
 
@@ -16,7 +16,7 @@ from undrift.adapters.stores.texted import TextedStore
 from undrift.adapters.tokenizers.counting import counted
 from undrift.adapters.tokenizers.files import tokenizer_at
 from undrift.config import Config, HookSettings, ModelSettings, ThrottleSettings
-from undrift.control.terms import pace_of_tier
+from undrift.control.terms import pace_of_tier, terms_of
 from undrift.domain.notice import ModelNotice
 from undrift.domain.order import Order
 from undrift.domain.record import ContentHash
@@ -167,18 +167,21 @@ class Wiring:
                     clock=self.clock,
                     cache=self._cache,
                     pacer=self._pacer(embedder, settings),
-                    batching=self._batching(settings),
+                    batching=self._batching(embedder, settings),
                 )
             return self._doors[name]
 
-    def _batching(self, settings: ModelSettings) -> Batching:
-        """Return how a model's batch API is used, as it is configured."""
-        return Batching(
-            spool=self._spool,
-            mode=settings.batch_mode,
-            usd_per_million_tokens=settings.batch_usd_per_million_tokens,
-            queue_tokens=settings.batch_queue_tokens,
-        )
+    def _batching(self, embedder: Embedder, settings: ModelSettings) -> Batching:
+        """Return how a model's batch API is used: as it is configured, and where it is not, as the catalogue says."""
+
+        @cache
+        def terms() -> tuple[float | None, int | None]:
+            found = terms_of(embedder.space, embedder.limits, settings, self.plugins.catalogue())
+            # The narrowest tier is what a plan reckons with; here it would only hold the work up.
+            queue = found.batches.queue_tokens if settings.tier is not None else settings.batch_queue_tokens
+            return found.batch.usd, None if queue is None else int(queue)
+
+        return Batching(spool=self._spool, mode=settings.batch_mode, terms=terms)
 
     def kept_of(self, door: EmbeddingDoor) -> Callable[[Sequence[ContentHash]], Collection[ContentHash]]:
         """Return what tells which texts have a vector in the cache, by their hashes."""

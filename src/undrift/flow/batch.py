@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import TypeVar, cast
 
@@ -66,14 +66,13 @@ class Batching:
     Attributes:
         spool: files of jobs, beside the cache.
         mode: whether it is used, unless a migration says otherwise.
-        usd_per_million_tokens: the price; None for a part of that of other requests.
-        queue_tokens: most tokens of all jobs of the account that are not done; None where nobody knows.
+        terms: tells the price of a million tokens, None for a part of that of other requests; and the most tokens of
+            all jobs of the account that are not done, None where nobody knows. Asked for when a job is made.
     """
 
     spool: Spool
     mode: BatchMode = BatchMode.OFF
-    usd_per_million_tokens: float | None = None
-    queue_tokens: int | None = None
+    terms: Callable[[], tuple[float | None, int | None]] = field(default=lambda: (None, None))
 
     def door(self, embedder: object, *, cache: VectorCache | None) -> BatchDoor | None:
         """Return the door to a model's batch API; None where it has none, or nothing is kept."""
@@ -102,11 +101,10 @@ class BatchDoor:
         self.service = service
         self.spool = batching.spool
         self.mode = batching.mode
-        self.queue_tokens = batching.queue_tokens
         self._embedder = embedder
         self._space = embedder.space
         self._cache = cache
-        self._price = batching.usd_per_million_tokens
+        self._terms = batching.terms
 
     @property
     def account(self) -> str:
@@ -117,8 +115,13 @@ class BatchDoor:
     @property
     def usd_per_million_tokens(self) -> float:
         """The price of texts in batches."""
-        online = self._embedder.limits.usd_per_million_tokens
-        return online * self.service.limits.price if self._price is None else self._price
+        online, (price, _) = self._embedder.limits.usd_per_million_tokens, self._terms()
+        return online * self.service.limits.price if price is None else price
+
+    @property
+    def queue_tokens(self) -> int | None:
+        """Most tokens of all jobs of the account that are not done; None where nobody knows."""
+        return self._terms()[1]
 
     @property
     def most_items(self) -> int:
