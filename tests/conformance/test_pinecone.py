@@ -95,7 +95,8 @@ def server() -> Iterator[Live]:
     if named is not None:
         yield named
         return
-    double = Pinecone()
+    # That a fetch lags as well, the tests of the requests have.
+    double = Pinecone(fetch_lag=0)
     with serving(double.answer) as running:
         double.port = running.port
         options = {"api_key": "key", "controller": f"http://127.0.0.1:{running.port}"}

@@ -46,6 +46,25 @@ def langchain(client: Any, name: str, model: Any, **more: Any) -> Any:
     return module.QdrantVectorStore(client=client, collection_name=name, embedding=for_langchain(model), **more)
 
 
+def test_a_collection_of_langchain_is_adopted_migrated_and_read_back(
+    qdrant: WireServer, client: Any, tmp_path: Path
+) -> None:
+    from qdrant_client import models
+
+    client.create_collection("chain", models.VectorParams(size=16, distance=models.Distance.COSINE))
+    langchain(client, "chain", OLD).add_texts(MANY, metadatas=[{"n": number} for number in range(len(MANY))], ids=IDS)
+
+    store = f'url = "{qdrant.url}"\nlisting_s = 0'
+    target = adopted_and_moved(tmp_path, store, "chain?as=langchain", ids=IDS, tags="payload")
+
+    moved = langchain(client, target.partition("?")[0], NEW)
+    (hit,) = moved.similarity_search("written through undrift", k=1)
+    assert (hit.page_content, hit.metadata["n"], hit.metadata["_id"]) == ("written through undrift", -1, IDS[0])
+    moved.add_texts(["written by LangChain again"], ids=[IDS[1]])
+    assert moved.similarity_search("written by LangChain again", k=1)[0].metadata["_id"] == IDS[1]
+    assert not client.collection_exists("chain")
+
+
 def test_a_collection_of_langchain_is_migrated_where_it_is_beside_its_keyword_vectors(
     qdrant: WireServer, client: Any, tmp_path: Path
 ) -> None:

@@ -128,6 +128,39 @@ def test_a_death_between_two_steps_leaves_a_vector_without_a_tag_and_is_healed_b
     assert_same(store.fetch(LARGE, [A])[A], replace(new, metadata=first.metadata))
 
 
+@pytest.mark.parametrize("after", [1, 2])
+def test_a_text_that_comes_back_between_two_steps_does_not_make_a_tag_of_another_s_vector(
+    store: QdrantEdgeStore, monkeypatch: pytest.MonkeyPatch, after: int
+) -> None:
+    """The text is the same again, and the vector beside it is not: the condition on the text alone would pass."""
+    store.create(LARGE, dimensions=D, metric=Metric.COSINE)
+    first, second = (record(A, vector, text=text) for text, vector in zip("xy", unit_vectors(2, D), strict=True))
+    mine, theirs = (record(A, vector, text=text) for text, vector in zip("xy", unit_vectors(2, D, seed=5), strict=True))
+    store.upsert(FIELD, [first])
+    update, seen = store._engine._update, []
+
+    def with_others(*words: Any) -> None:
+        update(*words)
+        seen.append(words)
+        if len(seen) == after:
+            store.upsert(FIELD, [second])
+            store.attach(LARGE, [theirs])
+            store.upsert(FIELD, [first])
+            states.append(store.fetch(LARGE, [A])[A])
+        elif states:
+            states.append(store.fetch(LARGE, [A])[A])
+
+    states: list[Record] = []
+    monkeypatch.setattr(store._engine, "_update", with_others)
+    store.attach(LARGE, [mine])
+
+    vectors = {one.tag.content: one.vector.tobytes() for one in (mine, theirs) if is_tagged(one.tag)}
+    assert len(states) > 3
+    for state in states:
+        assert not is_tagged(state.tag) or vectors[state.tag.content] == state.vector.tobytes()
+    assert states[-1].tag == mine.tag
+
+
 def test_what_is_deleted_while_it_gets_a_vector_stays_deleted_and_holds_nobody_up(
     store: QdrantEdgeStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -63,6 +63,8 @@ class Fleet:
         if self._job is None:
             self._send_out(migration)
             return False
+        # Asked before: what ended it is told afterwards.
+        is_over = self._job.is_over
         try:
             outcomes = self._job.told()
         except PoolUnavailable:
@@ -75,7 +77,7 @@ class Fleet:
                     outcome.unfit,
                     "every host needs the same undrift, the same configuration at the same place, and the same keys",
                 )
-        if self._job.is_over and not outcomes:
+        if is_over and not outcomes:
             self._come_back(migration)
         return any(outcome.documents for outcome in outcomes)
 

@@ -52,6 +52,7 @@ def status(**changes: Any) -> dict[str, Any]:
         "quarantined": 0,
         "gates": [],
         "pace": [],
+        "order": None,
         "rollback_ready": False,
         "next_steps": [],
         **changes,
