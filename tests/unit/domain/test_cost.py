@@ -7,7 +7,7 @@ import pytest
 from undrift.adapters.feeds.table import shipped
 from undrift.config import ModelSettings
 from undrift.control.terms import Terms, terms_of
-from undrift.domain.catalogue import Catalogue
+from undrift.domain.catalogue import Catalogue, ModelKey
 from undrift.domain.cost import (
     BatchTerms,
     Footprint,
@@ -21,6 +21,7 @@ from undrift.domain.cost import (
     usd,
 )
 from undrift.domain.space import Space
+from undrift.domain.sunset import sunset_of
 from undrift.errors import BadArgument
 from undrift.ports.embedder import EmbedderLimits
 
@@ -212,3 +213,23 @@ def test_a_model_that_nobody_bills_has_no_limits() -> None:
 def test_a_forecast_is_judged_by_what_was_spent() -> None:
     assert Forecast(tokens=103, low=90, high=110, exact=False).error is None
     assert Forecast(tokens=103, low=90, high=110, exact=False, spent=100).as_dict()["error"] == 0.03
+
+
+@pytest.mark.parametrize(
+    ("channel", "model", "day", "begin"),
+    [
+        ("gemini-api", "gemini-embedding-001", "2028-05-14", "2028-04-13"),
+        ("azure-openai", "text-embedding-ada-002", "2027-04-15", "2027-03-15"),
+        ("gemini-api", "text-embedding-004", "2026-01-14", "2025-12-14"),
+    ],
+    ids=["moved", "disagreed", "died"],
+)
+def test_a_million_vectors_have_a_last_safe_day_to_begin(channel: str, model: str, day: str, begin: str) -> None:
+    """Of 300 tokens each, at a million tokens a minute: 6.25 hours, and 30 days for evaluation and a way back."""
+    end = sunset_of(CATALOGUE, ModelKey(channel=channel, model=model))
+    work = online(Work(inputs=1_000_000, tokens=300_000_000), Pace(tokens_per_minute=1e6))
+
+    assert end is not None
+    assert work is not None
+    assert (end.end.value, work.hours) == (day, 6.25)
+    assert end.latest_safe_start(work.hours).isoformat() == begin
