@@ -113,7 +113,7 @@ class Project:
             "COLUMNS": "200",
             "LC_ALL": "C.UTF-8",
             # Pages that name a variable for a key show how it is named, and not what is in it.
-            "COMPANY_KEY": "secret",
+            **dict.fromkeys(("COMPANY_KEY", "MONGODB_PASSWORD"), "secret"),
             **(database.environment if database else {}),
         }
         self._port = _free_port()

@@ -146,7 +146,6 @@ class Status(Wiring):
                 "tokens_per_min": pace.rates(limits)[1],
                 "guessed": pace.is_guessed,
                 "processes": len(pace.owners),
-                "batch_queue_tokens": sum(pace.queued.values()),
             }
             for account, pace in paces.items()
         ]

@@ -133,7 +133,6 @@ class Pace:
         owners: who asked last when, for how many slots.
         minute: the minute that is counted now.
         used: requests and tokens granted in it, and in the one before.
-        queued: tokens of batch jobs that are not done, by job.
         configured: what the last to ask had configured, for those who look.
     """
 
@@ -150,7 +149,6 @@ class Pace:
     owners: Mapping[str, tuple[float, int]] = field(default_factory=dict)
     minute: int = 0
     used: tuple[int, int, int, int] = (0, 0, 0, 0)
-    queued: Mapping[str, int] = field(default_factory=dict)
     configured: Mapping[str, float | None] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
@@ -235,19 +233,6 @@ def refused(pace: Pace, now: float, seen: SeenLimits, limits: PaceLimits) -> Pac
         return _scaled(pace, GUESS_CUT)
     cut = min(FIRST_CUT * 2.0 ** (pace.refusals - 1), MOST_CUT)
     return replace(pace, factor=max(LEAST_FACTOR, pace.factor * (1.0 - cut)))
-
-
-def enqueued(pace: Pace, job: str, tokens: int, limit: int | None) -> Pace | None:
-    """Take note of a batch job, or return None when the queue has no room for it; a known job is counted once."""
-    others = {name: count for name, count in pace.queued.items() if name != job}
-    if limit is not None and sum(others.values()) + tokens > limit:
-        return None
-    return replace(pace, queued={**others, job: tokens})
-
-
-def dequeued(pace: Pace, job: str) -> Pace:
-    """Take note that a batch job is done."""
-    return replace(pace, queued={name: count for name, count in pace.queued.items() if name != job})
 
 
 def _later(lines: Mapping[str, float], than: float) -> dict[str, float]:

@@ -65,11 +65,3 @@ class PaceLedger(Protocol):
     def paces(self, beginning: str) -> dict[str, Pace]:
         """Return what is known of the pace of every account whose name begins so: with a channel and a model."""
         ...
-
-    def enqueue(self, account: str, job: str, tokens: int, *, limit: int | None) -> bool:
-        """Take note of a batch job; False when there is no room for its tokens beside those that are not done."""
-        ...
-
-    def dequeue(self, account: str, job: str) -> None:
-        """Take note that a batch job is done."""
-        ...

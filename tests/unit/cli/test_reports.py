@@ -14,7 +14,6 @@ PACE = {
     "tokens_per_min": None,
     "guessed": False,
     "processes": 1,
-    "batch_queue_tokens": 0,
 }
 
 

@@ -119,8 +119,6 @@ _CALLS: dict[str, Callable[[Ledger], Any]] = {
     "take_pace": lambda it: it.take_pace("a", Ask(owner="me", limits=PaceLimits(), tokens=1)),
     "pace_refused": lambda it: it.pace_refused("a", SeenLimits(), PaceLimits()),
     "paces": lambda it: it.paces("a"),
-    "enqueue": lambda it: it.enqueue("a", "job", 1, limit=None),
-    "dequeue": lambda it: it.dequeue("a", "job"),
     "add_job": lambda it: it.add_job(_JOB, [0], after={}, queue_tokens=None),
     "jobs": lambda it: it.jobs(ALIAS),
     "pieces_of": lambda it: it.pieces_of(_JOB.id),

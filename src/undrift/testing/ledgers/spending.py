@@ -242,16 +242,6 @@ class PaceRules:
 
         assert bench.other.take_pace(_ACCOUNT, _ask("b", limits)).slots == 4
 
-    def test_the_batch_queue_is_never_overfilled(self, bench: LedgerBench) -> None:
-        """A job that is known already is counted once; one that is done leaves its room."""
-        assert bench.ledger.enqueue(_ACCOUNT, "j1", 60, limit=100)
-        assert bench.other.enqueue(_ACCOUNT, "j1", 60, limit=100)
-        assert not bench.other.enqueue(_ACCOUNT, "j2", 41, limit=100)
-        bench.other.dequeue(_ACCOUNT, "j1")
-
-        assert bench.ledger.enqueue(_ACCOUNT, "j2", 41, limit=100)
-        assert bench.other.paces(_ACCOUNT)[_ACCOUNT].queued == {"j2": 41}
-
     def test_concurrent_askers_get_slices_one_after_the_other(self, bench: LedgerBench) -> None:
         """None is given out twice: together they wait as long as all of it takes."""
 

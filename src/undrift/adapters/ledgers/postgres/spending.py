@@ -124,20 +124,7 @@ class SpendingTables(Session):
         )
         return {account: Pace.from_dict(json.loads(content)) for account, content in found}
 
-    def enqueue(self, account: str, job: str, tokens: int, *, limit: int | None) -> bool:
-        """Take note of a batch job."""
-
-        def work(pace: Pace, _: float) -> tuple[Pace, bool]:
-            queued = pacing.enqueued(pace, job, tokens, limit)
-            return (pace, False) if queued is None else (queued, True)
-
-        return self._paced(account, work, durable=True)
-
-    def dequeue(self, account: str, job: str) -> None:
-        """Take note that a batch job is done."""
-        self._paced(account, lambda pace, _: (pacing.dequeued(pace, job), None))
-
-    def _paced(self, account: str, work: Callable[[Pace, float], tuple[Pace, _T]], *, durable: bool = False) -> _T:
+    def _paced(self, account: str, work: Callable[[Pace, float], tuple[Pace, _T]]) -> _T:
         """Change what is known of an account; nobody else does at the same time."""
 
         def change(connection: Any) -> _T:
@@ -155,7 +142,7 @@ class SpendingTables(Session):
             )
             return answer
 
-        return self._transact(change, durable=durable)
+        return self._transact(change, durable=False)
 
     def _is_limited(self, migration: MigrationId) -> bool:
         (row,) = self._read(_SELECT, (migration,))

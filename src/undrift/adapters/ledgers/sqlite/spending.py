@@ -109,28 +109,9 @@ class SpendingTables(Session):
         )
         return {account: Pace.from_dict(json.loads(content)) for account, content in found}
 
-    def enqueue(self, account: str, job: str, tokens: int, *, limit: int | None) -> bool:
-        """Take note of a batch job."""
-
-        def work(pace: Pace, _: float) -> tuple[Pace, bool]:
-            queued = pacing.enqueued(pace, job, tokens, limit)
-            return (pace, False) if queued is None else (queued, True)
-
-        return self._paced(account, work, durability=Durability.FULL)
-
-    def dequeue(self, account: str, job: str) -> None:
-        """Take note that a batch job is done."""
-        self._paced(account, lambda pace, _: (pacing.dequeued(pace, job), None))
-
-    def _paced(
-        self,
-        account: str,
-        work: Callable[[Pace, float], tuple[Pace, _T]],
-        *,
-        durability: Durability = Durability.NORMAL,
-    ) -> _T:
+    def _paced(self, account: str, work: Callable[[Pace, float], tuple[Pace, _T]]) -> _T:
         """Change what is known of an account; nobody else does at the same time."""
-        with self._write(durability) as connection:
+        with self._write(Durability.NORMAL) as connection:
             row = first(connection, "SELECT content FROM pace WHERE account = ?", (account,))
             pace, answer = work(Pace.from_dict(json.loads(row[0])) if row else Pace(), self._time())
             connection.execute(
