@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.conformance.sqlite_ledger import SqliteLedgerBench
-from undrift.adapters.ledgers.sqlite import SqliteLedger, backfill, clients, journal, migrations, sync
+from undrift.adapters.ledgers.sqlite import SqliteLedger, backfill, clients, journal, migrations, spending, sync
 from undrift.errors import ConflictError, RefusedError
 from undrift.testing.ledgers.backfill import BackfillRules
 from undrift.testing.ledgers.bracket import BracketRules
@@ -21,8 +21,11 @@ from undrift.testing.ledgers.carrying import CarryingRules
 from undrift.testing.ledgers.clients import ClientRules
 from undrift.testing.ledgers.migrations import MigrationRules
 from undrift.testing.ledgers.routes import RouteRules
+from undrift.testing.ledgers.spending import PaceRules, SpendingRules
 
-MODULES = {module.__name__.rpartition(".")[2]: module for module in (backfill, clients, journal, migrations, sync)}
+MODULES = {
+    module.__name__.rpartition(".")[2]: module for module in (backfill, clients, journal, migrations, spending, sync)
+}
 #: The part of the kit that tries what a module keeps.
 KITS: dict[str, tuple[type, ...]] = {
     "journal": (BracketRules,),
@@ -30,6 +33,7 @@ KITS: dict[str, tuple[type, ...]] = {
     "clients": (ClientRules,),
     "backfill": (BackfillRules,),
     "migrations": (MigrationRules, RouteRules),
+    "spending": (SpendingRules, PaceRules, MigrationRules),
 }
 
 
@@ -198,9 +202,33 @@ MISSING = (
     ),
     Missing(
         rule="a budget is looked at with every request",
-        module="migrations",
-        line="found.tokens + tokens > limit",
-        instead="found.tokens > limit",
+        module="spending",
+        line="if tokens > 0 and room_for(found, tokens, under_way=0) is not Room.NOW:",
+        instead="if False:",
+    ),
+    Missing(
+        rule="a request that the budget cannot pay is not sent",
+        module="spending",
+        line="if room is Room.NEVER:",
+        instead="if False:",
+    ),
+    Missing(
+        rule="a request waits for what others may give back",
+        module="spending",
+        line="if room is Room.LATER:",
+        instead="if False:",
+    ),
+    Missing(
+        rule="what was billed replaces what was put aside",
+        module="spending",
+        line="_add(connection, migration, billed - reserved)",
+        instead="_add(connection, migration, 0)",
+    ),
+    Missing(
+        rule="a price that rose stays risen",
+        module="spending",
+        line="if usd_per_million_tokens <= found.usd_per_million_tokens:",
+        instead="if False:",
     ),
     Missing(
         rule="one process coordinates",
