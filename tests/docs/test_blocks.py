@@ -13,7 +13,7 @@ from tests.docs.project import Project
 pytestmark = pytest.mark.acceptance
 
 #: Blocks that are shown and not run, over all pages. Each says why; more of them, and pages stop being true.
-MOST_NOT_RUN = 11
+MOST_NOT_RUN = 8
 
 
 #: The tutorial has a test of its own.

@@ -110,7 +110,6 @@ class ModelSettings(BaseModel):
             requests_per_min=self.requests_per_min,
             tokens_per_min=self.tokens_per_min,
             concurrent_requests=self.concurrent_requests,
-            batch_queue_tokens=self.batch_queue_tokens,
             reserved_for_queries=self.reserved_for_queries,
         )
 

@@ -13,6 +13,7 @@ from typing import Any, NewType
 from undrift.domain.migration import Migration, MigrationId
 from undrift.domain.route import AliasName
 from undrift.domain.space import SpaceId
+from undrift.errors import BudgetExhausted
 
 JobId = NewType("JobId", str)
 
@@ -264,6 +265,21 @@ def affordable(migration: Migration, usd_per_million_tokens: float) -> int | Non
     if migration.budget_usd is not None and usd_per_million_tokens > 0:
         limits.append(math.floor((migration.budget_usd - migration.usd) / usd_per_million_tokens * 1e6))
     return None if not limits else max(0, min(limits))
+
+
+def require_affordable(migration: Migration, tokens: int, usd_per_million_tokens: float) -> None:
+    """Pass when a job's tokens have room in its migration's budgets.
+
+    Raises:
+        BudgetExhausted: they have not.
+    """
+    room = affordable(migration, usd_per_million_tokens)
+    if room is not None and tokens > room:
+        raise BudgetExhausted(
+            f"the next batch job of {migration.alias} may cost more than its budget has left",
+            f"it may take {tokens} tokens at {usd_per_million_tokens:g} dollars a million, and {room} have room",
+            f"undrift tune {migration.alias} budget_usd=N or budget_tokens=N, then undrift resume {migration.alias}",
+        )
 
 
 def is_queue_full(problem: str) -> bool:

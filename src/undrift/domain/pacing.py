@@ -48,7 +48,6 @@ class PaceLimits:
         requests_per_min: most requests in a minute.
         tokens_per_min: most tokens in a minute.
         concurrent_requests: most requests under way at a time, of all processes together.
-        batch_queue_tokens: most tokens in batch jobs that are not done.
         reserved_for_queries: share of the pace that migrations leave to searches, 0 to below 1.
         assumed_requests_per_min: what accounts of this tier have, as long as no answer says otherwise.
         assumed_tokens_per_min: the same for tokens.
@@ -57,7 +56,6 @@ class PaceLimits:
     requests_per_min: float | None = None
     tokens_per_min: float | None = None
     concurrent_requests: int | None = None
-    batch_queue_tokens: int | None = None
     reserved_for_queries: float = 0.1
     assumed_requests_per_min: float | None = None
     assumed_tokens_per_min: float | None = None
@@ -65,7 +63,7 @@ class PaceLimits:
     @property
     def is_silent(self) -> bool:
         """Whether nobody asked for a limit; what is only assumed is none."""
-        limits = (self.requests_per_min, self.tokens_per_min, self.concurrent_requests, self.batch_queue_tokens)
+        limits = (self.requests_per_min, self.tokens_per_min, self.concurrent_requests)
         return all(limit is None for limit in limits)
 
 

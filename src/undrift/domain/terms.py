@@ -15,11 +15,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, assert_never
 
-from undrift.domain.filter import Compare, Comparison, Exists, Scalar
+from undrift.domain.filter import Compare, Comparison, Exists, OneOf, Scalar
 from undrift.domain.relaxation import Leaf
 
 #: Strings are cut to this many code points: up to there, a comparison with a shorter one is exact.
 LONGEST_VALUE = 200
+#: Values of one list that still make a filter of reasonable length.
+MOST_VALUES = 500
 #: Keys of more bytes stand in their words as a hash.
 _LONGEST_KEY = 128
 #: Stands between key and value; no key that is written out has it.
@@ -69,6 +71,19 @@ def is_exact(leaf: Leaf) -> bool:
             return True
         case _:
             return not any(_is_long(value) for value in leaf.values)
+
+
+def answers(leaf: Leaf) -> bool:
+    """Whether a store that can ask for words, and not for their order, answers a comparison exactly."""
+    match leaf:
+        case Compare(comparison=comparison):
+            return comparison is Comparison.EQ and is_exact(leaf)
+        case OneOf(values=values):
+            return len(values) <= MOST_VALUES and is_exact(leaf)
+        case Exists():
+            return True
+        case _:
+            assert_never(leaf)
 
 
 def word_of_key(key: str) -> str:

@@ -9,12 +9,12 @@ from typing import Any
 from undrift.adapters.ledgers.postgres.backfill import chunk_from
 from undrift.adapters.ledgers.postgres.migrations import migration_columns, migration_from
 from undrift.adapters.ledgers.postgres.session import KEEPING, KEPT, PENDING, PUBLISHED, Session, lock
-from undrift.domain.batch import IN_QUEUE, BatchJob, JobId, JobState, affordable, charged
+from undrift.domain.batch import IN_QUEUE, BatchJob, JobId, JobState, charged, require_affordable
 from undrift.domain.checkpoint import Chunk
 from undrift.domain.client import ClientId
 from undrift.domain.migration import MigrationId, Phase, RunStatus
 from undrift.domain.route import AliasName
-from undrift.errors import BudgetExhausted, LeaseLost, StaleRoute
+from undrift.errors import LeaseLost, StaleRoute
 
 _QUEUED = ", ".join(sorted(f"'{state.value}'" for state in IN_QUEUE))
 _DONE = JobState.DONE.value
@@ -187,13 +187,8 @@ def _charge(connection: Any, migration: MigrationId, tokens: int, price: float, 
     if row is None:
         return
     found = migration_from(row)
-    room = affordable(found, price)
-    if check and room is not None and tokens > room:
-        raise BudgetExhausted(
-            f"the next batch job of {found.alias} may cost more than its budget has left",
-            f"it may take {tokens} tokens at {price:g} dollars a million, and there is room for {room}",
-            f"undrift tune {found.alias} budget_usd=N or budget_tokens=N, then undrift resume {found.alias}",
-        )
+    if check:
+        require_affordable(found, tokens, price)
     after = charged(found, tokens, price)
     connection.execute("UPDATE undrift.migration SET tokens = %s WHERE id = %s", (after.tokens, migration))
     connection.execute(

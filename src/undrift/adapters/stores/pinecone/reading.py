@@ -10,17 +10,16 @@ import numpy as np
 from undrift.adapters.stores.pinecone.indexes import Found
 from undrift.adapters.stores.pinecone.rows import id_of, key_of, metadata_of, plain_id, shortened, vector_of
 from undrift.adapters.stores.pinecone.session import Session
-from undrift.domain.filter import And, Compare, Comparison, Condition, Exists, Not, OneOf, Or, matches
+from undrift.domain.filter import And, Compare, Condition, Exists, Not, OneOf, Or, matches
 from undrift.domain.record import DocumentId, Vector
-from undrift.domain.relaxation import Leaf, relaxed
+from undrift.domain.relaxation import relaxed
 from undrift.domain.space import Metric
-from undrift.domain.terms import is_exact, word_of, word_of_key
+from undrift.domain.terms import answers, word_of, word_of_key
 
 #: Ids of one request, and their length together: they stand in its address.
 _MANY_IDS, _LONG_IDS = 100, 4_000
 #: The most hits of one answer.
 _MOST = 10_000
-_MOST_VALUES = 500
 #: Stands for a condition that is never true: the word of no record.
 _NEVER = {"words": {"$in": ["never"]}}
 
@@ -82,7 +81,7 @@ class Reader:
             condition: what they have to match.
             theirs: a filter of Pinecone's own, and then no condition.
         """
-        bound, exact = (None, True) if condition is None else relaxed(condition, _can)
+        bound, exact = (None, True) if condition is None else relaxed(condition, answers)
         if bound is not None and _has_not(bound):
             bound, exact = None, False
         filter = theirs if theirs is not None else None if bound is None else _filter(bound)
@@ -156,19 +155,6 @@ def _pages(keys: Sequence[str]) -> Iterator[list[str]]:
 
 def _kth(found: Sequence[tuple[float, Any]], k: int) -> float:
     return sorted((score for score, _ in found), reverse=True)[k - 1]
-
-
-def _can(leaf: Leaf) -> bool:
-    """Whether words answer a comparison: they can be equal, and have no order."""
-    match leaf:
-        case Compare(comparison=comparison):
-            return comparison is Comparison.EQ and is_exact(leaf)
-        case OneOf(values=values):
-            return len(values) <= _MOST_VALUES and is_exact(leaf)
-        case Exists():
-            return True
-        case _:
-            assert_never(leaf)
 
 
 def _has_not(condition: Condition) -> bool:

@@ -10,30 +10,14 @@ import numpy as np
 from undrift.adapters.stores.redis.collections import Found
 from undrift.adapters.stores.redis.rows import shortened
 from undrift.adapters.stores.redis.session import TIMEOUT_S, Session
-from undrift.domain.filter import And, Compare, Comparison, Condition, Exists, Not, OneOf, Or
+from undrift.domain.filter import And, Compare, Condition, Exists, Not, OneOf, Or
 from undrift.domain.record import Vector
-from undrift.domain.relaxation import Leaf
 from undrift.domain.space import Metric
-from undrift.domain.terms import is_exact, word_of, word_of_key
+from undrift.domain.terms import word_of, word_of_key
 from undrift.errors import StoreUnavailable
 
-#: Values of one list that still make a query of reasonable length.
-_MOST_VALUES = 500
 NOTHING = ""
 EVERYTHING = "*"
-
-
-def can(leaf: Leaf) -> bool:
-    """Whether tags answer a comparison: they can be equal, and have no order."""
-    match leaf:
-        case Compare(comparison=comparison):
-            return comparison is Comparison.EQ and is_exact(leaf)
-        case OneOf(values=values):
-            return len(values) <= _MOST_VALUES and is_exact(leaf)
-        case Exists():
-            return True
-        case _:
-            assert_never(leaf)
 
 
 def query_of(condition: Condition) -> str:

@@ -18,7 +18,7 @@ from undrift.adapters.stores.redis.rows import (
     record_from,
     vector_of,
 )
-from undrift.adapters.stores.redis.searching import EVERYTHING, NOTHING, can, candidates, query_of, scores
+from undrift.adapters.stores.redis.searching import EVERYTHING, NOTHING, candidates, query_of, scores
 from undrift.adapters.stores.redis.session import Session, database_from
 from undrift.domain.cost import Footprint
 from undrift.domain.filter import Condition, matches, native, parse
@@ -26,6 +26,7 @@ from undrift.domain.record import DocumentId, Entry, Hit, Metadata, Record, Vect
 from undrift.domain.relaxation import relaxed
 from undrift.domain.route import VectorField
 from undrift.domain.space import Metric
+from undrift.domain.terms import answers
 from undrift.domain.vectors import checked_query, stacked
 from undrift.errors import BadArgument, StoreRejected, UndriftError
 from undrift.ports.store import FieldDescription, Filter, Layout, Part, StoreCapabilities
@@ -232,7 +233,7 @@ class RedisStore:
         condition = None if theirs is not None else _condition(filter)
         found = self._collections.get(field)
         wanted = checked_query(vector, dimensions=found.dimensions, metric=found.metric)
-        bound, exact = (None, True) if condition is None else relaxed(condition, can)
+        bound, exact = (None, True) if condition is None else relaxed(condition, answers)
         query = str(theirs) if theirs is not None else EVERYTHING if bound is None else query_of(bound)
         size = self._size(field)
         # One more than is wanted tells whether the last one has equals that were left out.

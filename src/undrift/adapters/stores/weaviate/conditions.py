@@ -6,28 +6,13 @@ from collections.abc import Sequence
 from typing import Any, assert_never
 
 from undrift.adapters.stores.weaviate.rows import key_of, shortened
-from undrift.domain.filter import And, Compare, Comparison, Condition, Exists, Not, OneOf, Or
-from undrift.domain.relaxation import Leaf, relaxed
-from undrift.domain.terms import is_exact, word_of, word_of_key
+from undrift.domain.filter import And, Compare, Condition, Exists, Not, OneOf, Or
+from undrift.domain.relaxation import relaxed
+from undrift.domain.terms import answers, word_of, word_of_key
 
-#: Values of one list that still make a filter of reasonable length.
-_MOST_VALUES = 500
 #: What a condition is that is never true, whatever the records: the one filter that the server takes and that finds
 #: nothing would be a word that no record has.
 _NEVER = "never"
-
-
-def can(leaf: Leaf) -> bool:
-    """Whether the words answer a comparison: they can be equal, and the order of several of one record says nothing."""
-    match leaf:
-        case Compare(comparison=comparison):
-            return comparison is Comparison.EQ and is_exact(leaf)
-        case OneOf(values=values):
-            return len(values) <= _MOST_VALUES and is_exact(leaf)
-        case Exists():
-            return True
-        case _:
-            assert_never(leaf)
 
 
 def asked(condition: Condition | None, *, knows_not: bool) -> tuple[Any, bool]:
@@ -39,7 +24,7 @@ def asked(condition: Condition | None, *, knows_not: bool) -> tuple[Any, bool]:
     """
     if condition is None:
         return None, True
-    bound, exact = relaxed(condition, can)
+    bound, exact = relaxed(condition, answers)
     if bound is None:
         return None, exact
     if not knows_not and _has_not(bound):
