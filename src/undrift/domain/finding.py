@@ -1,0 +1,94 @@
+"""What the look-out found when it looked at one thing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+from typing import Any
+
+
+class State(Enum):
+    """What is known of the thing that was looked at."""
+
+    #: It is as it should be.
+    GOOD = "good"
+    #: It is not.
+    BAD = "bad"
+    #: It could not be looked at, or too little was seen; this resolves nothing and raises nothing by itself.
+    UNKNOWN = "unknown"
+
+
+class Severity(Enum):
+    """How soon somebody has to act."""
+
+    #: Good to know; nobody is woken.
+    INFO = "info"
+    #: Within days.
+    WARNING = "warning"
+    #: Today.
+    ERROR = "error"
+    #: Now: answers are wrong, or about to be.
+    CRITICAL = "critical"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What one look at one thing found.
+
+    Attributes:
+        check: what was looked for: `probe`, `documents`, `queries`, `retrieval`, `foreign`, `sunset`, ….
+        subject: what was looked at: the name of a model or of an alias.
+        state: what is known of it now.
+        severity: how soon somebody has to act when it is bad.
+        moment: when it was looked at, aware UTC.
+        words: all of it in one sentence.
+        detail: the evidence, a line each; empty where the words say all.
+        hint: the command that comes next; empty where nothing is to do.
+        figures: the numbers behind the words, by name, for trends and metrics; units are part of the name.
+    """
+
+    check: str
+    subject: str
+    state: State
+    severity: Severity
+    moment: datetime
+    words: str
+    detail: str = ""
+    hint: str = ""
+    figures: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """What is one thing over time: findings of the same key are about the same alert."""
+        return f"{self.check}/{self.subject}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {
+            "check": self.check,
+            "subject": self.subject,
+            "state": self.state.value,
+            "severity": self.severity.value,
+            "moment": self.moment.isoformat(),
+            "words": self.words,
+            "detail": self.detail,
+            "hint": self.hint,
+            "figures": dict(self.figures),
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Finding:
+        """Read back the JSON form."""
+        return cls(
+            check=values["check"],
+            subject=values["subject"],
+            state=State(values["state"]),
+            severity=Severity(values["severity"]),
+            moment=datetime.fromisoformat(values["moment"]),
+            words=values["words"],
+            detail=values["detail"],
+            hint=values["hint"],
+            figures=dict(values["figures"]),
+        )
