@@ -245,11 +245,18 @@ def _estimated(tally: _Tally, counter: Counter, *, counts_all: bool) -> tuple[To
     return estimate, too_long
 
 
+_FATES = {
+    Truncation.REFUSE: "to be set aside",
+    Truncation.CUT: "to be cut there",
+    Truncation.SPLIT: "to be embedded in parts",
+}
+
+
 def _too_long(count: int, counter: Counter) -> tuple[str, ...]:
     if not count:
         return ()
     space = counter.door.space
-    fate = "to be cut there" if space.truncation is Truncation.CUT else "to be set aside"
+    fate = _FATES[space.truncation]
     return (f"about {plural(count, 'text')} of more than the {space.max_tokens} tokens that the model takes: {fate}",)
 
 
