@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from undrift.adapters import llama_node
 from undrift.adapters.stores.lancedb.places import Kept, Places
 from undrift.domain.shape import NO_TEXT
 from undrift.domain.space import Metric
@@ -103,7 +104,7 @@ def foreign_schema(places: Places, dimensions: int, metric: Metric) -> Any:
     import pyarrow as pa
 
     if places.has_nodes:
-        keys = ("_node_content", "_node_type", "document_id", "doc_id", "ref_doc_id")
+        keys = (llama_node.NODE, llama_node.TYPE, *llama_node.REFERENCES)
         metadata = pa.struct([pa.field(key, pa.string()) for key in keys])
     else:
         metadata = pa.string()
