@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from undrift.adapters import llama_node
+from undrift.adapters.stores.asked import require_dimensions
 from undrift.adapters.stores.lancedb.places import Kept, Places
 from undrift.domain.shape import NO_TEXT
 from undrift.domain.space import Metric
@@ -73,12 +74,7 @@ def require_creatable(name: str, *, dimensions: int) -> None:
             "its name has 1 to 200 ASCII letters, digits, underscores, hyphens and periods",
             "choose another name",
         )
-    if not 1 <= dimensions <= MOST_DIMENSIONS:
-        raise BadArgument(
-            f"collection {name} cannot have {dimensions} dimensions",
-            f"store lancedb takes 1 to {MOST_DIMENSIONS}",
-            "choose a model with fewer dimensions, or another store",
-        )
+    require_dimensions(name, dimensions, most=MOST_DIMENSIONS, who="store lancedb")
 
 
 def schema(dimensions: int, metric: Metric) -> Any:

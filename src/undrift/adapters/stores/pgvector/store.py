@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from undrift.adapters import llama_node
 from undrift.adapters.postgres import Database, Owner, address_from
+from undrift.adapters.stores.asked import require_positive
 from undrift.adapters.stores.pgvector import reading, tables, writing
 from undrift.adapters.stores.pgvector.conditions import Sql, where
 from undrift.adapters.stores.pgvector.fitting import require_fitting, require_room
@@ -28,6 +29,7 @@ from undrift.adapters.stores.pgvector.session import Rows, Statement
 from undrift.adapters.stores.pgvector.tables import Hnsw, Table
 from undrift.domain.cost import Footprint
 from undrift.domain.filter import parse
+from undrift.domain.names import NameRule
 from undrift.domain.record import DocumentId, Entry, Hit, Metadata, Record, Vector, Vectors
 from undrift.domain.route import VectorField
 from undrift.domain.space import Metric
@@ -37,6 +39,8 @@ from undrift.ports.store import FieldDescription, Filter, Layout, Part, StoreCap
 
 _CAPABILITIES = StoreCapabilities(
     name="pgvector",
+    # LlamaIndex puts a word before the name of a table.
+    names=NameRule(longest=tables.LONGEST_NAME - len("data_")),
     metrics=frozenset(tables.OPERATORS),
     max_dimensions=tables.MOST,
     layouts=frozenset(Layout),
@@ -251,7 +255,7 @@ class PgVectorStore(Collections):
         filter: Filter | None = None,
     ) -> list[Entry]:
         """Return the next records in the order of their ids: at most `limit` with after < id <= until."""
-        _require_positive("limit", limit)
+        require_positive("limit", limit)
         condition = _condition(filter)
         rows = self._records(
             field,
@@ -268,7 +272,7 @@ class PgVectorStore(Collections):
 
     def ids(self, field: VectorField, *, after: str = "", limit: int) -> list[DocumentId]:
         """Return the next ids in order, at most `limit`."""
-        _require_positive("limit", limit)
+        require_positive("limit", limit)
         rows = self._rows(
             field, lambda table: reading.page(table, table.id_text, after=after, until=None, limit=limit, where=None)
         )
@@ -282,7 +286,7 @@ class PgVectorStore(Collections):
 
     def search(self, field: VectorField, vector: Vector, *, k: int, filter: Filter | None = None) -> list[Hit]:
         """Return the k nearest records that match the filter, best first."""
-        _require_positive("k", k)
+        require_positive("k", k)
         condition = _condition(filter)
         return self._on(field, lambda table: self._nearest(field, table, vector, k, condition))
 
@@ -356,8 +360,3 @@ class PgVectorStore(Collections):
 
 def _condition(filter: Filter | None) -> Sql | None:
     return None if filter is None else where(parse(filter))
-
-
-def _require_positive(name: str, value: int) -> None:
-    if value < 1:
-        raise BadArgument(f"{name} is {value}; at least 1 can be asked for")
