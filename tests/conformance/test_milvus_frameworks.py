@@ -97,7 +97,7 @@ def test_a_collection_of_langchain_is_adopted_migrated_and_read_back(tmp_path: P
 
     # Milvus takes no hyphens in names: what undrift calls it is what it is called there.
     name, _ = split_address(target)
-    assert target == f"kb__hashing_24_{NEW.space.id[-12:]}?as=langchain&tags=ledger"
+    assert target == f"kb__{NEW.space.id.replace('-', '_')}?as=langchain&tags=ledger"
     again = langchain(port, name, NEW, enable_dynamic_field=True)
     (hit,) = again.similarity_search("written through undrift", k=1)
     assert (hit.page_content, hit.metadata) == ("written through undrift", {"pk": "d0", "n": -1})
