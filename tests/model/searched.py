@@ -29,9 +29,9 @@ class Searched(NamedTuple):
 
 
 def each(*tables: tuple[Searched, ...]) -> pytest.MarkDecorator:
-    """Make one test of each row, which it is given as `searched`; the large ones are marked as slow."""
+    """Make one test of each row, which it is given as `searched`; the large ones are marked as long."""
     rows = [
-        pytest.param(row, id=str(row.scenario), marks=[pytest.mark.slow] if row.states > LARGE else [])
+        pytest.param(row, id=str(row.scenario), marks=[pytest.mark.long] if row.states > LARGE else [])
         for table in tables
         for row in table
     ]
