@@ -5,15 +5,14 @@ from __future__ import annotations
 import inspect
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from undrift.adapters.builtin import EMBEDDERS as EMBEDDERS
-from undrift.adapters.builtin import KEYS, STORES
+from undrift.adapters.builtin import EMBEDDERS, KEYS, STORES
 from undrift.config import Config, HookSettings, ModelSettings, ThrottleSettings
 from undrift.domain.catalogue import Catalogue
 from undrift.domain.hook import Moment
@@ -26,6 +25,9 @@ from undrift.ports.ledger import Ledger
 from undrift.ports.runtime import Clock
 from undrift.ports.source import DocumentSource
 from undrift.ports.store import VectorStore
+
+if TYPE_CHECKING:
+    from undrift.adapters.checkpoints import Origin
 
 #: Schemes of a ledger that a server keeps.
 _SERVERS = frozenset({"postgresql", "postgres"})
@@ -190,6 +192,29 @@ class Plugins:
                 f'name the model that it was trained behind in [models.{name}]: base = "NAME"',
             )
         return self.embedder(base, settings)
+
+    def origin(self, origin: str) -> Origin:
+        """Find a fine-tuned model: in a folder, in MLflow's registry, or in the cache of the Hugging Face hub.
+
+        Raises:
+            BadArgument: it is not there, or is none that can be run here.
+        """
+        from undrift.adapters import checkpoints
+
+        kind, _, rest = origin.partition(":")
+        if kind == "hf":
+            return checkpoints.from_hub(rest)
+        if kind == "mlflow":
+            from undrift.adapters.integrations import mlflow
+
+            return mlflow.from_registry(rest, self._config.resolve)
+        return checkpoints.from_folder(self._config.resolve(origin), origin)
+
+    def fingerprint(self, data: Sequence[Path | str]) -> str:
+        """Return the fingerprint of training data; empty where there is none."""
+        from undrift.adapters.checkpoints import fingerprint
+
+        return fingerprint(data)
 
     def source(self, text: str) -> DocumentSource:
         """Return where the texts of an alias come from, as the configuration says it.

@@ -39,13 +39,24 @@ class Gain:
     @classmethod
     def of(cls, differences: Sequence[float]) -> Gain:
         """Estimate the mean of at least one difference."""
-        values = np.asarray(differences, dtype=np.float64)
-        low, high = bootstrap_interval(values[:, None])
-        mean = float(values.mean())
-        # The ends are quantiles of means that were summed in another order.
-        return cls(differences=values, mean=mean, low=min(mean, float(low[0])), high=max(mean, float(high[0])))
+        return cls.of_each(np.asarray(differences, dtype=np.float64)[:, None])[0]
 
-    def p_worse(self, margin: float) -> float:
+    @classmethod
+    def of_each(cls, differences: NDArray[np.float64]) -> list[Gain]:
+        """Estimate the mean of each column of differences, float64 of shape (n, m)."""
+        lows, highs = bootstrap_interval(differences)
+        # The ends are quantiles of means that were summed in another order.
+        return [
+            cls(
+                differences=column,
+                mean=float(column.mean()),
+                low=min(low, column.mean()),
+                high=max(high, column.mean()),
+            )
+            for column, low, high in zip(differences.T, lows.tolist(), highs.tolist(), strict=True)
+        ]
+
+    def p_worse(self, margin: float, *, exchanges: int = EXCHANGES) -> float:
         """Return how often chance shows such differences though the new model is worse by a margin, or more.
 
         A randomisation test: were it exactly so, each query's difference and its opposite would be as likely (Fisher;
@@ -57,11 +68,11 @@ class Gain:
         reached = 0
         # In portions: thousands of queries times all exchanges would be gigabytes.
         portion = max(1, 2_000_000 // len(shifted))
-        for start in range(0, EXCHANGES, portion):
-            count = min(portion, EXCHANGES - start)
+        for start in range(0, exchanges, portion):
+            count = min(portion, exchanges - start)
             signs = generator.integers(2, size=(count, len(shifted)), dtype=np.int8) * 2.0 - 1.0
             reached += int((signs @ shifted >= observed - 1e-12).sum())
-        return (1 + reached) / (1 + EXCHANGES)
+        return (1 + reached) / (1 + exchanges)
 
     def is_no_worse(self, margin: float) -> bool:
         """Whether the new model is shown to be less than a margin worse; with 0, to be better.
@@ -79,23 +90,20 @@ def gains(before: Measures, after: Measures) -> dict[str, Gain]:
         before: of the model that serves.
         after: of the new one, on the same golden set and k.
     """
-    queries = list(before.by_query)
-    return {
-        f"{name}_at_{before.k}": Gain.of(
-            [getattr(after.by_query[id], name) - getattr(before.by_query[id], name) for id in queries]
-        )
-        for name in ("ndcg", "recall", "mrr")
-    }
+    names = ("ndcg", "recall", "mrr")
+    differences = [
+        [getattr(after.by_query[id], name) - getattr(old, name) for name in names]
+        for id, old in before.by_query.items()
+    ]
+    found = Gain.of_each(np.array(differences, dtype=np.float64))
+    return {f"{name}_at_{before.k}": gain for name, gain in zip(names, found, strict=True)}
 
 
 def fell_most(before: Measures, after: Measures, *, show: int = 5) -> list[dict[str, Any]]:
     """Return the queries whose nDCG fell most, the worst first; none that did not fall."""
-    fallen = [
-        {"query": id, "before": old.ndcg, "after": after.by_query[id].ndcg}
-        for id, old in before.by_query.items()
-        if after.by_query[id].ndcg < old.ndcg
-    ]
-    return sorted(fallen, key=lambda one: (one["after"] - one["before"], one["query"]))[:show]
+    fallen = {id: old.ndcg - after.by_query[id].ndcg for id, old in before.by_query.items()}
+    worst = sorted((-fall, id) for id, fall in fallen.items() if fall > 0)[:show]
+    return [{"query": id, "before": before.by_query[id].ndcg, "after": after.by_query[id].ndcg} for _, id in worst]
 
 
 def nearest(
@@ -123,4 +131,3 @@ def nearest(
         best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
         found += [[(ids[row], float(line[row])) for row in order] for line, order in zip(scores, best, strict=True)]
     return found
-

@@ -41,9 +41,7 @@ EVALUATION = Evaluation(
     gain_high=0.18,
     moment=NOW,
 )
-PROMOTION = Promotion(
-    model="a", alias="kb", replaced="old", migration="m1", author="ada", reason="better", moment=NOW
-)
+PROMOTION = Promotion(model="a", alias="kb", replaced="old", migration="m1", author="ada", reason="better", moment=NOW)
 RETIREMENT = Retirement(model="a", author="ada", reason="replaced", moment=NOW)
 
 

@@ -33,8 +33,8 @@ class HeadEmbedder:
         """Read the head.
 
         Args:
-            path: its folder, as `save_head` writes it.
-            base: the model whose vectors it takes.
+            path: its folder, as `undrift.training.save_head` writes it.
+            base: name of the model whose vectors it takes.
             name: what the model is called; as its folder by default.
 
         Raises:
