@@ -76,23 +76,50 @@ _WRITTEN: dict[str, tuple[str, ...]] = {
 #: tokens), twice where the limit is a usual one.
 _LENGTHS = (80, 150, 160, 300, 330, 600, 640, 1900, 7400)
 
-_SUBJECTS = (
-    "the harbour office, a retired surveyor, the night baker, an apprentice glazier, the choir's treasurer, a visiting "
-    "botanist, the ferry's engineer, a careful archivist, the youngest beekeeper, an elderly tram driver, the clinic's "
-    "porter, a travelling printer, the mountain rescue team"
-).split(", ")
-_ACTS = (
-    "repaired the lower gate, counted the empty barrels, translated a letter about debts, sketched the ruined mill, "
-    "measured rainfall by hand, planted two rows of currants, argued over the price of slate, sharpened every chisel, "
-    "filed a complaint about noise, cooled the molten wax, recorded an unfamiliar bird"
-).split(", ")
-_PLACES = (
-    "behind the customs house, near the flooded quarry, in the reading room, on the eastern platform, under the old "
-    "viaduct, beside the frozen canal, at the edge of the orchard"
-).split(", ")
-_TIMES = "before sunrise, during the strike, in a dry September, after the second bell, while the power was off".split(
-    ", "
-)
+_SUBJECTS = [
+    "the harbour office",
+    "a retired surveyor",
+    "the night baker",
+    "an apprentice glazier",
+    "the choir's treasurer",
+    "a visiting botanist",
+    "the ferry's engineer",
+    "a careful archivist",
+    "the youngest beekeeper",
+    "an elderly tram driver",
+    "the clinic's porter",
+    "a travelling printer",
+    "the mountain rescue team",
+]
+_ACTS = [
+    "repaired the lower gate",
+    "counted the empty barrels",
+    "translated a letter about debts",
+    "sketched the ruined mill",
+    "measured rainfall by hand",
+    "planted two rows of currants",
+    "argued over the price of slate",
+    "sharpened every chisel",
+    "filed a complaint about noise",
+    "cooled the molten wax",
+    "recorded an unfamiliar bird",
+]
+_PLACES = [
+    "behind the customs house",
+    "near the flooded quarry",
+    "in the reading room",
+    "on the eastern platform",
+    "under the old viaduct",
+    "beside the frozen canal",
+    "at the edge of the orchard",
+]
+_TIMES = [
+    "before sunrise",
+    "during the strike",
+    "in a dry September",
+    "after the second bell",
+    "while the power was off",
+]
 
 
 def shipped() -> tuple[Probe, ...]:
