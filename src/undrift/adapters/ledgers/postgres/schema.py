@@ -55,6 +55,7 @@ STEPS = (
     ),
     Step(version=(1, 4), scripts=("spending.sql",)),
     Step(version=(1, 5), scripts=("batches.sql",)),
+    Step(version=(1, 6), scripts=("memory.sql",)),
 )
 
 
