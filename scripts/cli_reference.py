@@ -146,9 +146,13 @@ SHAPES: dict[str, tuple[str, ...]] = {
         *("alerts[since]", "alerts[looked]", "alerts[words]", "alerts[detail]", "alerts[hint]", "alerts[runbook]"),
         *("alerts[muted]", "alerts[acknowledged_by]", "silences"),
     ),
-    "alert show, alert ack": (
+    "alert show": (
         *("key", "check", "subject", "stage", "severity", "began", "since", "looked", "words", "detail", "hint"),
         *("runbook", "muted", "acknowledged_by", "figures", "told"),
+    ),
+    "alert ack": (
+        *("key", "check", "subject", "stage", "severity", "began", "since", "looked", "words", "detail", "hint"),
+        *("runbook", "muted", "acknowledged_by"),
     ),
     "alert silence": ("key", "until", "reason", "who"),
     "alert unsilence": ("key",),

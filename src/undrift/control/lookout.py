@@ -82,7 +82,7 @@ class LookOut:
                 pending = [one for one in self._alerts_of(check) if one.stage is Stage.PENDING]
                 if anyway and pending and check.confirm_s is not None:
                     self._look(check, done, anyway=True)
-        self._take_stock(done)
+        self._take_stock([check for check in self.checks if not names or check.name in names], done)
         self._tell(done)
         self.ended = self._plane.clock.now()
         return done
@@ -160,10 +160,10 @@ class LookOut:
         # Whoever was faster has looked later.
         ledger.remember(key, text, version=memo.version if memo is not None else 0)
 
-    def _take_stock(self, done: Round) -> None:
+    def _take_stock(self, checks: Iterable[Check[ControlPlane]], done: Round) -> None:
         """Find the checks that have known nothing for too long."""
         now = self._plane.clock.now()
-        for check in self.checks:
+        for check in checks:
             looks, every = self._plane.schedule.looks(check.name, now), self.every_s(check)
             stale = now >= looks.stale_since(every)
             why = f": {looks.problem}" if looks.problem else ""
