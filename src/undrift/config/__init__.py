@@ -7,17 +7,24 @@ from undrift.config.settings import (
     AliasSettings,
     HookSettings,
     ModelSettings,
-    NoticeSettings,
     ServerSettings,
     Settings,
     StoreSettings,
     ThrottleSettings,
     TimingSettings,
-    known_time_zone,
+)
+from undrift.config.strict import known_time_zone
+from undrift.config.watching import (
+    CheckSettings,
+    NoticeSettings,
+    SunsetSettings,
+    WatchSettings,
+    WindowSettings,
 )
 
 __all__ = [
     "AliasSettings",
+    "CheckSettings",
     "Config",
     "HookSettings",
     "ModelSettings",
@@ -25,8 +32,11 @@ __all__ = [
     "ServerSettings",
     "Settings",
     "StoreSettings",
+    "SunsetSettings",
     "ThrottleSettings",
     "TimingSettings",
+    "WatchSettings",
+    "WindowSettings",
     "file_named",
     "known_time_zone",
     "load",
