@@ -88,8 +88,12 @@ class Drift:
     @property
     def is_remarkable(self) -> bool:
         """Whether the difference is both certain and large enough to matter; two looks running are an alarm."""
+        return self.is_remarkable_among(1)
+
+    def is_remarkable_among(self, tests: int) -> bool:
+        """Whether it is where so many tests are made at one look, each of which could be wrong (Bonferroni)."""
         matters = self.novel_share >= NOVEL_SHARE or self.shift_radii >= SHIFT_RADII
-        return bool(self.woken_axes) or (self.chance <= CHANCE and matters)
+        return bool(self.woken_axes) or (self.chance * tests <= CHANCE and matters)
 
 
 def learn(vectors: Vectors) -> Reference:
