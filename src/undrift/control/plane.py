@@ -10,7 +10,6 @@ from undrift.control.alerting import Alerting
 from undrift.control.auditing import Auditing
 from undrift.control.crew import Crew
 from undrift.control.ends import PROVIDER, look_at_ends, look_at_what_was_said
-from undrift.control.evidence import Evidence
 from undrift.control.lookout import LookOut
 from undrift.control.promoting import Promoting
 from undrift.control.selftest import Selftest
