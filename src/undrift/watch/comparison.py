@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
+from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
 from undrift.domain.finding import Finding, Severity, State
+from undrift.domain.window import Window
 from undrift.quality.drift import LEAST, NOVEL_SHARE, Drift, Lane, compare, learn
-from undrift.watch.window import Window
 
 #: Labels that are looked at, the most frequent ones.
 LABELS = 16
@@ -47,7 +49,7 @@ def findings(
         moment: when it is looked.
         text_of: returns the text of a row of the window, empty where it is not known.
     """
-    labels = [label for label, _ in Counter(filter(None, window.labels)).most_common(LABELS)]
+    labels = [label for label, _ in Counter(label for labels in window.labels for label in labels).most_common(LABELS)]
     rows = {label: (reference.of_label(label), window.of_label(label)) for label in labels}
     full = [label for label in labels if min(map(len, rows[label])) >= LEAST]
     tests = 1 + len(full)
@@ -56,20 +58,21 @@ def findings(
         if broken:
             yield _broken(check, alias, f"{broken} of {len(vectors)} vectors in {name}the {check} of {alias}", moment)
             return
-    yield _finding(check, alias, compare(learn(reference.vectors), window.vectors), tests, what, moment, text_of)
+    drift = compare(learn(reference.vectors), window.vectors)
+    yield _finding(check, alias, drift, tests, moment, what=what, text_of=text_of)
     for label in labels:
         subject, (earlier, later) = f"{alias}/{label}", rows[label]
         if label not in full:
-            yield too_few(
-                check,
-                subject,
-                "in the reference" if len(earlier) < LEAST else "now",
-                min(len(earlier), len(later)),
-                moment,
-            )
+            where = "in the reference" if len(earlier) < LEAST else "now"
+            yield too_few(check, subject, where, min(len(earlier), len(later)), moment)
             continue
         drift = compare(learn(reference.vectors[earlier]), window.vectors[later])
-        yield _finding(check, subject, drift, tests, what, moment, lambda row, later=later: text_of(int(later[row])))  # type: ignore[misc]
+        texts = partial(_text_within, text_of, later)
+        yield _finding(check, subject, drift, tests, moment, what=what, text_of=texts)
+
+
+def _text_within(text_of: Callable[[int], str], rows: NDArray[np.intp], row: int) -> str:
+    return text_of(int(rows[row]))
 
 
 def too_few(check: str, subject: str, where: str, count: int, moment: datetime) -> Finding:
@@ -102,8 +105,9 @@ def _finding(
     subject: str,
     drift: Drift,
     tests: int,
-    what: str,
     moment: datetime,
+    *,
+    what: str,
     text_of: Callable[[int], str],
 ) -> Finding:
     alias = subject.partition("/")[0]

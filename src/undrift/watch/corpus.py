@@ -14,17 +14,17 @@ import numpy as np
 from undrift.domain.finding import Finding, Severity, State
 from undrift.domain.record import DocumentId, Record
 from undrift.domain.route import VectorField
+from undrift.domain.window import Window, labels_of
 from undrift.domain.wording import plural
 from undrift.errors import ConflictError
 from undrift.ports.memory import MemoryLedger
 from undrift.ports.store import VectorStore
 from undrift.quality.drift import LEAST, REFERENCE, WINDOW
 from undrift.watch.comparison import findings, too_few
-from undrift.watch.window import Window
 
 CHECK = "documents"
-#: Documents that are known again: of those that are there when the reference is taken, so many at most. The first of them
-#: are the reference. Among those that would be known, the ones that are not are a fair choice of what came since.
+#: Documents that are known again: of those that are there when the reference is taken, so many at most. The first of
+#: them are the reference. Among those that would be known, the ones that are not are a fair choice of what came since.
 KNOWN = 20_000
 _MEMO = "watch/documents/reference/"
 #: Ids listed, and records read, at a time.
@@ -39,13 +39,13 @@ class Corpus:
         alias: its name.
         store: where they are.
         field: the field that serves.
-        label: key of the metadata that divides them, such as their language; empty for none.
+        labels: keys of the metadata that divide them, such as their language.
     """
 
     alias: str
     store: VectorStore
     field: VectorField
-    label: str = ""
+    labels: Sequence[str] = ()
 
 
 def look(corpus: Corpus, memory: MemoryLedger, *, moment: datetime) -> Iterable[Finding]:
@@ -132,7 +132,7 @@ def _chosen(corpus: Corpus) -> tuple[list[tuple[int, DocumentId]], int]:
 
 
 def _read(corpus: Corpus, ids: Sequence[DocumentId]) -> list[Record]:
-    """Return the records of these ids that are still there and of the field's space, as far as their tags tell."""
+    """Return the records of these ids that are still there."""
     records = []
     for start in range(0, len(ids), _PAGE):
         page = ids[start : start + _PAGE]
@@ -142,7 +142,7 @@ def _read(corpus: Corpus, ids: Sequence[DocumentId]) -> list[Record]:
 
 
 def _window(corpus: Corpus, records: Sequence[Record], moment: datetime) -> Window:
-    labels = [str(record.metadata.get(corpus.label, "")) for record in records] if corpus.label else []
+    labels = [labels_of(record.metadata, corpus.labels) for record in records] if corpus.labels else []
     return Window(
         space=corpus.field.space,
         moment=moment.isoformat(),

@@ -1,22 +1,22 @@
-"""Golden queries asked again and again: whether their answers change more than the coming and going of documents does."""
+"""Golden queries asked again and again: whether the answers change more than documents that come and go make them."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
 from undrift.domain.finding import Finding, Severity, State
 from undrift.domain.space import SpaceId
 from undrift.domain.wording import plural
-from undrift.errors import MissingExtra
+from undrift.errors import ConflictError, MissingExtra
 from undrift.ports.memory import MemoryLedger
 from undrift.quality.golden import GoldenSet
 from undrift.quality.paired import Gain
 from undrift.quality.ranking import measure
-from undrift.quality.ranks import DEPTH, LEAST, Answers, Change, K, changed_since, compare, usual
+from undrift.quality.ranks import DEPTH, LEAST, Answers, K, changed_since, compare, usual
 
 #: Golden queries that are asked, at most: the first of the set.
 MOST = 200
@@ -65,15 +65,13 @@ def look(subject: Subject, memory: MemoryLedger, *, moment: datetime) -> Finding
     answers = {query.id: list(subject.search(query.text)) for query in queries}
     memo = memory.recall(_BASELINE + subject.name)
     baseline = json.loads(memo.text) if memo is not None else None
-    if baseline is None or baseline["space"] != subject.space:
-        _accept(subject, answers, memory, moment, version=memo.version if memo is not None else 0)
-        why = "recorded" if baseline is None else "recorded anew, in the space that serves now"
-        return _finding(subject, moment, State.UNKNOWN, f"the answers to golden set {subject.golden.name} are {why}")
+    if memo is None or baseline["space"] != subject.space:
+        return _keep(subject, answers, memory, moment, version=memo.version if memo is not None else 0)
     before = _answers(baseline)
     change, noise = compare(before, answers), usual(before, churn=subject.churn)
     gain = _gain(subject.golden, before, answers)
     excess = noise.excess(change)
-    _observe(subject, memory, moment, change, excess["overlap"], gain)
+    _observe(subject, memory, moment, {**asdict(change), "excess": excess["overlap"]}, gain)
     beyond = noise.beyond(change)
     past = _looks(memory, subject, since=baseline["moment"])
     turn = changed_since([one["excess"] for one in past])
@@ -105,11 +103,15 @@ def look(subject: Subject, memory: MemoryLedger, *, moment: datetime) -> Finding
     )
 
 
-def accept(subject: Subject, memory: MemoryLedger, *, moment: datetime) -> None:
-    """Ask the golden queries now and take their answers as the new baseline."""
+def accept(subject: Subject, memory: MemoryLedger, *, moment: datetime) -> Finding:
+    """Ask the golden queries now and take their answers as the new baseline.
+
+    Raises:
+        ConflictError: another process did the same at this moment.
+    """
     answers = {query.id: list(subject.search(query.text)) for query in subject.golden.queries[:MOST]}
     memo = memory.recall(_BASELINE + subject.name)
-    _accept(subject, answers, memory, moment, version=memo.version if memo is not None else 0)
+    return _keep(subject, answers, memory, moment, version=memo.version if memo is not None else 0)
 
 
 def trend(memory: MemoryLedger, alias: str, golden: str) -> list[dict[str, Any]]:
@@ -118,10 +120,12 @@ def trend(memory: MemoryLedger, alias: str, golden: str) -> list[dict[str, Any]]
     return [{"moment": one.moment.isoformat(), **json.loads(one.text)} for one in reversed(series)]
 
 
-def _accept(subject: Subject, answers: Answers, memory: MemoryLedger, moment: datetime, *, version: int) -> None:
+def _keep(subject: Subject, answers: Answers, memory: MemoryLedger, moment: datetime, *, version: int) -> Finding:
     content = {"space": subject.space, "moment": moment.isoformat(), "answers": answers}
-    # Somebody who was faster has recorded the same.
-    memory.remember(_BASELINE + subject.name, json.dumps(content, ensure_ascii=False), version=version)
+    if not memory.remember(_BASELINE + subject.name, json.dumps(content, ensure_ascii=False), version=version):
+        raise ConflictError(f"the baseline of {subject.name} was taken by another process at this moment")
+    words = f"the answers to {plural(len(answers), 'golden query', 'golden queries')} are the baseline from now on"
+    return _finding(subject, moment, State.UNKNOWN, words)
 
 
 def _answers(baseline: Mapping[str, Any]) -> Answers:
@@ -133,19 +137,16 @@ def _looks(memory: MemoryLedger, subject: Subject, *, since: str) -> list[dict[s
 
 
 def _observe(
-    subject: Subject, memory: MemoryLedger, moment: datetime, change: Change, excess: float, gain: Gain | None
+    subject: Subject, memory: MemoryLedger, moment: datetime, seen: Mapping[str, float], gain: Gain | None
 ) -> None:
     memo = memory.recall(_BASELINE + subject.name)
-    seen = {
+    content = {
+        **seen,
         "baseline": json.loads(memo.text)["moment"] if memo is not None else "",
-        "overlap": change.overlap,
-        "rank_biased": change.rank_biased,
-        "top_score": change.top_score,
-        "excess": excess,
         "ndcg_change": gain.mean if gain is not None else None,
         "ci95": [gain.low, gain.high] if gain is not None else None,
     }
-    memory.observe(_SERIES + subject.name, moment, json.dumps(seen), keep=KEPT)
+    memory.observe(_SERIES + subject.name, moment, json.dumps(content), keep=KEPT)
 
 
 def _gain(golden: GoldenSet, before: Answers, now: Answers) -> Gain | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -19,20 +19,20 @@ from undrift.domain.space import SpaceId
 class Window:
     """Vectors of one space.
 
-    In the ledger a value takes 2 bytes and a third: 4,000 vectors of 384 dimensions are 4.1 MB, of 1,536 dimensions 16.4 MB.
+    In the ledger 4,000 vectors of 384 dimensions are 4.1 MB, of 1,536 dimensions 16.4 MB: 8/3 bytes a value.
 
     Attributes:
         space: what the vectors are of; those of another one are never compared with them.
         moment: when they were taken, ISO 8601.
         vectors: float32, shape (n, d), exact to 3 decimal digits.
-        labels: of each vector, if there are any: such as its language.
+        labels: of each vector, such as `lang=en`; empty where nobody asked for any.
         more: what else is remembered of them, as JSON values.
     """
 
     space: SpaceId
     moment: str
     vectors: Vectors
-    labels: Sequence[str] = ()
+    labels: Sequence[Sequence[str]] = ()
     more: dict[str, Any] = field(default_factory=dict)
 
     def as_text(self) -> str:
@@ -43,7 +43,7 @@ class Window:
                 "moment": self.moment,
                 "dimensions": self.vectors.shape[1],
                 "vectors": packed(self.vectors),
-                "labels": list(self.labels),
+                "labels": [list(one) for one in self.labels],
                 "more": self.more,
             },
             ensure_ascii=False,
@@ -63,7 +63,26 @@ class Window:
 
     def of_label(self, label: str) -> NDArray[np.intp]:
         """Return the rows that have a label."""
-        return np.flatnonzero(np.array([one == label for one in self.labels], dtype=bool))
+        return np.flatnonzero(np.array([label in one for one in self.labels], dtype=bool))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """What of queries may be kept.
+
+    Attributes:
+        texts: their texts too, which may be private.
+        labels: keys of the filter by which they are divided, such as the language.
+    """
+
+    texts: bool = False
+    labels: Sequence[str] = ()
+
+
+def labels_of(values: Mapping[str, Any], keys: Sequence[str]) -> list[str]:
+    """Return the labels that some keys of metadata, or of a filter, make: `lang=en`."""
+    found = {key: values.get(key) for key in keys}
+    return [f"{key}={value}" for key, value in found.items() if isinstance(value, str | int)]
 
 
 def packed(vectors: Vectors) -> str:
