@@ -18,6 +18,7 @@ from undrift.adapters.builtin import EMBEDDERS
 from undrift.adapters.embedders.http.profiles import PROFILES
 from undrift.config import (
     AliasSettings,
+    DomainSettings,
     HookSettings,
     ModelSettings,
     NoticeSettings,
@@ -103,6 +104,13 @@ An alias that is configured is made at its first use, with an empty collection. 
 it means; `collection`, `model` and `mirror` are not looked at again.
 """
 
+DOMAINS = """
+## Domains: `[domains.NAME]`
+
+Aliases under one name, each for the queries of its domains: `undrift search NAME TEXT --domain DOMAIN`. One alias
+answers, so vectors of two spaces are never compared. [How to](../how-to/route-by-domain.md).
+"""
+
 TIMING = """
 ## Timing: `[timing]`
 
@@ -180,6 +188,7 @@ def reference() -> str:
         parts.append(_table(_arguments(adapter)) + "\n")
     parts += [ALIASES, _table(_settings(AliasSettings)), THROTTLE, _table(_settings(ThrottleSettings))]
     parts += [HOOKS, _table(_settings(HookSettings))]
+    parts += [DOMAINS, _table(_settings(DomainSettings))]
     parts += [TIMING, _table(_timing()), SERVER]
     parts += [_table(_settings(ServerSettings)), NOTICES, _table(_settings(NoticeSettings))]
     return "\n".join(parts).rstrip() + "\n"

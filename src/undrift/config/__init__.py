@@ -5,6 +5,7 @@ from __future__ import annotations
 from undrift.config.file import Config, file_named, load, parse
 from undrift.config.settings import (
     AliasSettings,
+    DomainSettings,
     HookSettings,
     ModelSettings,
     NoticeSettings,
@@ -19,6 +20,7 @@ from undrift.config.settings import (
 __all__ = [
     "AliasSettings",
     "Config",
+    "DomainSettings",
     "HookSettings",
     "ModelSettings",
     "NoticeSettings",
