@@ -87,6 +87,10 @@ _ALIAS = (
     "follower",
     "clients",
 )
+_CHECKPOINT = (
+    *("model", "space", "hash", "origin", "base", "parent", "data", "recipe", "code", "author", "reason", "moment"),
+    *("evaluations", "promotions", "children", "retired", "serves"),
+)
 #: The keys that other programs may rely on, by verb: `a.b` is a key in an object, `a[b]` one in each object of a list.
 SHAPES: dict[str, tuple[str, ...]] = {
     "init": ("config", "next_steps"),
@@ -185,6 +189,26 @@ SHAPES: dict[str, tuple[str, ...]] = {
     ),
     "cutover --dry-run": ("alias", "allowed", "steps", "gates[name]", "gates[verdict]", "gates[detail]", "gates[hint]"),
     "golden import": ("set", "queries", "next_steps"),
+    "model record": _CHECKPOINT,
+    "model lineage": (
+        "models[model]",
+        *(f"models[{key}]" for key in _CHECKPOINT[1:]),
+        "history[kind]",
+        "history[model]",
+    ),
+    "model trace": (
+        *("alias", "id", "vectors[field]", "vectors[role]", "vectors[space]", "vectors[is_of_field]"),
+        *("vectors[model]", "vectors[revision]", "vectors[checkpoints]"),
+    ),
+    "model promote": (
+        *("model", "alias", "replaces", "reason", "author", "margin", "gates[name]", "gates[verdict]"),
+        *("gates[detail]", "gates[hint]", "allowed", "migration", "next_steps"),
+    ),
+    "model retire": ("model", "reason", "still_named_by", "next_steps"),
+    "golden compare": (
+        *("set", "alias", "model", "space", "against", "against_space", "metric", "k", "documents", "of", "queries"),
+        *("unjudged", "tokens", "before", "after", "gains", "verdict", "fell_most", "moment", "next_steps"),
+    ),
     "golden run": ("set", "queries", "k", "space", "ndcg_at_10", "recall_at_10", "mrr_at_10", "ci95"),
     "serve": ("url",),
 }

@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from scripts.docstrings import one_line, parsed
+from undrift.adapters.builtin import EMBEDDERS
 from undrift.adapters.embedders.http.profiles import PROFILES
 from undrift.config import (
     AliasSettings,
@@ -31,8 +32,8 @@ from undrift.config import (
 )
 from undrift.control.checks import CHECKS
 from undrift.domain.timing import Timing
-from undrift.plugins import EMBEDDERS, load_function
 from undrift.plugins import STORES as STORES_BUILT_IN
+from undrift.plugins import load_function
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "reference" / "configuration.md"
 
@@ -147,6 +148,7 @@ NOTES = {
     "onnx": "Nothing is downloaded. Extra `onnx`. [How to](../how-to/use-your-own-model.md#onnx).",
     "callable": "`function` and `query_function` are written as `module:name`, and found beside the configuration too. "
     "[How to](../how-to/use-your-own-model.md).",
+    "head": "The base is any configured model that is no head itself. [How to](../how-to/fine-tune.md).",
     "openai": "`openai` is for every server that speaks OpenAI's dialect, too. [How to](../how-to/use-providers.md).",
 }
 #: Keys that never stand in the configuration themselves.

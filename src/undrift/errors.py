@@ -132,6 +132,10 @@ class ModelChanged(RefusedError):
     """The model behind a name no longer gives the vectors that its space was recorded with."""
 
 
+class CheckpointUnproven(RefusedError):
+    """A fine-tuned model was to serve, and it is not proven which checkpoint it is."""
+
+
 class BudgetExhausted(RefusedError):
     """The next request would cost more than the budget allows."""
 

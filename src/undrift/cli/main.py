@@ -21,6 +21,7 @@ from undrift.cli import (
     demo,
     documents,
     golden,
+    lineage,
     lookout,
     migrations,
     models,
@@ -95,6 +96,9 @@ def root() -> None:
     """Change the embedding model behind a live vector search, without downtime and with a way back."""
 
 
+for _of_models in (lineage.record, lineage.lineage, lineage.trace, lineage.promote, lineage.retire):
+    models.model.add_command(_of_models)
+golden.golden.add_command(lineage.compare)
 models.alias.add_command(adopting.adopt)
 models.alias.add_command(adopting.audit)
 for _, _verbs in SECTIONS:

@@ -61,6 +61,18 @@ class Config:
         text = tomlkit.dumps(document)
         return parse(tomllib.loads(text), self.path, text=text)
 
+    def without_table(self, section: str, name: str) -> Config:
+        """Return the configuration without `[section.name]`; nothing is written before `save`."""
+        import tomlkit
+
+        document = tomlkit.parse(self._text)
+        tables = document.get(section, {})
+        tables.pop(name, None)
+        if section in document and not tables:
+            document.pop(section)
+        text = tomlkit.dumps(document)
+        return parse(tomllib.loads(text), self.path, text=text)
+
     def save(self) -> None:
         """Write the file, whole or not at all."""
         temporary = self.path.with_name(self.path.name + ".new")

@@ -10,8 +10,8 @@ from undrift.control.alerting import Alerting
 from undrift.control.auditing import Auditing
 from undrift.control.crew import Crew
 from undrift.control.ends import PROVIDER, look_at_ends, look_at_what_was_said
-from undrift.control.evidence import Evidence
 from undrift.control.lookout import LookOut
+from undrift.control.promoting import Promoting
 from undrift.control.selftest import Selftest
 from undrift.domain.sunset import CHECK as SUNSET
 from undrift.domain.wording import plural
@@ -19,7 +19,7 @@ from undrift.errors import NotifierUnavailable
 from undrift.ports.runtime import Clock
 
 
-class ControlPlane(Auditing, Crew, Selftest, Evidence, Alerting):
+class ControlPlane(Auditing, Crew, Selftest, Promoting, Alerting):
     """Everything undrift can do, on one configuration.
 
     It is a client of the ledger like any application: it has a lease, which `close` ends.
