@@ -8,13 +8,15 @@ from typing import Any
 import click
 
 from undrift.cli.layout import columns, paragraphs, steps
-from undrift.cli.session import Session, pass_session
+from undrift.cli.session import Session, Verb, pass_session
 
 _LOOKS = click.Choice(["documents", "queries", "retrieval", "foreign"])
+#: The exit code where something has changed: refused, as of a gate that failed.
+_DRIFTED = 3
 _REFERENCES = click.Choice(["documents", "queries", "retrieval"])
 
 
-@click.command()
+@click.command(cls=Verb)
 @click.argument("alias")
 @click.option("--only", type=_LOOKS, multiple=True, help="Only this look; may be given several times.")
 @click.option(
@@ -23,9 +25,8 @@ _REFERENCES = click.Choice(["documents", "queries", "retrieval"])
     multiple=True,
     help="Take what is there now as the reference, because the change is wanted; may be given several times.",
 )
-@click.pass_context
 @pass_session
-def drift(session: Session, context: click.Context, alias: str, only: tuple[str, ...], accept: tuple[str, ...]) -> None:
+def drift(session: Session, alias: str, only: tuple[str, ...], accept: tuple[str, ...]) -> int | None:
     """Look once whether documents, queries or answers have changed, and for foreign vectors.
 
     It ends with 3 where something has. No alert comes of it: `undrift watch` looks again and again, and tells.
@@ -33,7 +34,7 @@ def drift(session: Session, context: click.Context, alias: str, only: tuple[str,
     with session.plane() as plane:
         value = plane.drift(alias, only=only, accept=accept)
     session.answer(value, paragraphs(_table(value), _details(value), steps(value["next_steps"])))
-    context.exit(3 if value["verdict"] == "bad" else 0)
+    return _DRIFTED if value["verdict"] == "bad" else None
 
 
 def _table(value: Mapping[str, Any]) -> str:

@@ -149,8 +149,8 @@ class RetrievalSettings(CheckSettings):
         default=0.05,
         gt=0,
         le=0.5,
-        description="share of the documents that come or go while a baseline is in use: answers may change by what that "
-        "explains",
+        description="share of the documents that come or go while a baseline is in use: answers may change as much as "
+        "that explains",
     )
 
 

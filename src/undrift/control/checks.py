@@ -8,6 +8,7 @@ from undrift.control.drifting import look_at_documents, look_at_queries, look_at
 from undrift.control.ends import PROVIDER, look_at_ends, look_at_what_was_said
 from undrift.domain.alert import Policy
 from undrift.domain.sunset import CHECK as SUNSET
+from undrift.watch import corpus, foreign, queries, retrieval
 from undrift.watch.check import Check, Gauge
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ CHECKS: tuple[Check[ControlPlane], ...] = (
         policy=Policy(looks_to_resolve=1, renotify_s=None),
     ),
     Check(
-        name="documents",
+        name=corpus.CHECK,
         about="documents about something else than when the reference was taken",
         look=look_at_documents,
         every_s=DAY_S,
@@ -53,7 +54,7 @@ CHECKS: tuple[Check[ControlPlane], ...] = (
         ),
     ),
     Check(
-        name="queries",
+        name=queries.CHECK,
         about="queries about something else, and searches that find nothing",
         look=look_at_queries,
         every_s=DAY_S,
@@ -72,7 +73,7 @@ CHECKS: tuple[Check[ControlPlane], ...] = (
         ),
     ),
     Check(
-        name="retrieval",
+        name=retrieval.CHECK,
         about="golden queries whose answers have changed",
         look=look_at_retrieval,
         every_s=DAY_S,
@@ -86,7 +87,7 @@ CHECKS: tuple[Check[ControlPlane], ...] = (
         ),
     ),
     Check(
-        name="foreign",
+        name=foreign.CHECK,
         about="vectors that may be of another model",
         look=look_for_foreign,
         every_s=DAY_S,

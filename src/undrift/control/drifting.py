@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from undrift.control.auditing import Auditing
-from undrift.domain.finding import Finding, State
+from undrift.domain.alert import Stage
+from undrift.domain.finding import Finding, Severity, State
 from undrift.domain.record import DocumentId
 from undrift.domain.route import AliasName, VectorField
-from undrift.errors import BadArgument, UnknownAlias
+from undrift.errors import BadArgument, UndriftError, UnknownAlias
 from undrift.migrate import sampling
 from undrift.quality.golden import GoldenSet
 from undrift.quality.ranks import DEPTH
 from undrift.watch import corpus, foreign, queries, retrieval
+
+if TYPE_CHECKING:
+    from undrift.control.plane import ControlPlane
 
 #: What `drift` looks at, in the order in which it tells.
 LOOKS = ("documents", "queries", "retrieval", "foreign")
@@ -53,9 +58,11 @@ class Drifting(Auditing):
         }
         chosen = [look for look in LOOKS if look in (only or accept or LOOKS)]
         found = [one for look in chosen for one in (accepts if look in accept else looks)[look](alias)]
-        hints = [one.hint for one in found if one.state is State.BAD and one.hint]
-        verdict = State.BAD if hints else State.GOOD
-        if not any(one.state is not State.UNKNOWN for one in found):
+        bad = [one for one in found if one.state is State.BAD]
+        hints = [one.hint for one in bad if one.hint]
+        # What is only good to know is no verdict.
+        verdict = State.BAD if any(one.severity is not Severity.INFO for one in bad) else State.GOOD
+        if all(one.state is State.UNKNOWN for one in found):
             verdict = State.UNKNOWN
         return {
             "alias": name,
@@ -136,26 +143,56 @@ class Drifting(Auditing):
         return AliasName(name)
 
 
-def look_at_documents(plane: Drifting) -> Iterable[Finding]:
+def look_at_documents(plane: ControlPlane) -> Iterable[Finding]:
     """Yield what is found of the documents of every alias."""
-    return (one for alias in plane.ledger.aliases() for one in plane.documents_of(alias))
+    return _at_each_alias(plane, corpus.CHECK, plane.documents_of)
 
 
-def look_at_queries(plane: Drifting) -> Iterable[Finding]:
+def look_at_queries(plane: ControlPlane) -> Iterable[Finding]:
     """Yield what is found of the queries of every alias; nothing where none may be kept."""
     if plane.config.settings.watch.queries.as_sampling() is None:
         return ()
-    return (one for alias in plane.ledger.aliases() for one in plane.queries_of(alias))
+    return _at_each_alias(plane, queries.CHECK, plane.queries_of)
 
 
-def look_at_retrieval(plane: Drifting) -> Iterable[Finding]:
+def look_at_retrieval(plane: ControlPlane) -> Iterable[Finding]:
     """Yield what is found of the golden queries of every alias."""
-    return (one for alias in plane.ledger.aliases() for one in plane.retrieval_of(alias))
+    return _at_each_alias(plane, retrieval.CHECK, plane.retrieval_of)
 
 
-def look_for_foreign(plane: Drifting) -> Iterable[Finding]:
+def look_for_foreign(plane: ControlPlane) -> Iterable[Finding]:
     """Yield what is found of foreign vectors behind every alias."""
-    return (one for alias in plane.ledger.aliases() for one in plane.foreign_in(alias))
+    return _at_each_alias(plane, foreign.CHECK, plane.foreign_in)
+
+
+def _at_each_alias(
+    plane: ControlPlane, check: str, look: Callable[[AliasName], Iterable[Finding]]
+) -> Iterator[Finding]:
+    """Look at every alias; one that cannot be looked at does not keep the others from it.
+
+    That there is too little to say anything concerns nobody: it is passed over, but where an alert would end by it.
+    """
+    running = {alert.key for alert in plane.book.alerts() if alert.stage is not Stage.RESOLVED}
+    for alias in plane.ledger.aliases():
+        try:
+            found = list(look(alias))
+        except UndriftError as error:
+            yield _blind(check, alias, error, plane.clock.now())
+            continue
+        yield from (one for one in found if one.state is not State.UNKNOWN or one.key in running)
+
+
+def _blind(check: str, alias: AliasName, error: UndriftError, moment: datetime) -> Finding:
+    return Finding(
+        check=check,
+        subject=alias,
+        state=State.UNKNOWN,
+        severity=Severity.INFO,
+        moment=moment,
+        words=error.message,
+        detail=error.detail,
+        hint=error.hint,
+    )
 
 
 def _require(names: Sequence[str], known: Sequence[str]) -> None:

@@ -130,7 +130,9 @@ def compare(reference: Reference, vectors: Vectors) -> Drift:
     novelty = novelty_in(units, reference.neighbourhood)
     woken = _woken(reference, units)
     chance = 0.0 if woken else _both(shift.chance, novelty.chance)
-    lane = Lane.AXES if woken else Lane.MIX if shift.chance < novelty.chance else Lane.NOVELTY
+    # What is new moves the middle too; where both are certain, that something is new says more.
+    is_new = novelty.chance <= CHANCE and novelty.share >= NOVEL_SHARE
+    lane = Lane.AXES if woken else Lane.NOVELTY if is_new or novelty.chance <= shift.chance else Lane.MIX
     return Drift(
         chance=chance,
         lane=lane,

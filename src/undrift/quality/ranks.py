@@ -24,6 +24,8 @@ _PERSISTENCE = 0.9
 _DRAWS, _DEVIATIONS = 200, 4.0
 #: Drift that is passed over, and sum of the rest that is an alarm, in standard deviations.
 _ALLOWED, _ALARM = 0.5, 8.0
+#: Looks that make a change a lasting one.
+_LASTING = 3
 
 #: Document ids and scores, best first, of each query.
 Answers = Mapping[str, Sequence[tuple[str, float]]]
@@ -140,15 +142,16 @@ def _without(answers: Answers, gone: set[str]) -> Answers:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """Where a series has got to: how far it has risen above what is usual, and since when."""
+    """Where a series has got to: how far it has risen above what is usual, since which look, and in how many."""
 
     sum: float
     since: int
+    looks: int
 
     @property
     def has_changed(self) -> bool:
-        """Whether the series has changed: by chance alone about once in 19,000 looks."""
-        return self.sum > _ALARM
+        """Whether the series has changed for good: by chance alone about once in 19,000 looks."""
+        return self.sum > _ALARM and self.looks >= _LASTING
 
 
 def changed_since(excess: Sequence[float]) -> Point:
@@ -163,4 +166,4 @@ def changed_since(excess: Sequence[float]) -> Point:
         if total == 0.0:
             since = number
         total = max(0.0, total + value - _ALLOWED)
-    return Point(total, since)
+    return Point(total, since, len(excess) - since if total > 0 else 0)

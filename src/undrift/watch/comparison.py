@@ -68,7 +68,7 @@ def findings(
             continue
         drift = compare(learn(reference.vectors[earlier]), window.vectors[later])
         texts = partial(_text_within, text_of, later)
-        yield _finding(check, subject, drift, tests, moment, what=what, text_of=texts)
+        yield _finding(check, subject, drift, tests, moment, what=f"{len(later):,} of the {what}", text_of=texts)
 
 
 def _text_within(text_of: Callable[[int], str], rows: NDArray[np.intp], row: int) -> str:
@@ -128,7 +128,7 @@ def _finding(
             state=State.GOOD,
             severity=Severity.INFO,
             moment=moment,
-            words=f"{what} of {subject} are as the reference",
+            words=f"{subject}: {what} are as the reference",
             detail=numbers,
             figures=figures,
         )
@@ -140,7 +140,7 @@ def _finding(
         state=State.BAD,
         severity=Severity.ERROR if is_foreign or drift.novel_share >= _MUCH else Severity.WARNING,
         moment=moment,
-        words=f"{what} of {subject} differ from the reference: {_DRIVEN[drift.lane]}",
+        words=f"{subject}: {what} differ from the reference: {_DRIVEN[drift.lane]}",
         detail="\n".join([numbers, *examples]),
         hint=f"undrift alias audit {alias}"
         if drift.lane is not Lane.MIX

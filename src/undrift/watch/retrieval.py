@@ -64,14 +64,15 @@ def look(subject: Subject, memory: MemoryLedger, *, moment: datetime) -> Finding
         )
     answers = {query.id: list(subject.search(query.text)) for query in queries}
     memo = memory.recall(_BASELINE + subject.name)
-    baseline = json.loads(memo.text) if memo is not None else None
-    if memo is None or baseline["space"] != subject.space:
+    baseline: dict[str, Any] = json.loads(memo.text) if memo is not None else {}
+    if baseline.get("space") != subject.space:
         return _keep(subject, answers, memory, moment, version=memo.version if memo is not None else 0)
     before = _answers(baseline)
     change, noise = compare(before, answers), usual(before, churn=subject.churn)
     gain = _gain(subject.golden, before, answers)
     excess = noise.excess(change)
-    _observe(subject, memory, moment, {**asdict(change), "excess": excess["overlap"]}, gain)
+    seen_now = {**asdict(change), "excess": excess["overlap"], "baseline": baseline["moment"]}
+    _observe(subject, memory, moment, seen_now, gain)
     beyond = noise.beyond(change)
     past = _looks(memory, subject, since=baseline["moment"])
     turn = changed_since([one["excess"] for one in past])
@@ -137,12 +138,10 @@ def _looks(memory: MemoryLedger, subject: Subject, *, since: str) -> list[dict[s
 
 
 def _observe(
-    subject: Subject, memory: MemoryLedger, moment: datetime, seen: Mapping[str, float], gain: Gain | None
+    subject: Subject, memory: MemoryLedger, moment: datetime, seen: Mapping[str, Any], gain: Gain | None
 ) -> None:
-    memo = memory.recall(_BASELINE + subject.name)
     content = {
         **seen,
-        "baseline": json.loads(memo.text)["moment"] if memo is not None else "",
         "ndcg_change": gain.mean if gain is not None else None,
         "ci95": [gain.low, gain.high] if gain is not None else None,
     }
