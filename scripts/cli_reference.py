@@ -145,6 +145,7 @@ SHAPES: dict[str, tuple[str, ...]] = {
         *("findings[moment]", "findings[words]", "findings[detail]", "findings[hint]", "findings[figures]"),
         "next_steps",
     ),
+    "watch": ("checks", "url"),
     "watch --once": (
         *("looked", "findings[check]", "findings[subject]", "findings[state]", "findings[severity]"),
         *("findings[moment]", "findings[words]", "findings[detail]", "findings[hint]", "findings[figures]"),
