@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from undrift.domain.migration import Migration
+from undrift.domain.overlong import Overlong, overlong_note
 from undrift.domain.record import (
     ContentHash,
     Document,
@@ -120,10 +121,15 @@ def _embed(workshop: Workshop, door: EmbeddingDoor, texts: Sequence[str]) -> Emb
     migration = workshop.migration()
     if door.limits.paid or migration.token_limit is not None:
         purse = purse_of(workshop, migration, door)
-        return door.documents(texts, purse=purse, oversight=workshop.oversight)
-    embedded = door.documents(texts, oversight=workshop.oversight)
-    if embedded.tokens:
-        workshop.ledger.spend(migration.id, embedded.tokens)
+        embedded = door.documents(texts, purse=purse, oversight=workshop.oversight)
+    else:
+        embedded = door.documents(texts, oversight=workshop.oversight)
+        if embedded.tokens:
+            workshop.ledger.spend(migration.id, embedded.tokens)
+    if embedded.cut or embedded.split:
+        more = Overlong(cut=embedded.cut, split=embedded.split)
+        ledger, alias = workshop.ledger, workshop.alias
+        ledger.tune(alias, overlong_note(ledger.tuning(alias), workshop.me, more))
     return embedded
 
 

@@ -87,6 +87,7 @@ _CALLS: dict[str, Callable[[Ledger], Any]] = {
     "lease_chunk": lambda it: it.lease_chunk(ALIAS, _MIGRATION.id, owner=ME, lease_s=LEASE_S, settle_s=SETTLE_S),
     "publish": lambda it: it.publish(ALIAS, _CHUNK, ids("a"), owner=ME, lease_s=LEASE_S),
     "published": lambda it: it.published(ALIAS, _CHUNK, owner=ME),
+    "prolong_chunk": lambda it: it.prolong_chunk(ALIAS, _CHUNK, owner=ME, lease_s=LEASE_S),
     "release_chunk": lambda it: it.release_chunk(ALIAS, _CHUNK, owner=ME),
     "published_over_time": lambda it: it.published_over_time(_MIGRATION.id),
     "shares": lambda it: it.shares(_MIGRATION.id),
@@ -147,6 +148,12 @@ _CALLS: dict[str, Callable[[Ledger], Any]] = {
     "drop_tags": lambda it: it.drop_tags(SOURCE.key),
     "golden_names": lambda it: it.golden_names(),
     "history": lambda it: it.history(ALIAS),
+    "recall": lambda it: it.recall("k"),
+    "recall_all": lambda it: it.recall_all("k"),
+    "remember": lambda it: it.remember("k", "", version=0),
+    "forget": lambda it: it.forget("k", version=1),
+    "observe": lambda it: it.observe("s", _MIGRATION.started, "", keep=1),
+    "observed": lambda it: it.observed("s"),
 }
 
 

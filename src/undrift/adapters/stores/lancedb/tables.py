@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from undrift.adapters import llama_node
-from undrift.adapters.stores.asked import require_dimensions
+from undrift.adapters.asked import require_dimensions
 from undrift.adapters.stores.lancedb.places import Kept, Places
 from undrift.domain.shape import EVERYTHING_ELSE, NO_TEXT
 from undrift.domain.space import Metric
