@@ -12,7 +12,8 @@ from typing import Any
 
 import undrift
 from scripts.docstrings import one_line, parsed
-from undrift import aio
+from undrift import aio, training
+from undrift.control.ancestry import Ancestry, Training
 from undrift.control.comparing import Comparing
 from undrift.control.crew import Crew
 from undrift.control.documents import Documents
@@ -20,6 +21,7 @@ from undrift.control.evidence import Evidence
 from undrift.control.migrations import Migrations
 from undrift.control.operations import Operations
 from undrift.control.planning import Planning
+from undrift.control.promoting import Promoting
 from undrift.control.selftest import Selftest
 from undrift.control.status import Status
 from undrift.control.traffic import Traffic
@@ -49,6 +51,7 @@ has the [JSON shapes](json.md).
 
 """
 AIO = "\n## undrift.aio\n\n"
+TRAINING = "\n## undrift.training\n\n"
 
 #: Verbs that an operator has, class by class; what else a class has serves the others.
 VERBS: tuple[tuple[type, tuple[str, ...]], ...] = (
@@ -65,6 +68,8 @@ VERBS: tuple[tuple[type, tuple[str, ...]], ...] = (
     (Comparing, ("verify", "reconcile", "adopt")),
     (Selftest, ("selftest",)),
     (Evidence, ("import_golden", "golden_sets", "run_golden", "doctor")),
+    (Ancestry, ("register_model", "record_checkpoint", "lineage", "trace", "retire_model", "require_servable")),
+    (Promoting, ("compare_golden", "promote_model")),
     (Wiring, ("store_of", "door_of", "close")),
 )
 
@@ -79,6 +84,10 @@ def reference() -> str:
     parts += [part for owner, names in VERBS for name in names for part in _method(owner, name)]
     parts += [AIO, f"{parsed(aio).text}\n\n", *_function("undrift.aio.open", aio.open)]
     parts += [*_class(aio.AsyncControlPlane), *_class(aio.AsyncAlias, short=True)]
+    parts += [TRAINING, f"{parsed(training).text} [How to](../how-to/fine-tune.md).\n\n", *_value(Training)]
+    for name in training.__all__:
+        if name != Training.__name__:
+            parts += _function(f"undrift.training.{name}", getattr(training, name))
     return "".join(parts).rstrip() + "\n"
 
 

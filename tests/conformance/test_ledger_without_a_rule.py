@@ -13,18 +13,20 @@ from typing import Any
 import pytest
 
 from tests.conformance.sqlite_ledger import SqliteLedgerBench
-from undrift.adapters.ledgers.sqlite import SqliteLedger, backfill, clients, journal, migrations, spending, sync
+from undrift.adapters.ledgers.sqlite import SqliteLedger, backfill, clients, journal, memory, migrations, spending, sync
 from undrift.errors import ConflictError, RefusedError
 from undrift.testing.ledgers.backfill import BackfillRules
 from undrift.testing.ledgers.bracket import BracketRules
 from undrift.testing.ledgers.carrying import CarryingRules
 from undrift.testing.ledgers.clients import ClientRules
+from undrift.testing.ledgers.memory import MemoryRules
 from undrift.testing.ledgers.migrations import MigrationRules
 from undrift.testing.ledgers.routes import RouteRules
 from undrift.testing.ledgers.spending import PaceRules, SpendingRules
 
 MODULES = {
-    module.__name__.rpartition(".")[2]: module for module in (backfill, clients, journal, migrations, spending, sync)
+    module.__name__.rpartition(".")[2]: module
+    for module in (backfill, clients, journal, memory, migrations, spending, sync)
 }
 #: The part of the kit that tries what a module keeps.
 KITS: dict[str, tuple[type, ...]] = {
@@ -32,6 +34,7 @@ KITS: dict[str, tuple[type, ...]] = {
     "sync": (CarryingRules,),
     "clients": (ClientRules,),
     "backfill": (BackfillRules,),
+    "memory": (MemoryRules,),
     "migrations": (MigrationRules, RouteRules),
     "spending": (SpendingRules, PaceRules, MigrationRules),
 }
@@ -235,6 +238,24 @@ MISSING = (
         module="migrations",
         line="OR coordinator = ?1 OR coordinator_expires < ?4)",
         instead="OR coordinator = ?1 OR coordinator_expires < ?4 OR true)",
+    ),
+    Missing(
+        rule="a memo is written only over what was read",
+        module="memory",
+        line="if (found[0] if found else 0) != version:",
+        instead="if version and not found:",
+    ),
+    Missing(
+        rule="a memo is forgotten only as it was read",
+        module="memory",
+        line="WHERE key = ? AND version = ? RETURNING version",
+        instead="WHERE key = ? AND version >= ? RETURNING version",
+    ),
+    Missing(
+        rule="a series keeps what was asked for",
+        module="memory",
+        line='"ORDER BY moment DESC, id DESC LIMIT -1 OFFSET ?)",',
+        instead='"ORDER BY id DESC LIMIT -1 OFFSET ?)",',
     ),
 )
 

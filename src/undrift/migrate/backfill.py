@@ -167,6 +167,7 @@ def _pages(workshop: Workshop, migration: Migration, chunk: Chunk, at_once: int)
     while True:
         page = store.scan(migration.source, after=after, until=chunk.hi, limit=at_once, parts=parts)
         yield page
-        if len(page) < at_once:
+        # Most pieces end with the last one of a full page.
+        if len(page) < at_once or page[-1].id == chunk.hi:
             return
         after = page[-1].id

@@ -19,13 +19,24 @@ from undrift.domain.route import AliasName, FieldKey, Mode, Route, VectorField
 from undrift.domain.space import ProvenSpace, SpaceId
 from undrift.ports.backfill import BackfillLedger
 from undrift.ports.batch import BatchLedger
+from undrift.ports.memory import MemoryLedger
 from undrift.ports.notes import NotesLedger
 from undrift.ports.proof import ProofLedger
 from undrift.ports.spending import PaceLedger, SpendingLedger
 from undrift.ports.tags import TagLedger
 
 
-class Ledger(BackfillLedger, ProofLedger, NotesLedger, TagLedger, SpendingLedger, PaceLedger, BatchLedger, Protocol):
+class Ledger(
+    BackfillLedger,
+    ProofLedger,
+    NotesLedger,
+    TagLedger,
+    SpendingLedger,
+    PaceLedger,
+    BatchLedger,
+    MemoryLedger,
+    Protocol,
+):
     """The control schema. Every method raises `ControlUnavailable` when the ledger cannot be read or written."""
 
     def transaction_with(self, store: object) -> AbstractContextManager[None] | None:

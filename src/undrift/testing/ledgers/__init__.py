@@ -19,6 +19,7 @@ from undrift.testing.ledgers.bench import LedgerBench, Mark
 from undrift.testing.ledgers.bracket import BracketRules
 from undrift.testing.ledgers.carrying import CarryingRules, QuarantineRules
 from undrift.testing.ledgers.clients import ClientRules
+from undrift.testing.ledgers.memory import MemoryRules
 from undrift.testing.ledgers.migrations import MigrationRules
 from undrift.testing.ledgers.outages import ContentionRules, OutageRules
 from undrift.testing.ledgers.routes import RouteRules
@@ -40,6 +41,7 @@ class LedgerConformance(
     BatchRules,
     RouteRules,
     TagRules,
+    MemoryRules,
     OutageRules,
     ContentionRules,
 ):

@@ -148,6 +148,12 @@ _CALLS: dict[str, Callable[[Ledger], Any]] = {
     "drop_tags": lambda it: it.drop_tags(SOURCE.key),
     "golden_names": lambda it: it.golden_names(),
     "history": lambda it: it.history(ALIAS),
+    "recall": lambda it: it.recall("k"),
+    "recall_all": lambda it: it.recall_all("k"),
+    "remember": lambda it: it.remember("k", "", version=0),
+    "forget": lambda it: it.forget("k", version=1),
+    "observe": lambda it: it.observe("s", _MIGRATION.started, "", keep=1),
+    "observed": lambda it: it.observed("s"),
 }
 
 

@@ -8,6 +8,7 @@ from undrift.adapters.ledgers.postgres.clients import ClientTables
 from undrift.adapters.ledgers.postgres.evidence import EvidenceTables
 from undrift.adapters.ledgers.postgres.inspection import Inspection
 from undrift.adapters.ledgers.postgres.journal import JournalTables
+from undrift.adapters.ledgers.postgres.memory import MemoryTables
 from undrift.adapters.ledgers.postgres.migrations import MigrationTables
 from undrift.adapters.ledgers.postgres.routes import RouteTables
 from undrift.adapters.ledgers.postgres.spending import SpendingTables
@@ -26,6 +27,7 @@ class PostgresLedger(
     EvidenceTables,
     TagTables,
     BatchTables,
+    MemoryTables,
     Inspection,
 ):
     """`ports.ledger.Ledger` in a database's schema `undrift`; each base class keeps the tables of one concern."""

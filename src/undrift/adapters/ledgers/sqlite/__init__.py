@@ -7,6 +7,7 @@ from undrift.adapters.ledgers.sqlite.batches import BatchTables
 from undrift.adapters.ledgers.sqlite.clients import ClientTables
 from undrift.adapters.ledgers.sqlite.evidence import EvidenceTables
 from undrift.adapters.ledgers.sqlite.journal import JournalTables
+from undrift.adapters.ledgers.sqlite.memory import MemoryTables
 from undrift.adapters.ledgers.sqlite.migrations import MigrationTables
 from undrift.adapters.ledgers.sqlite.routes import RouteTables
 from undrift.adapters.ledgers.sqlite.spending import SpendingTables
@@ -25,6 +26,7 @@ class SqliteLedger(
     EvidenceTables,
     TagTables,
     BatchTables,
+    MemoryTables,
 ):
     """`ports.ledger.Ledger` on one SQLite file; each base class keeps the tables of one concern."""
 

@@ -21,7 +21,7 @@ from undrift.ports.runtime import Clock
 #: Grows with every change that an older undrift would not understand; it refuses the file then.
 SCHEMA_VERSION = 1
 #: Grows with every table that is added: an older undrift knows nothing of it and goes on working.
-SCHEMA_MINOR = 4
+SCHEMA_MINOR = 5
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS ledger_meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -89,6 +89,11 @@ CREATE TABLE IF NOT EXISTS batch_piece (
     migration TEXT NOT NULL, number INTEGER NOT NULL, job TEXT NOT NULL, PRIMARY KEY (migration, number, job))
     WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS batch_piece_by_job ON batch_piece (job);
+CREATE TABLE IF NOT EXISTS memo (
+    version INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL UNIQUE, text TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS observation (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, series TEXT NOT NULL, moment REAL NOT NULL, text TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS observation_by_series ON observation (series, moment, id);
 """
 
 #: A wall clock may have been set back while the machine was off. Everything that was to end some time has ended by a
