@@ -27,6 +27,7 @@ from benchmarks import (
     verify,
     write,
 )
+from benchmarks.drift import table as data_drift
 from benchmarks.measuring import Row
 from benchmarks.table import machine, rendered
 from benchmarks.trace import table as trace
@@ -52,7 +53,7 @@ BENCHMARKS: dict[str, ModuleType] = {
     )
 }
 #: Those that return a table of their own, which has other columns.
-TABLES: dict[str, ModuleType] = {"trace": trace}
+TABLES: dict[str, ModuleType] = {"trace": trace, "data_drift": data_drift}
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -136,7 +136,30 @@ SHAPES: dict[str, tuple[str, ...]] = {
         *("storage_bytes", "storage_rests_on", "search", "gates", "shared_space", "warnings", "next_steps"),
     ),
     "catalogue refresh": ("feeds[feed]", "feeds[new]", "feeds[absent]", "feeds[problem]", "observations", "next_steps"),
-    "catalogue notify": ("alerts", "told", "next_steps"),
+    "catalogue notify": (
+        *("alerts[id]", "alerts[event]", "alerts[key]", "alerts[severity]", "alerts[words]", "alerts[runbook]"),
+        *("told", "next_steps"),
+    ),
+    "watch --once": (
+        *("looked", "findings[check]", "findings[subject]", "findings[state]", "findings[severity]"),
+        *("findings[moment]", "findings[words]", "findings[detail]", "findings[hint]", "findings[figures]"),
+        *("findings[occasion]", "tellings", "problems", "alerts"),
+    ),
+    "alert list": (
+        *("alerts[key]", "alerts[check]", "alerts[subject]", "alerts[stage]", "alerts[severity]", "alerts[began]"),
+        *("alerts[since]", "alerts[looked]", "alerts[words]", "alerts[detail]", "alerts[hint]", "alerts[runbook]"),
+        *("alerts[muted]", "alerts[acknowledged_by]", "silences"),
+    ),
+    "alert show": (
+        *("key", "check", "subject", "stage", "severity", "began", "since", "looked", "words", "detail", "hint"),
+        *("runbook", "muted", "acknowledged_by", "figures", "told"),
+    ),
+    "alert ack": (
+        *("key", "check", "subject", "stage", "severity", "began", "since", "looked", "words", "detail", "hint"),
+        *("runbook", "muted", "acknowledged_by"),
+    ),
+    "alert silence": ("key", "until", "reason", "who"),
+    "alert unsilence": ("key",),
     "start, status ALIAS, pause, resume, panic, postpone, unpostpone, tune": _STATUS,
     "cutover, rollback, complete, cancel": _STATUS,
     "worker": ("worked_on[alias]", "worked_on[phase]"),

@@ -18,6 +18,7 @@ from undrift.adapters.builtin import EMBEDDERS
 from undrift.adapters.embedders.http.profiles import PROFILES
 from undrift.config import (
     AliasSettings,
+    CheckSettings,
     DomainSettings,
     HookSettings,
     ModelSettings,
@@ -25,9 +26,12 @@ from undrift.config import (
     ServerSettings,
     Settings,
     StoreSettings,
+    SunsetSettings,
     ThrottleSettings,
     TimingSettings,
+    WindowSettings,
 )
+from undrift.control.checks import CHECKS
 from undrift.domain.timing import Timing
 from undrift.plugins import STORES as STORES_BUILT_IN
 from undrift.plugins import load_function
@@ -124,9 +128,23 @@ Where [`undrift serve`](../how-to/write-from-other-languages.md#over-http) liste
 """
 
 NOTICES = """
-## Alerts: `[notices]`
+## Who is told: `[notices]`
 
-Where [`undrift catalogue notify`](../how-to/plan-for-sunsets.md#be-told) tells of the ends of models, besides the log.
+Who is [told of alerts](../how-to/watch.md#be-told), besides the log.
+"""
+
+WATCH = """
+## The look-out: `[watch.NAME]`
+
+One table for each check of [`undrift watch`](../how-to/watch.md), named after it: %s. The keys of all:
+"""
+
+SUNSET = """
+`[watch.sunset]` has one more:
+"""
+
+MAINTENANCE = """
+Hours in which nobody is told of some alerts, each a `[[watch.maintenance]]`:
 """
 
 #: What a person who configures a provider should know besides its keys.
@@ -191,6 +209,9 @@ def reference() -> str:
     parts += [DOMAINS, _table(_settings(DomainSettings))]
     parts += [TIMING, _table(_timing()), SERVER]
     parts += [_table(_settings(ServerSettings)), NOTICES, _table(_settings(NoticeSettings))]
+    parts += [WATCH % ", ".join(f"`{check.name}`" for check in CHECKS), _table(_settings(CheckSettings))]
+    own = tuple(name for name in SunsetSettings.model_fields if name not in CheckSettings.model_fields)
+    parts += [SUNSET, _table(_settings(SunsetSettings, only=own)), MAINTENANCE, _table(_settings(WindowSettings))]
     return "\n".join(parts).rstrip() + "\n"
 
 

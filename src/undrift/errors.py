@@ -88,6 +88,10 @@ class UnknownModel(UsageError):
     """The configuration names no such model."""
 
 
+class UnknownAlert(UsageError):
+    """No such alert is remembered."""
+
+
 class UnknownAlias(UsageError):
     """Neither the ledger nor the configuration knows this alias."""
 

@@ -18,6 +18,8 @@ class Metric(Enum):
     TEXTS_REUSED = "undrift_texts_reused_total"
     #: Texts that a provider cut, as their model's declaration allows.
     TEXTS_CUT = "undrift_texts_cut_total"
+    #: Texts that were embedded in parts, as their model's declaration says.
+    TEXTS_SPLIT = "undrift_texts_split_total"
     #: Writes that waited because a document was still to be carried over from the other field.
     WRITES_WAITED = "undrift_writes_waited_total"
     #: Writes whose outcome could not be known.

@@ -131,7 +131,7 @@ DOORS = (
     ),
     Door(
         act="name a metric",
-        rooms=("telemetry",),
+        rooms=("telemetry", "control/metrics", "control/checks"),
         literal=re.compile(r"undrift_[a-z0-9_]+_(total|seconds|bytes|ratio|info)"),
         offences=("count('undrift_texts_embedded_total')", "NAME = 'undrift_search_seconds'"),
     ),

@@ -90,6 +90,8 @@ TINY = [
     ),
     (vector_cache, vector_cache.Size(vectors=512, room=256), ["keep 1536 dimensions", "have to leave", "find them"]),
 ]
+#: Those that take long even so, because they wait for processes.
+LONG = (backfill, migration_latency, search, write)
 #: What a benchmark needs that the tests do not bring along; without it, it has no rows.
 NEEDED = {
     "chroma": ("chromadb",),
@@ -99,8 +101,10 @@ NEEDED = {
 }
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("module", "size", "about"), TINY, ids=[module.__name__ for module, _, _ in TINY])
+@pytest.mark.parametrize(
+    ("module", "size", "about"),
+    [pytest.param(*one, id=one[0].__name__, marks=[pytest.mark.long] if one[0] in LONG else []) for one in TINY],
+)
 def test_a_benchmark_yields_its_rows(module, size, about, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for package in NEEDED.get(module.__name__.rpartition(".")[2], ()):
         pytest.importorskip(package)

@@ -15,12 +15,14 @@ import click
 from undrift import __version__
 from undrift.cli import (
     adopting,
+    alerts,
     catalogue,
     comparing,
     demo,
     documents,
     golden,
     lineage,
+    lookout,
     migrations,
     models,
     operations,
@@ -59,7 +61,7 @@ SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
         ),
     ),
     ("Quality", (golden.golden,)),
-    ("The look-out", (catalogue.catalogue,)),
+    ("The look-out", (lookout.watch, alerts.alert, catalogue.catalogue)),
     ("Other programs", (serving.serve,)),
 )
 #: What a shell calls a process that was ended by Ctrl-C.

@@ -8,17 +8,24 @@ from undrift.config.settings import (
     DomainSettings,
     HookSettings,
     ModelSettings,
-    NoticeSettings,
     ServerSettings,
     Settings,
     StoreSettings,
     ThrottleSettings,
     TimingSettings,
-    known_time_zone,
+)
+from undrift.config.strict import known_time_zone
+from undrift.config.watching import (
+    CheckSettings,
+    NoticeSettings,
+    SunsetSettings,
+    WatchSettings,
+    WindowSettings,
 )
 
 __all__ = [
     "AliasSettings",
+    "CheckSettings",
     "Config",
     "DomainSettings",
     "HookSettings",
@@ -27,8 +34,11 @@ __all__ = [
     "ServerSettings",
     "Settings",
     "StoreSettings",
+    "SunsetSettings",
     "ThrottleSettings",
     "TimingSettings",
+    "WatchSettings",
+    "WindowSettings",
     "file_named",
     "known_time_zone",
     "load",

@@ -103,20 +103,32 @@ class Config:
     def notice_secret(self) -> str:
         """Return what alerts are signed with; empty where nothing is configured."""
         notices = self.settings.notices
-        if notices.secret_file is not None:
-            return self._read_secret("secret", notices.secret_file)
-        value = os.environ.get(notices.secret_env) if notices.secret_env else ""
-        if value is None:
-            raise BadConfig(
-                f"environment variable {notices.secret_env} is not set", hint=f"export {notices.secret_env}=…"
-            )
-        return value
+        return self._secret_of(notices.secret_env, notices.secret_file, "secret")
+
+    def pagerduty_key(self) -> str:
+        """Return the integration key of PagerDuty; empty where nothing is configured."""
+        notices = self.settings.notices
+        return self._secret_of(notices.pagerduty_key_env, notices.pagerduty_key_file, "PagerDuty key")
+
+    def apprise_addresses(self) -> list[str]:
+        """Return the addresses of Apprise; none where nothing is configured."""
+        file = self.settings.notices.apprise_file
+        lines = self._read_secret("Apprise", file).splitlines() if file is not None else []
+        return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
 
     def token(self) -> str | None:
         """Return what callers of the server have to show: from the environment, or from its file."""
         given = os.environ.get("UNDRIFT_TOKEN")
         file = self.settings.server.token_file
         return given if given or file is None else self._read_secret("token", file)
+
+    def _secret_of(self, variable: str | None, file: Path | None, what: str) -> str:
+        if file is not None:
+            return self._read_secret(what, file)
+        value = os.environ.get(variable) if variable else ""
+        if value is None:
+            raise BadConfig(f"environment variable {variable} is not set", hint=f"export {variable}=…")
+        return value
 
     def _read_secret(self, what: str, file: Path) -> str:
         try:

@@ -55,7 +55,7 @@ class Ancestry(Documents, Operations, Evidence):
     """The lineage of fine-tuned models, in the ledger."""
 
     @property
-    def book(self) -> LineageBook:
+    def lineages(self) -> LineageBook:
         """Return the book in which lineage is kept."""
         return LineageBook(self.ledger)
 
@@ -85,7 +85,9 @@ class Ancestry(Documents, Operations, Evidence):
         self._reconfigure(before.with_table("models", name, {"provider": found.provider, **values}))
         try:
             # Asked before the file is written: a name that cannot be recorded is not configured either.
-            self.book.read().check(self._checkpoint(name, found.text, training, recipe=found.recipe, code=found.code))
+            self.lineages.read().check(
+                self._checkpoint(name, found.text, training, recipe=found.recipe, code=found.code)
+            )
         finally:
             self._reconfigure(before)
         shown = self.add_model(name, found.provider, values)
@@ -112,7 +114,7 @@ class Ancestry(Documents, Operations, Evidence):
         """
         entry = self._checkpoint(name, origin, training, recipe=recipe, code=code)
         self.recorded(name)
-        lineage = self.book.add(entry)
+        lineage = self.lineages.add(entry)
         return self._described(entry, lineage)
 
     def lineage(self, name: str | None = None) -> dict[str, Any]:
@@ -121,7 +123,7 @@ class Ancestry(Documents, Operations, Evidence):
         Raises:
             UnknownModel: the lineage knows no such model.
         """
-        lineage = self.book.read()
+        lineage = self.lineages.read()
         if name is not None and not lineage.history(name):
             raise UnknownModel(
                 f"the lineage knows no model {name}",
@@ -142,7 +144,7 @@ class Ancestry(Documents, Operations, Evidence):
             BadArgument: the document is not there.
         """
         route = self.router.join(AliasName(name))
-        lineage = self.book.read()
+        lineage = self.lineages.read()
         places = [("serving", route.serving), *([("follower", route.follower)] if route.follower else [])]
         vectors = [
             found for role, place in places if (found := self._traced(role, place, DocumentId(id), lineage)) is not None
@@ -159,7 +161,7 @@ class Ancestry(Documents, Operations, Evidence):
             UnknownModel: neither the configuration nor the lineage knows it.
             BadArgument: no reason is given.
         """
-        lineage = self.book.read()
+        lineage = self.lineages.read()
         if name not in lineage.checkpoints:
             self.model_settings(name)
         spaces = {one.space for one in lineage.checkpoints.values() if one.model == name}
@@ -181,7 +183,7 @@ class Ancestry(Documents, Operations, Evidence):
         settings = self.config.settings
         named = [f"[aliases.{key}]" for key, one in settings.aliases.items() if one.model == name]
         named += [f"[models.{key}]" for key, one in settings.models.items() if one.options.get("base") == name]
-        self.book.add(
+        self.lineages.add(
             Retirement(model=name, author=author or self._who(), reason=reason.strip(), moment=self.clock.now())
         )
         if name in settings.models and not named:
@@ -203,7 +205,7 @@ class Ancestry(Documents, Operations, Evidence):
             SpaceMismatch: the alias is served by vectors of another space.
         """
         space = self.model_door(name).space
-        lineage = self.book.read()
+        lineage = self.lineages.read()
         known = lineage.checkpoints.get(name)
         if known is None:
             raise CheckpointUnproven(
@@ -231,7 +233,7 @@ class Ancestry(Documents, Operations, Evidence):
         """Describe a configured model; what is not said now is as it was said last."""
         settings = self.model_settings(name)
         space = self.model_door(name).space
-        before = self.book.read().checkpoints.get(name)
+        before = self.lineages.read().checkpoints.get(name)
 
         def said(value: str, key: str, otherwise: str = "") -> str:
             return value.strip() or (getattr(before, key) if before is not None else "") or otherwise

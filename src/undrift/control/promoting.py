@@ -172,7 +172,7 @@ class Promoting(Ancestry, Migrations):
         if not 0 <= margin < 1:
             raise BadArgument(f"a margin of {margin:g} is not within 0 and 1", hint="--margin 0.01")
         serving = self.router.join(AliasName(alias)).serving
-        lineage = self.book.read()
+        lineage = self.lineages.read()
         gates = [
             self._is_recorded(model, lineage),
             self._is_proven(model),
@@ -207,7 +207,7 @@ class Promoting(Ancestry, Migrations):
             on_warning=on_warning,
         )
         if not any(told.migration == migration.id for told in lineage.promotions(model)):
-            self.book.add(
+            self.lineages.add(
                 Promotion(
                     model=model,
                     alias=alias,
@@ -242,7 +242,7 @@ class Promoting(Ancestry, Migrations):
 
     def _evaluated(self, evidence: dict[str, Any], after: Measures, gain: Gain) -> None:
         """Put a comparison into the lineage of the model that was judged."""
-        self.book.add(
+        self.lineages.add(
             Evaluation(
                 model=evidence["model"],
                 golden=evidence["set"],

@@ -31,6 +31,7 @@ from undrift.flow.embed import EmbeddingDoor
 from undrift.flow.pacing import Pacer
 from undrift.flow.router import Router
 from undrift.flow.traffic import Traffic
+from undrift.migrate.keeping import Keeper
 from undrift.migrate.workshop import Workshop
 from undrift.plugins import Plugins
 from undrift.ports.embedder import Embedder
@@ -70,6 +71,8 @@ class Wiring:
         self.router = Router(
             self.ledger, self.clock, self.timing, role=role, processes=self.processes, heartbeat=heartbeat
         )
+        self._keeper = Keeper(self.ledger, self.clock, self.timing)
+        self.router.also(self._keeper.beat)
         self._cache = self.plugins.cache()
         self._spool = self.plugins.spool()
         self._traffic: dict[AliasName, Traffic] = {}
@@ -252,6 +255,7 @@ class Wiring:
             horizon_of=self.settle_s,
             processes=self.processes,
             beat=self.router.beat,
+            keeper=self._keeper,
             held_back=self.held_back,
             limits=self.limits_of(alias),
             order=self.order_of(alias),
@@ -274,7 +278,7 @@ class Wiring:
                     order=self.order_of(alias),
                 )
                 self._traffic[alias] = made
-                self.router.also(alias, made.tell)
+                self.router.also(made.tell)
             return self._traffic[alias]
 
     def limits_of(self, alias: AliasName) -> Limits:

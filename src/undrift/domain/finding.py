@@ -21,7 +21,7 @@ class State(Enum):
 
 
 class Severity(Enum):
-    """How soon somebody has to act."""
+    """How soon somebody has to act; the later, the sooner."""
 
     #: Good to know; nobody is woken.
     INFO = "info"
@@ -31,6 +31,11 @@ class Severity(Enum):
     ERROR = "error"
     #: Now: answers are wrong, or about to be.
     CRITICAL = "critical"
+
+    @property
+    def rank(self) -> int:
+        """How high it is, from 0."""
+        return list(Severity).index(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +52,8 @@ class Finding:
         detail: the evidence, a line each; empty where the words say all.
         hint: the command that comes next; empty where nothing is to do.
         figures: the numbers behind the words, by name, for trends and metrics; units are part of the name.
+        occasion: what it is about, in a few letters, such as the day on which a model ends: while the alert fires,
+            another occasion is told anew, and is not acknowledged yet. Never a figure that changes with every look.
     """
 
     check: str
@@ -58,6 +65,7 @@ class Finding:
     detail: str = ""
     hint: str = ""
     figures: Mapping[str, float] = field(default_factory=dict)
+    occasion: str = ""
 
     @property
     def key(self) -> str:
@@ -76,6 +84,7 @@ class Finding:
             "detail": self.detail,
             "hint": self.hint,
             "figures": dict(self.figures),
+            "occasion": self.occasion,
         }
 
     @classmethod
@@ -91,4 +100,5 @@ class Finding:
             detail=values["detail"],
             hint=values["hint"],
             figures=dict(values["figures"]),
+            occasion=values.get("occasion", ""),
         )

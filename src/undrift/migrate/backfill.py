@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from undrift.domain.checkpoint import Chunk
 from undrift.domain.migration import Migration
@@ -12,6 +12,7 @@ from undrift.domain.record import ContentHash, DocumentId, Entry, Record
 from undrift.domain.tuning import PIECE
 from undrift.errors import LeaseLost, UndriftError
 from undrift.migrate.carry import Made, make_records, read_truth, write_all
+from undrift.migrate.keeping import Grip
 from undrift.migrate.placing import placing
 from undrift.migrate.reconcile import suspect
 from undrift.migrate.workshop import Workshop
@@ -85,10 +86,10 @@ def carry_chunk(
     if chunk is None:
         return None
     work = f"chunk {chunk.number} of {workshop.alias}"
-    until = workshop.lease_end()
     try:
-        made = _embed(workshop, migration, chunk, at_once)
-        workshop.require_lease(until, work)
+        with workshop.keeper.holding(workshop.alias, chunk, workshop.me) as grip:
+            made = _embed(_while(grip, workshop), migration, chunk, at_once)
+            grip.require()
         # The ledger knows nothing of a pause file, so it is asked for once more before the piece is published.
         workshop.oversight.admit()
     except BaseException:
@@ -127,6 +128,17 @@ def carry_chunk(
     return chunk.count
 
 
+def _while(grip: Grip, workshop: Workshop) -> Workshop:
+    """Return the same means, with nothing more sent to a model once the piece may be another worker's."""
+    admit = workshop.oversight.admit
+
+    def both() -> None:
+        admit()
+        grip.require()
+
+    return replace(workshop, oversight=replace(workshop.oversight, admit=both))
+
+
 def _embed(workshop: Workshop, migration: Migration, chunk: Chunk, at_once: int) -> Made:
     made = Made(records=[], failures={})
     for entries in _pages(workshop, migration, chunk, at_once):
@@ -155,6 +167,7 @@ def _pages(workshop: Workshop, migration: Migration, chunk: Chunk, at_once: int)
     while True:
         page = store.scan(migration.source, after=after, until=chunk.hi, limit=at_once, parts=parts)
         yield page
-        if len(page) < at_once:
+        # Most pieces end with the last one of a full page.
+        if len(page) < at_once or page[-1].id == chunk.hi:
             return
         after = page[-1].id

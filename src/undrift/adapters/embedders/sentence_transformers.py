@@ -14,7 +14,7 @@ from undrift.adapters import model_folder
 from undrift.domain.record import Vector, Vectors
 from undrift.domain.space import Metric, Space, Truncation
 from undrift.errors import BadArgument, EmbedderRejected, EmbedderUnavailable, MissingExtra, TextTooLong
-from undrift.ports.embedder import EmbedderLimits, TokenCount
+from undrift.ports.embedder import WATCH, EmbedderLimits, TokenCount
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -63,7 +63,7 @@ class SentenceTransformersEmbedder:
             threads: threads of torch on the CPU; one a usable core when not given.
             dimensions: keep that many of the vector's first dimensions; only for models trained for it.
             max_tokens: the longest text; the model's own limit when not given.
-            truncation: `refuse` or `cut` what is longer.
+            truncation: `refuse`, `cut` or `split` what is longer.
             document_prefix: put in front of documents; the model's own prompt when not given.
             query_prefix: put in front of queries; the model's own prompt when not given.
             normalized: whether vectors are brought to length 1.
@@ -137,13 +137,16 @@ class SentenceTransformersEmbedder:
 
     def _encode(self, texts: Sequence[str], method: str, prefix: str) -> Vectors:
         limit = self._space.max_tokens
-        if limit is not None and self._space.truncation is Truncation.REFUSE:
-            longest = max(self._lengths(texts))
-            if longest > limit:
+        if limit is not None:
+            lengths = self._lengths(texts)
+            longest = max(lengths)
+            if longest > limit and self._space.truncation is Truncation.CUT:
+                WATCH.get().cut(sum(length > limit for length in lengths))
+            elif longest > limit:
                 raise TextTooLong(
                     f"a text of {longest} tokens is longer than the {limit} that model {self._space.model} takes",
                     "a longer text would be cut, and its end not be found",
-                    'split the text, or declare truncation = "cut" for the model',
+                    'split the text, or declare truncation = "split" or "cut" for the model',
                 )
         with self._turn:
             model = self._load()

@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from undrift.adapters import llama_node
+from undrift.adapters.stores.asked import require_dimensions
 from undrift.adapters.stores.lancedb.places import Kept, Places
 from undrift.domain.shape import NO_TEXT
 from undrift.domain.space import Metric
@@ -72,12 +74,7 @@ def require_creatable(name: str, *, dimensions: int) -> None:
             "its name has 1 to 200 ASCII letters, digits, underscores, hyphens and periods",
             "choose another name",
         )
-    if not 1 <= dimensions <= MOST_DIMENSIONS:
-        raise BadArgument(
-            f"collection {name} cannot have {dimensions} dimensions",
-            f"store lancedb takes 1 to {MOST_DIMENSIONS}",
-            "choose a model with fewer dimensions, or another store",
-        )
+    require_dimensions(name, dimensions, most=MOST_DIMENSIONS, who="store lancedb")
 
 
 def schema(dimensions: int, metric: Metric) -> Any:
@@ -103,7 +100,7 @@ def foreign_schema(places: Places, dimensions: int, metric: Metric) -> Any:
     import pyarrow as pa
 
     if places.has_nodes:
-        keys = ("_node_content", "_node_type", "document_id", "doc_id", "ref_doc_id")
+        keys = (llama_node.NODE, llama_node.TYPE, *llama_node.REFERENCES)
         metadata = pa.struct([pa.field(key, pa.string()) for key in keys])
     else:
         metadata = pa.string()

@@ -1,0 +1,40 @@
+"""Every check of the look-out, in one place."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from undrift.control.ends import PROVIDER, look_at_ends, look_at_what_was_said
+from undrift.domain.alert import Policy
+from undrift.domain.sunset import CHECK as SUNSET
+from undrift.watch.check import Check, Gauge
+
+if TYPE_CHECKING:
+    from undrift.control.plane import ControlPlane
+
+HOUR_S, DAY_S = 3600.0, 86_400.0
+
+CHECKS: tuple[Check[ControlPlane], ...] = (
+    Check(
+        name=SUNSET,
+        about="ends of models that aliases have vectors of",
+        look=look_at_ends,
+        every_s=DAY_S,
+        # Its levels, 180 to 1 days before, are its reminders; a date needs no second look.
+        policy=Policy(looks_to_resolve=1, renotify_s=None),
+        gauges=(
+            Gauge(
+                figure="end_timestamp_seconds",
+                metric="undrift_sunset_end_timestamp_seconds",
+                about="When a model ends that an alias has vectors of.",
+            ),
+        ),
+    ),
+    Check(
+        name=PROVIDER,
+        about="what providers say of their models while they are used",
+        look=look_at_what_was_said,
+        every_s=HOUR_S,
+        policy=Policy(looks_to_resolve=1, renotify_s=None),
+    ),
+)
