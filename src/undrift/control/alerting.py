@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from functools import cached_property
 from typing import Any
@@ -115,7 +116,7 @@ class Alerting(Refreshing):
         only = set(keys) if keys is not None else None
         windows = [window.as_window() for window in self.config.settings.watch.maintenance]
         silences = self.book.silences(self.clock.now())
-        for alert in self.book.alerts():
+        for alert in sorted(self.book.alerts(), key=lambda one: -one.finding.severity.rank):
             if only is not None and alert.key not in only:
                 continue
             quiet = bool(muted(alert.key, self.clock.now(), silences, windows))
@@ -147,22 +148,27 @@ class Alerting(Refreshing):
                 told.append(Telling(alert=alert, event=event, moment=now, runbook=self.runbook(finding.check)))
         return [one.as_dict() for one in told]
 
-    def policy_of(self, check: str) -> Policy:
-        """Return the policy of a check as it is configured."""
-        known = next((one for one in CHECKS if one.name == check), None)
-        policy = known.policy if known is not None else Policy()
+    def policy_of(self, check: str, own: Policy | None = None) -> Policy:
+        """Return the policy of a check as it is configured.
+
+        Args:
+            check: its name.
+            own: what it brings itself; by default that of the check of this name.
+        """
+        known = next((one.policy for one in CHECKS if one.name == check), Policy())
         settings = getattr(self.config.settings.watch, check, None)
         if settings is None or settings.renotify_s is None:
-            return policy
-        return Policy(
-            looks_to_raise=policy.looks_to_raise,
-            looks_to_resolve=policy.looks_to_resolve,
-            renotify_s=settings.renotify_s or None,
-        )
+            return own or known
+        return replace(own or known, renotify_s=settings.renotify_s or None)
 
-    def take(self, findings: Iterable[Finding]) -> list[Alert]:
-        """Remember what was found; return the alerts that there are of it."""
-        taken = (self.book.take(finding, self.policy_of(finding.check)) for finding in findings)
+    def take(self, findings: Iterable[Finding], policy: Policy | None = None) -> list[Alert]:
+        """Remember what was found; return the alerts that there are of it.
+
+        Args:
+            findings: what a look found.
+            policy: when it becomes an alert; by default the policy of each one's check.
+        """
+        taken = (self.book.take(finding, self.policy_of(finding.check, policy)) for finding in findings)
         return [alert for alert in taken if alert is not None]
 
     _heard = 0

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from undrift.control.checks import CHECKS
-from undrift.domain.alert import Alert, Policy, Stage
+from undrift.domain.alert import RECEIVER, Alert, Policy, Stage
 from undrift.domain.finding import Finding, Severity, State
 from undrift.errors import UndriftError
 from undrift.watch.check import Check
@@ -18,8 +18,8 @@ from undrift.watch.check import Check
 if TYPE_CHECKING:
     from undrift.control.plane import ControlPlane
 
-#: Checks of the look-out itself: that something is not looked at any more, and that a receiver takes nothing.
-STALE, RECEIVER = "stale", "receiver"
+#: The check of the look-out itself: that something is not looked at any more.
+STALE = "stale"
 #: The look-out wakes at least so often, and a receiver that took nothing is left alone for so long. In seconds.
 TICK_S, PATIENCE_S = 15.0, 60.0
 #: So much earlier or later than planned is looked, so that many hosts do not look at one moment.
@@ -118,7 +118,7 @@ class LookOut:
         began, wait, problem = clock.monotonic(), 0.0, "it was interrupted"
         try:
             findings, problem = self._findings(check)
-            pending = any(alert.stage is Stage.PENDING for alert in self._plane.take(findings))
+            pending = any(alert.stage is Stage.PENDING for alert in self._plane.take(findings, check.policy))
             self._keep(check, findings)
             done.looked.append(check.name)
             done.findings += [*findings, *(self._over(check, findings) if not problem else [])]

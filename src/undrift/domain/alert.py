@@ -15,6 +15,9 @@ from typing import Any
 
 from undrift.domain.finding import Finding, Severity, State
 
+#: The check that finds receivers which take no alerts.
+RECEIVER = "receiver"
+
 
 class Stage(Enum):
     """How far an alert has come."""
@@ -208,7 +211,7 @@ def owed(alert: Alert, receiver: str, now: datetime, terms: Terms) -> Event | No
     """
     told = alert.told.get(receiver)
     knows = told is not None and told.event is not Event.RESOLVED
-    if terms.muted or alert.stage is Stage.PENDING:
+    if terms.muted or alert.stage is Stage.PENDING or alert.key == f"{RECEIVER}/{receiver}":
         return None
     if alert.stage is Stage.RESOLVED:
         return Event.RESOLVED if knows else None

@@ -17,8 +17,9 @@ from tests.unit.cli.shapes import missing_keys
 from undrift.adapters.clock import SystemClock
 from undrift.adapters.embedders.hashing import HashingEmbedder
 from undrift.control.checks import CHECKS
-from undrift.control.lookout import RECEIVER, STALE
+from undrift.control.lookout import STALE
 from undrift.control.metrics import documented
+from undrift.domain.alert import RECEIVER
 from undrift.domain.finding import Finding
 from undrift.testing.provider import EmbeddingProvider
 from undrift.watch.files import DASHBOARD, RULES
