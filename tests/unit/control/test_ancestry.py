@@ -86,6 +86,18 @@ def test_a_model_whose_parent_is_unknown_is_neither_configured_nor_recorded(
     assert plane.lineage()["models"] == []
 
 
+def test_a_name_that_was_refused_is_not_remembered_as_what_it_was_then(plane: ControlPlane, tmp_path: Path) -> None:
+    with pytest.raises(UnknownModel):
+        register(plane, tmp_path, "tuned", parent="nobody")
+    place = head(plane, tmp_path, "another", 7.0)
+
+    shown = plane.register_model("tuned", str(place), Training())
+
+    assert shown["checkpoint"]["origin"] == "heads/another"
+    with opened(tmp_path) as later:
+        assert later.model_door("tuned").space.revision == shown["checkpoint"]["hash"]
+
+
 def test_a_folder_without_a_model_is_refused_by_what_was_looked_for(plane: ControlPlane, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(BadArgument, match="no model that undrift can run") as caught:
@@ -217,6 +229,13 @@ def test_the_model_that_an_alias_began_with_stays_in_the_configuration(plane: Co
     retired = plane.retire_model("old", reason="replaced")
     assert retired["still_named_by"] == ["[aliases.kb]", "[models.a]"]
     assert "[models.old]" in (tmp_path / "undrift.toml").read_text()
+
+
+def test_a_model_whose_files_are_gone_can_be_retired(plane: ControlPlane, tmp_path: Path) -> None:
+    register(plane, tmp_path, "a")
+    (tmp_path / "heads" / "a" / "head.json").unlink()
+    with opened(tmp_path) as later:
+        assert later.retire_model("a", reason="lost")["still_named_by"] == []
 
 
 def test_a_pipeline_is_refused_a_checkpoint_that_is_not_recorded(plane: ControlPlane) -> None:
