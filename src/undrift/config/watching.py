@@ -112,6 +112,7 @@ class WatchSettings(Strict):
 
     sunset: SunsetSettings = Field(default_factory=SunsetSettings)
     provider: CheckSettings = Field(default_factory=CheckSettings)
+    retrain: CheckSettings = Field(default_factory=CheckSettings)
     maintenance: list[WindowSettings] = Field(
         default=[], description="hours in which nobody is told: `[[watch.maintenance]]`"
     )

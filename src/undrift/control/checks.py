@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from undrift.control.ends import PROVIDER, look_at_ends, look_at_what_was_said
+from undrift.control.trainings import RETRAIN, look_at_trainings
 from undrift.domain.alert import Policy
 from undrift.domain.sunset import CHECK as SUNSET
 from undrift.watch.check import Check, Gauge
@@ -36,5 +37,13 @@ CHECKS: tuple[Check[ControlPlane], ...] = (
         look=look_at_what_was_said,
         every_s=HOUR_S,
         policy=Policy(looks_to_resolve=1, renotify_s=None),
+    ),
+    Check(
+        name=RETRAIN,
+        about="whether a fine-tuned model is due to be trained again",
+        look=look_at_trainings,
+        every_s=DAY_S,
+        # The rule itself waits for what lasts; a week is soon enough to be told again.
+        policy=Policy(looks_to_resolve=1, renotify_s=7 * DAY_S),
     ),
 )

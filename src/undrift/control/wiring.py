@@ -174,6 +174,12 @@ class Wiring:
                 )
             return self._doors[name]
 
+    def forget_model(self, name: str) -> None:
+        """Make a model anew when it is asked for the next time; it was only tried out, and nothing was embedded."""
+        with self._lock:
+            self._doors.pop(name, None)
+            self.plugins.forget_embedder(name)
+
     def _batching(self, embedder: Embedder, settings: ModelSettings) -> Batching:
         """Return how a model's batch API is used: as it is configured, and where it is not, as the catalogue says."""
 
