@@ -19,6 +19,7 @@ from undrift.adapters.embedders.http.profiles import PROFILES
 from undrift.config import (
     AliasSettings,
     CheckSettings,
+    DomainSettings,
     HookSettings,
     ModelSettings,
     NoticeSettings,
@@ -105,6 +106,13 @@ ALIASES = """
 
 An alias that is configured is made at its first use, with an empty collection. From then on the ledger knows what
 it means; `collection`, `model` and `mirror` are not looked at again.
+"""
+
+DOMAINS = """
+## Domains: `[domains.NAME]`
+
+Aliases under one name, each for the queries of its domains: `undrift search NAME TEXT --domain DOMAIN`. One alias
+answers, so vectors of two spaces are never compared. [How to](../how-to/route-by-domain.md).
 """
 
 TIMING = """
@@ -202,6 +210,7 @@ def reference() -> str:
         parts.append(_table(_arguments(adapter)) + "\n")
     parts += [ALIASES, _table(_settings(AliasSettings)), THROTTLE, _table(_settings(ThrottleSettings))]
     parts += [HOOKS, _table(_settings(HookSettings))]
+    parts += [DOMAINS, _table(_settings(DomainSettings))]
     parts += [TIMING, _table(_timing()), SERVER]
     parts += [_table(_settings(ServerSettings)), NOTICES, _table(_settings(NoticeSettings))]
     parts += [WATCH % ", ".join(f"`{check.name}`" for check in CHECKS), _table(_settings(CheckSettings))]

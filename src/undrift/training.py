@@ -44,8 +44,8 @@ def embed(plane: ControlPlane, model: str, documents: Sequence[str] = (), querie
             failure.detail,
             "leave it out of the training data",
         )
-    asked = np.array([door.query(text) for text in queries], dtype=np.float32).reshape(len(queries), -1)
-    block: Vectors = np.concatenate([made.vectors, asked]) if len(asked) else made.vectors
+    asked = np.array([door.query(text) for text in queries], dtype=np.float32).reshape(-1, door.space.dimensions)
+    block: Vectors = np.concatenate([made.vectors, asked])
     return block
 
 

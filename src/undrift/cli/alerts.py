@@ -69,7 +69,7 @@ def unsilence(session: Session, key: str) -> None:
 @click.option("--who", default="", help="Who takes it on; this user by default.")
 @pass_session
 def acknowledge(session: Session, key: str, who: str) -> None:
-    """Take an alert on: it is told no more until it is about something else, or worse."""
+    """Take an alert on: it is told no more until it is worse."""
     import getpass
 
     with session.plane() as plane:

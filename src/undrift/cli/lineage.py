@@ -112,7 +112,7 @@ def trace(session: Session, alias: str, id: str) -> None:
 def promote(
     session: Session, context: click.Context, /, name: str, *, alias: str, dry_run: bool, no_budget: bool, **chosen: Any
 ) -> None:
-    """Open the migration of an alias to a model, when every gate holds.
+    """Open the migration to a model, when every gate holds.
 
     The model must be recorded, proven, and compared with the one that serves.
     """
@@ -130,7 +130,7 @@ def promote(
 @click.option("--reason", required=True, metavar="WHY", help="Why; it is kept with your name.")
 @pass_session
 def retire(session: Session, name: str, *, reason: str) -> None:
-    """Record that a model is not used any more, and take it out of the configuration.
+    """Take a model that nothing uses out of the configuration.
 
     Refused while an alias has vectors of it.
     """

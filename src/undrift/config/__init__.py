@@ -5,6 +5,7 @@ from __future__ import annotations
 from undrift.config.file import Config, file_named, load, parse
 from undrift.config.settings import (
     AliasSettings,
+    DomainSettings,
     HookSettings,
     ModelSettings,
     ServerSettings,
@@ -26,6 +27,7 @@ __all__ = [
     "AliasSettings",
     "CheckSettings",
     "Config",
+    "DomainSettings",
     "HookSettings",
     "ModelSettings",
     "NoticeSettings",

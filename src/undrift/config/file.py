@@ -228,3 +228,21 @@ def _check_references(settings: Settings, path: Path) -> None:
                     f"configured are: {', '.join(sorted(known)) or 'none'}",
                     f"add [{kind}s.{wanted}] to {path}",
                 )
+    _check_domains(settings, path)
+
+
+def _check_domains(settings: Settings, path: Path) -> None:
+    for name, domains in settings.domains.items():
+        if name in settings.aliases:
+            raise BadConfig(
+                f"{path} has both [aliases.{name}] and [domains.{name}]",
+                "a query under that name would have two meanings",
+                "give one of them another name",
+            )
+        for alias in filter(None, [*domains.aliases.values(), domains.fallback]):
+            if alias not in settings.aliases:
+                raise BadConfig(
+                    f"domains {name} in {path} name the alias {alias}, which is not configured",
+                    f"configured are: {', '.join(sorted(settings.aliases)) or 'none'}",
+                    f"add [aliases.{alias}] to {path}",
+                )

@@ -10,8 +10,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validat
 from undrift.config.strict import Strict, known_time_zone
 from undrift.config.watching import NoticeSettings, WatchSettings
 from undrift.domain.batch import BatchMode
+from undrift.domain.domains import Domains
 from undrift.domain.order import FIRST, Order, read_first
 from undrift.domain.pacing import PaceLimits
+from undrift.domain.route import AliasName
 from undrift.domain.timing import Timing
 from undrift.domain.tuning import Limits, read_hours, read_knob
 from undrift.errors import BadArgument
@@ -242,6 +244,23 @@ class AliasSettings(Strict):
         return Order(first=tuple(self.order), documents=self.order_documents)
 
 
+class DomainSettings(Strict):
+    """Aliases under one name, each for the queries of its domains."""
+
+    aliases: dict[str, str] = Field(min_length=1, description="the alias of each domain")
+    fallback: str | None = Field(
+        default=None, description="the alias of every other query; without it, such a query is refused"
+    )
+
+    def as_domains(self, name: str) -> Domains:
+        """Return the value that the core works with."""
+        return Domains(
+            name=name,
+            aliases={domain: AliasName(alias) for domain, alias in self.aliases.items()},
+            fallback=None if self.fallback is None else AliasName(self.fallback),
+        )
+
+
 class TimingSettings(Strict):
     """Durations in seconds; the same for every process that shares a ledger."""
 
@@ -278,6 +297,7 @@ class Settings(Strict):
     stores: dict[str, StoreSettings] = Field(default_factory=dict)
     models: dict[str, ModelSettings] = Field(default_factory=dict)
     aliases: dict[str, AliasSettings] = Field(default_factory=dict)
+    domains: dict[str, DomainSettings] = Field(default_factory=dict)
     catalogue: str | None = Field(
         default=None,
         description="file of facts about models that count before those that are shipped; its first line is "

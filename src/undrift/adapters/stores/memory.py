@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from undrift.adapters.stores.asked import condition_of, require_dimensions, require_positive
+from undrift.adapters.asked import condition_of, require_dimensions, require_positive
 from undrift.domain.cost import Footprint
 from undrift.domain.filter import Condition, matches
 from undrift.domain.record import (

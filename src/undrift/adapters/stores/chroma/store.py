@@ -6,8 +6,8 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from undrift.adapters.asked import condition_of, require_dimensions, require_positive
 from undrift.adapters.listing import Listings
-from undrift.adapters.stores.asked import condition_of, require_dimensions, require_positive
 from undrift.adapters.stores.chroma.client import WRITE_S
 from undrift.adapters.stores.chroma.places import Folder, place_from
 from undrift.adapters.stores.chroma.reading import entry

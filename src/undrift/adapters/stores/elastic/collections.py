@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote
 
-from undrift.adapters.stores.asked import require_dimensions
+from undrift.adapters.asked import require_dimensions
 from undrift.adapters.stores.elastic.dialects import Dialect, Index, Version, leaves_vectors_out, noted
 from undrift.adapters.stores.elastic.documents import properties
 from undrift.adapters.stores.elastic.places import OWN_PLACES, Places, places_of

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
+from undrift.adapters.asked import condition_of, require_positive
 from undrift.adapters.clock import SystemClock
 from undrift.adapters.listing import Listings
-from undrift.adapters.stores.asked import condition_of, require_positive
 from undrift.adapters.stores.elastic.collections import Collections, Found
 from undrift.adapters.stores.elastic.conditions import query_of
 from undrift.adapters.stores.elastic.dialects import Dialect, Index

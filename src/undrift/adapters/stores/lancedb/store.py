@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from undrift.adapters.stores.asked import require_positive
+from undrift.adapters.asked import require_positive
 from undrift.adapters.stores.lancedb import tables
 from undrift.adapters.stores.lancedb.foreign_writing import ForeignWriting
 from undrift.adapters.stores.lancedb.housekeeping import Housekeeper

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any
 
-from undrift.adapters.stores.asked import require_dimensions
+from undrift.adapters.asked import require_dimensions
 from undrift.adapters.stores.milvus.foreign import Places, places_of
 from undrift.domain.shape import EVERYTHING_ELSE, NO_TEXT, split_address
 from undrift.domain.space import Metric

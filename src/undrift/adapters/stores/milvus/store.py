@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
+from undrift.adapters.asked import condition_of, require_positive
 from undrift.adapters.listing import Listings
-from undrift.adapters.stores.asked import condition_of, require_positive
 from undrift.adapters.stores.milvus import collections
 from undrift.adapters.stores.milvus.collections import FIELDS, Collection, Hnsw
 from undrift.adapters.stores.milvus.reading import MANY_IDS, Reader, holds

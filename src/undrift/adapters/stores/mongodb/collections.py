@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from undrift.adapters.stores.asked import require_dimensions
+from undrift.adapters.asked import require_dimensions
 from undrift.adapters.stores.mongodb.documents import ID, MOST_METADATA, MOST_TEXT, TAGS, TAKEN, WORDS, vector_from
 from undrift.adapters.stores.mongodb.foreign import INDEX, Places, places_of
 from undrift.adapters.stores.mongodb.found import VECTOR, Found, named

@@ -8,9 +8,9 @@ from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
 
+from undrift.adapters.asked import condition_of, require_positive
 from undrift.adapters.clock import SystemClock
 from undrift.adapters.listing import Listings
-from undrift.adapters.stores.asked import condition_of, require_positive
 from undrift.adapters.stores.mongodb import foreign
 from undrift.adapters.stores.mongodb.collections import CAPABILITIES, Collections
 from undrift.adapters.stores.mongodb.documents import (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from undrift.adapters.stores.asked import require_dimensions
+from undrift.adapters.asked import require_dimensions
 from undrift.adapters.stores.pgvector import shapes, tables
 from undrift.adapters.stores.pgvector.shapes import Place, comment_on_table, comment_on_vectors, split_type
 from undrift.adapters.stores.pgvector.tables import CLASSES, Found, Hnsw, Table, indexed, quoted, unquoted

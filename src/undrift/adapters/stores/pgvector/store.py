@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from undrift.adapters import llama_node
+from undrift.adapters.asked import require_positive
 from undrift.adapters.postgres import Database, Owner, address_from
-from undrift.adapters.stores.asked import require_positive
 from undrift.adapters.stores.pgvector import reading, tables, writing
 from undrift.adapters.stores.pgvector.conditions import Sql, where
 from undrift.adapters.stores.pgvector.fitting import require_fitting, require_room

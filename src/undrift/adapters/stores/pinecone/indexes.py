@@ -8,8 +8,8 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from undrift.adapters.asked import require_dimensions
 from undrift.adapters.known import Known
-from undrift.adapters.stores.asked import require_dimensions
 from undrift.adapters.stores.pinecone.session import Session
 from undrift.domain.route import VectorField
 from undrift.domain.shape import own_name

@@ -9,8 +9,8 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any, TypeVar
 
+from undrift.adapters.asked import condition_of, require_positive
 from undrift.adapters.listing import Listings
-from undrift.adapters.stores.asked import condition_of, require_positive
 from undrift.adapters.stores.pinecone import rows
 from undrift.adapters.stores.pinecone.indexes import MAX_DIMENSIONS, Found, Indexes
 from undrift.adapters.stores.pinecone.reading import Reader

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from undrift.adapters.stores.asked import require_dimensions
+from undrift.adapters.asked import require_dimensions
 from undrift.adapters.stores.qdrant.conditions import quoted
 from undrift.adapters.stores.qdrant.engine import Engine, Hnsw, NewCollection, Put
 from undrift.adapters.stores.qdrant.payload import PayloadShape

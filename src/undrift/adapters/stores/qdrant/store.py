@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from undrift.adapters.asked import condition_of, require_positive
 from undrift.adapters.listing import Listings
-from undrift.adapters.stores.asked import condition_of, require_positive
 from undrift.adapters.stores.qdrant import beside, changing, making, searching
 from undrift.adapters.stores.qdrant.conditions import among
 from undrift.adapters.stores.qdrant.engine import Engine, Hnsw, Upsert

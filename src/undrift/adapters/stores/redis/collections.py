@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from undrift.adapters.stores.asked import require_dimensions
+from undrift.adapters.asked import require_dimensions
 from undrift.adapters.stores.redis.session import Session
 from undrift.domain.route import VectorField
 from undrift.domain.shape import own_name

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
+from undrift.adapters.asked import condition_of, require_positive
 from undrift.adapters.place import place_from
-from undrift.adapters.stores.asked import condition_of, require_positive
 from undrift.adapters.stores.redis.collections import MAX_DIMENSIONS, Collections, Found, Index
 from undrift.adapters.stores.redis.rows import (
     entry_from,

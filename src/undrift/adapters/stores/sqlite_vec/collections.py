@@ -8,7 +8,7 @@ from typing import Any
 
 import apsw
 
-from undrift.adapters.stores.asked import require_dimensions
+from undrift.adapters.asked import require_dimensions
 from undrift.domain.route import VectorField
 from undrift.domain.shape import own_name
 from undrift.domain.space import Metric

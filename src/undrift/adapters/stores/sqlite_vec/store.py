@@ -9,8 +9,8 @@ from weakref import WeakKeyDictionary
 
 import apsw
 
+from undrift.adapters.asked import require_positive
 from undrift.adapters.sqlite import Database, Owner, Session, translate, translating
-from undrift.adapters.stores.asked import require_positive
 from undrift.adapters.stores.sqlite_vec import collections, writing
 from undrift.adapters.stores.sqlite_vec.collections import METRICS, StoredCollection
 from undrift.adapters.stores.sqlite_vec.conditions import Sql, where

@@ -8,9 +8,9 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any, TypeVar
 
+from undrift.adapters.asked import condition_of, require_positive
 from undrift.adapters.listing import Listings
 from undrift.adapters.place import place_from
-from undrift.adapters.stores.asked import condition_of, require_positive
 from undrift.adapters.stores.weaviate import rows
 from undrift.adapters.stores.weaviate.collections import MAX_DIMENSIONS, Collections, Found, Index
 from undrift.adapters.stores.weaviate.conditions import among, asked, both
