@@ -23,6 +23,7 @@ from undrift.cli import (
     migrations,
     models,
     operations,
+    probes,
     serving,
     setup,
     traffic,
@@ -58,7 +59,7 @@ SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
         ),
     ),
     ("Quality", (golden.golden,)),
-    ("The look-out", (catalogue.catalogue,)),
+    ("The look-out", (probes.probe, catalogue.catalogue)),
     ("Other programs", (serving.serve,)),
 )
 #: What a shell calls a process that was ended by Ctrl-C.
