@@ -9,19 +9,19 @@ from typing import Any
 
 from undrift.control.documents import Documents
 from undrift.domain.baseline import Baseline, key_of, key_of_older
-from undrift.domain.finding import Finding
+from undrift.domain.finding import Finding, Severity
 from undrift.domain.probe import Probe
 from undrift.domain.probe_texts import shipped
 from undrift.domain.record import canonical_text
 from undrift.domain.route import AliasName
 from undrift.domain.space import SpaceId
-from undrift.errors import AlreadyExists, BadArgument, TransactionUndone
+from undrift.errors import AlreadyExists, BadArgument, ModelChanged, TransactionUndone
 from undrift.flow import canary
 from undrift.flow.canary import Canary
 from undrift.flow.jsonl import open_lines, read_objects
 from undrift.flow.probe import vouch
 from undrift.ports.store import Part
-from undrift.quality.canary import learn
+from undrift.quality.canary import Verdict, learn, look
 from undrift.watch import probe
 
 #: The stratum of a user's own texts.
@@ -60,7 +60,8 @@ class Probing(Documents):
         Raises:
             AlreadyExists: there is a baseline, and the new one was not accepted.
             BadArgument: there are too few texts, or calls.
-            ModelChanged: the model is not what its space was recorded with, and the baseline was not accepted.
+            ModelChanged: the model is not what its space was recorded with, and the baseline was not accepted; or it
+                was, and would make vectors that cannot stand beside those that are served.
         """
         door = self.model_door(model)
         before = self.ledger.recall(key_of(door.space.id))
@@ -85,6 +86,7 @@ class Probing(Documents):
         version = 0
         if before is not None:
             old, version = Baseline.from_text(before.text), before.version
+            self._require_mixable(old, made)
             made = canary.renumbered(made, old.number + 1)
             self.ledger.remember(key_of_older(old.space, old.number), before.text, version=0)
         if not self.ledger.remember(key_of(door.space.id), made.as_text(), version=version):
@@ -122,6 +124,26 @@ class Probing(Documents):
                 }
             )
         return found
+
+    def _require_mixable(self, old: Baseline, made: Baseline) -> None:
+        """Pass when vectors of both baselines may stand beside each other, or when nothing is stored of their space.
+
+        Raises:
+            ModelChanged: they may not, and an alias is served from the space.
+        """
+        rows = {one.text: row for row, one in enumerate(made.probes)}
+        both = [(row, rows[one.text]) for row, one in enumerate(old.probes) if one.text in rows]
+        serves = [alias for alias in self.ledger.aliases() if self._serves(alias) == old.space]
+        if not both or not serves:
+            return
+        left, right = zip(*both, strict=True)
+        seen = look(learn(old.calls[:, left]), made.calls[:2, right])
+        if seen.verdict is Verdict.CHANGED and seen.severity in (Severity.ERROR, Severity.CRITICAL):
+            raise ModelChanged(
+                f"what model {made.model} gives now cannot be accepted: it serves {', '.join(serves)}",
+                f"new vectors would be {seen.size:.1e} from the stored ones of the same texts",
+                "add it as another model and migrate: undrift plan ALIAS --to MODEL",
+            )
 
     def _watched(self) -> list[str]:
         """Return the configured models that have a baseline."""

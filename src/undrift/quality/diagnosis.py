@@ -112,7 +112,7 @@ def diagnose(
 
 
 def _by_length(seen: Look, signature: Signature) -> Diagnosis | None:
-    rounded = Broken.ROUNDING in seen.broken and abs(seen.stretch - 1) < _ROUNDED
+    rounded = abs(seen.stretch - 1) < (_ROUNDED if Broken.ROUNDING in seen.broken else _TURNED)
     if Broken.LENGTH not in seen.broken or signature.size > _TURNED or rounded:
         return None
     return Diagnosis(
@@ -125,7 +125,7 @@ def _by_length(seen: Look, signature: Signature) -> Diagnosis | None:
 
 #: Displacement up to which vectors of another length still point where they did.
 _TURNED = 1e-3
-#: Lengths change by less where numbers are merely rounded.
+#: The median length changes by less where numbers are merely rounded.
 _ROUNDED = 0.05
 
 
@@ -234,7 +234,7 @@ def _by_shape(seen: Look, signature: Signature) -> Diagnosis:
 def _nearest(seen: Look, marks: Signature) -> tuple[Kind, bool]:
     if marks.size > _NOTHING_LEFT:
         return Kind.MODEL, True
-    if marks.uneven > _UNEVEN and marks.longer < _SHORTER:
+    if marks.uneven > (_UNEVEN if marks.size < _FAR / 2 else _LESS_UNEVEN) and marks.longer < _SHORTER:
         # What is put in front of a text weighs most where the text is short; and so does what special tokens bring,
         # which have a few axes of their own.
         return (Kind.POOLING, False) if marks.spiky > _OWN_AXES else (Kind.PREFIX, True)
@@ -243,8 +243,8 @@ def _nearest(seen: Look, marks: Signature) -> tuple[Kind, bool]:
         return (Kind.POOLING, marks.closer > 1) if together else (Kind.WEIGHTS, False)
     if marks.spiky > _FEW_AXES and marks.size > _TURNED:
         return Kind.POOLING, False
-    if Broken.ROUNDING in seen.broken:
-        return Kind.PRECISION, True
+    if Broken.ROUNDING in seen.broken or marks.size < _KERNELS:
+        return Kind.PRECISION, Broken.ROUNDING in seen.broken
     if marks.uneven > _UNEVEN:
         return Kind.WEIGHTS, True
     return (Kind.PRECISION, False) if _is_of_a_format(marks.size) else (Kind.WEIGHTS, False)
@@ -256,19 +256,23 @@ _NOTHING_LEFT = 0.85
 _FAR = 0.15
 #: Standard deviation of the logarithm of the displacements: number formats move all texts much alike (0.3 to 0.4).
 _UNEVEN = 0.6
+#: A long prefix moves all texts far, and therefore more alike.
+_LESS_UNEVEN = 0.45
 #: Rank correlation of displacement and length: short texts moved more.
 _SHORTER = -0.3
 #: Displacement on single axes: first tokens have a few of their own.
-_OWN_AXES = 50.0
-_FEW_AXES = 10.0
+_OWN_AXES = 40.0
+_FEW_AXES = 6.0
 
 
 def _is_of_a_format(size: float) -> bool:
     return any(low <= size <= high for low, high in _FORMATS)
 
 
-#: Displacements that number formats cause: float16 and other kernels, bfloat16, bytes and less.
-_FORMATS = ((0.0, 3e-6), (1e-5, 4e-5), (1e-4, 1e-1))
+#: Displacement that float16 and other kernels cause; a single step of a fine-tuning causes fifty times as much.
+_KERNELS = 3e-6
+#: Displacements that other number formats cause: bfloat16, and bytes or less.
+_FORMATS = ((1e-5, 4e-5), (1e-4, 1e-1))
 
 _SHAPES = {
     Kind.MODEL: "another model: nothing is left of where the probes were",

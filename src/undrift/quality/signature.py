@@ -35,7 +35,7 @@ class Signature:
         longer: rank correlation of the displacement with the length of the text.
         bent: mean change of the cosines among the probes, beside the mean displacement; 0 for a rotation.
         closer: mean growth of those cosines, beside the mean displacement; positive where all became more alike.
-        spiky: how much of them lies on single axes: mean fourth power by squared mean square; 3 for chance.
+        spiky: how much of each lies on single axes: mean fourth power by squared mean square; 3 for chance.
         like: correlation of the displacements' likeness with that of the texts' vectors.
         left: mean cosine to the baseline.
     """
@@ -100,7 +100,7 @@ def signature_of(floor: Floor, seen: Look, traits: Sequence[Traits]) -> Signatur
         longer=_correlation(_ranks(lengths), _ranks(sizes[rows])),
         bent=float(np.abs(new - old)[apart].mean() / (mean_square / 2)),
         closer=float((new - old)[apart].mean() / (mean_square / 2)),
-        spiky=float((shifts**4).mean() / max((shifts**2).mean() ** 2, 1e-300)),
+        spiky=float((along**4).mean() * along.shape[1] ** 2),
         like=_correlation(likeness[apart], old[apart]),
         left=float(seen.cosines.mean()),
     )

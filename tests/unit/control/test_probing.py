@@ -122,6 +122,20 @@ def test_a_baseline_gives_way_only_when_that_is_said(plane: ControlPlane, provid
     assert plane.run_probes(["new"])[0]["verdict"] == "unchanged"
 
 
+def test_a_change_is_not_accepted_where_old_vectors_are_served(
+    plane: ControlPlane, provider: EmbeddingProvider
+) -> None:
+    """New vectors would stand among old ones that they cannot be compared with."""
+    plane.create_alias("live", store="main", collection="live", model="new")
+    plane.record_probes("new")
+    provider.swap("toy", Prefixed(dimensions=DIMENSIONS))
+
+    with pytest.raises(ModelChanged, match="cannot be accepted: it serves live"):
+        plane.record_probes("new", accept=True)
+
+    assert plane.run_probes(["new"])[0]["verdict"] == "changed"
+
+
 def test_a_change_before_the_first_baseline_does_not_become_the_truth(
     plane: ControlPlane, provider: EmbeddingProvider
 ) -> None:
