@@ -26,6 +26,7 @@ from undrift.cli import (
     migrations,
     models,
     operations,
+    probes,
     serving,
     setup,
     traffic,
@@ -61,7 +62,7 @@ SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
         ),
     ),
     ("Quality", (golden.golden,)),
-    ("The look-out", (lookout.watch, alerts.alert, catalogue.catalogue)),
+    ("The look-out", (lookout.watch, alerts.alert, probes.probe, catalogue.catalogue)),
     ("Other programs", (serving.serve,)),
 )
 #: What a shell calls a process that was ended by Ctrl-C.
