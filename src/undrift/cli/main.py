@@ -27,6 +27,7 @@ from undrift.cli import (
     migrations,
     models,
     operations,
+    probes,
     serving,
     setup,
     traffic,
@@ -62,7 +63,7 @@ SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
         ),
     ),
     ("Quality", (golden.golden,)),
-    ("The look-out", (lookout.watch, drift.drift, alerts.alert, catalogue.catalogue)),
+    ("The look-out", (lookout.watch, drift.drift, probes.probe, alerts.alert, catalogue.catalogue)),
     ("Other programs", (serving.serve,)),
 )
 #: What a shell calls a process that was ended by Ctrl-C.

@@ -159,6 +159,7 @@ class WatchSettings(Strict):
 
     sunset: SunsetSettings = Field(default_factory=SunsetSettings)
     provider: CheckSettings = Field(default_factory=CheckSettings)
+    retrain: CheckSettings = Field(default_factory=CheckSettings)
     documents: DocumentsSettings = Field(default_factory=DocumentsSettings)
     queries: QueriesSettings = Field(default_factory=QueriesSettings)
     retrieval: RetrievalSettings = Field(default_factory=RetrievalSettings)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from undrift.control.drifting import look_at_documents, look_at_queries, look_at_retrieval, look_for_foreign
 from undrift.control.ends import PROVIDER, look_at_ends, look_at_what_was_said
+from undrift.control.trainings import RETRAIN, look_at_trainings
 from undrift.domain.alert import Policy
 from undrift.domain.sunset import CHECK as SUNSET
 from undrift.watch import corpus, foreign, queries, retrieval
@@ -38,6 +39,14 @@ CHECKS: tuple[Check[ControlPlane], ...] = (
         look=look_at_what_was_said,
         every_s=HOUR_S,
         policy=Policy(looks_to_resolve=1, renotify_s=None),
+    ),
+    Check(
+        name=RETRAIN,
+        about="whether a fine-tuned model is due to be trained again",
+        look=look_at_trainings,
+        every_s=DAY_S,
+        # The rule itself waits for what lasts; a week is soon enough to be told again.
+        policy=Policy(looks_to_resolve=1, renotify_s=7 * DAY_S),
     ),
     Check(
         name=corpus.CHECK,
