@@ -8,13 +8,13 @@ from undrift.config import load
 from undrift.control.alerting import Alerting
 from undrift.control.auditing import Auditing
 from undrift.control.crew import Crew
+from undrift.control.equating import Equating
 from undrift.control.evidence import Evidence
-from undrift.control.probing import Probing
 from undrift.control.selftest import Selftest
 from undrift.ports.runtime import Clock
 
 
-class ControlPlane(Auditing, Crew, Selftest, Evidence, Probing, Alerting):
+class ControlPlane(Auditing, Crew, Selftest, Evidence, Equating, Alerting):
     """Everything undrift can do, on one configuration.
 
     It is a client of the ledger like any application: it has a lease, which `close` ends.
