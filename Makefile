@@ -38,8 +38,8 @@ help: ## show these words
 demo: $(VENV)/.demo ## migrate a real collection under live traffic on the embedded store, and show it
 	@$(BIN)/undrift demo $(ARGS)
 
-test: $(VENV)/.dev ## run every test that needs no server (ARGS='tests/unit -k NAME' for some of them)
-	@$(BIN)/python -m pytest $(PYTEST_ARGS) $(ARGS)
+test: $(VENV)/.dev ## run the tests (ARGS='tests/unit -k NAME' for some of them, ARGS='-m long' for the long forms)
+	@$(BIN)/python -m pytest $(PYTEST_ARGS) -m 'not long' $(ARGS)
 
 # The clients and engines of every store are large, so they have an environment of their own, and `make test` stays lean.
 ALL := .venv-all

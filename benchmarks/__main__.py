@@ -18,6 +18,7 @@ from benchmarks import (
     fixed_costs,
     imports,
     lancedb,
+    local_model,
     migration_latency,
     milvus,
     pgvector,
@@ -28,6 +29,7 @@ from benchmarks import (
     verify,
     write,
 )
+from benchmarks.drift import table as data_drift
 from benchmarks.measuring import Row
 from benchmarks.table import machine, rendered
 from benchmarks.trace import table as trace
@@ -39,6 +41,7 @@ BENCHMARKS: dict[str, ModuleType] = {
         write,
         fixed_costs,
         backfill,
+        local_model,
         verify,
         migration_latency,
         imports,
@@ -53,7 +56,7 @@ BENCHMARKS: dict[str, ModuleType] = {
     )
 }
 #: Those that return a table of their own, which has other columns.
-TABLES: dict[str, ModuleType] = {"trace": trace, "canary": canary}
+TABLES: dict[str, ModuleType] = {"trace": trace, "data_drift": data_drift, "canary": canary}
 
 
 def main(arguments: list[str] | None = None) -> int:

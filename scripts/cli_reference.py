@@ -87,6 +87,10 @@ _ALIAS = (
     "follower",
     "clients",
 )
+_CHECKPOINT = (
+    *("model", "space", "hash", "origin", "base", "parent", "data", "recipe", "code", "author", "reason", "moment"),
+    *("evaluations", "promotions", "children", "retired", "serves"),
+)
 #: The keys that other programs may rely on, by verb: `a.b` is a key in an object, `a[b]` one in each object of a list.
 SHAPES: dict[str, tuple[str, ...]] = {
     "init": ("config", "next_steps"),
@@ -132,7 +136,31 @@ SHAPES: dict[str, tuple[str, ...]] = {
         *("storage_bytes", "storage_rests_on", "search", "gates", "shared_space", "warnings", "next_steps"),
     ),
     "catalogue refresh": ("feeds[feed]", "feeds[new]", "feeds[absent]", "feeds[problem]", "observations", "next_steps"),
-    "catalogue notify": ("alerts", "told", "next_steps"),
+    "catalogue notify": (
+        *("alerts[id]", "alerts[event]", "alerts[key]", "alerts[severity]", "alerts[words]", "alerts[runbook]"),
+        *("told", "next_steps"),
+    ),
+    "watch": ("checks", "url"),
+    "watch --once": (
+        *("looked", "findings[check]", "findings[subject]", "findings[state]", "findings[severity]"),
+        *("findings[moment]", "findings[words]", "findings[detail]", "findings[hint]", "findings[figures]"),
+        *("findings[occasion]", "tellings", "problems", "alerts"),
+    ),
+    "alert list": (
+        *("alerts[key]", "alerts[check]", "alerts[subject]", "alerts[stage]", "alerts[severity]", "alerts[began]"),
+        *("alerts[since]", "alerts[looked]", "alerts[words]", "alerts[detail]", "alerts[hint]", "alerts[runbook]"),
+        *("alerts[muted]", "alerts[acknowledged_by]", "silences"),
+    ),
+    "alert show": (
+        *("key", "check", "subject", "stage", "severity", "began", "since", "looked", "words", "detail", "hint"),
+        *("runbook", "muted", "acknowledged_by", "figures", "told"),
+    ),
+    "alert ack": (
+        *("key", "check", "subject", "stage", "severity", "began", "since", "looked", "words", "detail", "hint"),
+        *("runbook", "muted", "acknowledged_by"),
+    ),
+    "alert silence": ("key", "until", "reason", "who"),
+    "alert unsilence": ("key",),
     "start, status ALIAS, pause, resume, panic, postpone, unpostpone, tune": _STATUS,
     "cutover, rollback, complete, cancel": _STATUS,
     "worker": ("worked_on[alias]", "worked_on[phase]"),
@@ -162,6 +190,26 @@ SHAPES: dict[str, tuple[str, ...]] = {
     ),
     "cutover --dry-run": ("alias", "allowed", "steps", "gates[name]", "gates[verdict]", "gates[detail]", "gates[hint]"),
     "golden import": ("set", "queries", "next_steps"),
+    "model record": _CHECKPOINT,
+    "model lineage": (
+        "models[model]",
+        *(f"models[{key}]" for key in _CHECKPOINT[1:]),
+        "history[kind]",
+        "history[model]",
+    ),
+    "model trace": (
+        *("alias", "id", "vectors[field]", "vectors[role]", "vectors[space]", "vectors[is_of_field]"),
+        *("vectors[model]", "vectors[revision]", "vectors[checkpoints]"),
+    ),
+    "model promote": (
+        *("model", "alias", "replaces", "reason", "author", "margin", "gates[name]", "gates[verdict]"),
+        *("gates[detail]", "gates[hint]", "allowed", "migration", "next_steps"),
+    ),
+    "model retire": ("model", "reason", "still_named_by", "next_steps"),
+    "golden compare": (
+        *("set", "alias", "model", "space", "against", "against_space", "metric", "k", "documents", "of", "queries"),
+        *("unjudged", "tokens", "before", "after", "gains", "verdict", "fell_most", "moment", "next_steps"),
+    ),
     "golden run": ("set", "queries", "k", "space", "ndcg_at_10", "recall_at_10", "mrr_at_10", "ci95"),
     "serve": ("url",),
 }

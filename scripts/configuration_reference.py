@@ -14,21 +14,27 @@ from typing import Any
 from pydantic import BaseModel
 
 from scripts.docstrings import one_line, parsed
+from undrift.adapters.builtin import EMBEDDERS
 from undrift.adapters.embedders.http.profiles import PROFILES
 from undrift.config import (
     AliasSettings,
+    CheckSettings,
+    DomainSettings,
     HookSettings,
     ModelSettings,
     NoticeSettings,
     ServerSettings,
     Settings,
     StoreSettings,
+    SunsetSettings,
     ThrottleSettings,
     TimingSettings,
+    WindowSettings,
 )
+from undrift.control.checks import CHECKS
 from undrift.domain.timing import Timing
-from undrift.plugins import EMBEDDERS, load_function
 from undrift.plugins import STORES as STORES_BUILT_IN
+from undrift.plugins import load_function
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "reference" / "configuration.md"
 
@@ -102,6 +108,13 @@ An alias that is configured is made at its first use, with an empty collection. 
 it means; `collection`, `model` and `mirror` are not looked at again.
 """
 
+DOMAINS = """
+## Domains: `[domains.NAME]`
+
+Aliases under one name, each for the queries of its domains: `undrift search NAME TEXT --domain DOMAIN`. One alias
+answers, so vectors of two spaces are never compared. [How to](../how-to/route-by-domain.md).
+"""
+
 TIMING = """
 ## Timing: `[timing]`
 
@@ -115,9 +128,23 @@ Where [`undrift serve`](../how-to/write-from-other-languages.md#over-http) liste
 """
 
 NOTICES = """
-## Alerts: `[notices]`
+## Who is told: `[notices]`
 
-Where [`undrift catalogue notify`](../how-to/plan-for-sunsets.md#be-told) tells of the ends of models, besides the log.
+Who is [told of alerts](../how-to/watch.md#be-told), besides the log.
+"""
+
+WATCH = """
+## The look-out: `[watch.NAME]`
+
+One table for each check of [`undrift watch`](../how-to/watch.md), named after it: %s. The keys of all:
+"""
+
+SUNSET = """
+`[watch.sunset]` has one more:
+"""
+
+MAINTENANCE = """
+Hours in which nobody is told of some alerts, each a `[[watch.maintenance]]`:
 """
 
 #: What a person who configures a provider should know besides its keys.
@@ -129,6 +156,7 @@ NOTES = {
     "onnx": "Nothing is downloaded. Extra `onnx`. [How to](../how-to/use-your-own-model.md#onnx).",
     "callable": "`function` and `query_function` are written as `module:name`, and found beside the configuration too. "
     "[How to](../how-to/use-your-own-model.md).",
+    "head": "The base is any configured model that is no head itself. [How to](../how-to/fine-tune.md).",
     "openai": "`openai` is for every server that speaks OpenAI's dialect, too. [How to](../how-to/use-providers.md).",
 }
 #: Keys that never stand in the configuration themselves.
@@ -158,7 +186,11 @@ def reference() -> str:
     """Return the page."""
     parts = [
         HEAD,
-        _table(_settings(Settings, only=("ledger", "pause_file", "cache_mb", "catalogue", "observations", "feeds"))),
+        _table(
+            _settings(
+                Settings, only=("ledger", "pause_file", "cache_mb", "catalogue", "observations", "feeds", "traces")
+            )
+        ),
         LEDGER,
     ]
     parts += [STORES, _table(_settings(StoreSettings)), STORE_KINDS]
@@ -178,8 +210,12 @@ def reference() -> str:
         parts.append(_table(_arguments(adapter)) + "\n")
     parts += [ALIASES, _table(_settings(AliasSettings)), THROTTLE, _table(_settings(ThrottleSettings))]
     parts += [HOOKS, _table(_settings(HookSettings))]
+    parts += [DOMAINS, _table(_settings(DomainSettings))]
     parts += [TIMING, _table(_timing()), SERVER]
     parts += [_table(_settings(ServerSettings)), NOTICES, _table(_settings(NoticeSettings))]
+    parts += [WATCH % ", ".join(f"`{check.name}`" for check in CHECKS), _table(_settings(CheckSettings))]
+    own = tuple(name for name in SunsetSettings.model_fields if name not in CheckSettings.model_fields)
+    parts += [SUNSET, _table(_settings(SunsetSettings, only=own)), MAINTENANCE, _table(_settings(WindowSettings))]
     return "\n".join(parts).rstrip() + "\n"
 
 

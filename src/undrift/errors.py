@@ -88,6 +88,10 @@ class UnknownModel(UsageError):
     """The configuration names no such model."""
 
 
+class UnknownAlert(UsageError):
+    """No such alert is remembered."""
+
+
 class UnknownAlias(UsageError):
     """Neither the ledger nor the configuration knows this alias."""
 
@@ -126,6 +130,10 @@ class SpaceMismatch(RefusedError):
 
 class ModelChanged(RefusedError):
     """The model behind a name no longer gives the vectors that its space was recorded with."""
+
+
+class CheckpointUnproven(RefusedError):
+    """A fine-tuned model was to serve, and it is not proven which checkpoint it is."""
 
 
 class BudgetExhausted(RefusedError):

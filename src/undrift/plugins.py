@@ -5,13 +5,14 @@ from __future__ import annotations
 import inspect
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from undrift.adapters.builtin import EMBEDDERS, KEYS, STORES
 from undrift.config import Config, HookSettings, ModelSettings, ThrottleSettings
 from undrift.domain.catalogue import Catalogue
 from undrift.domain.hook import Moment
@@ -25,64 +26,11 @@ from undrift.ports.runtime import Clock
 from undrift.ports.source import DocumentSource
 from undrift.ports.store import VectorStore
 
-#: Scheme of a store's address → module and class. Others come from the entry point group `undrift.stores`.
-STORES = {
-    "sqlite-vec": "undrift.adapters.stores.sqlite_vec:SqliteVecStore",
-    "pgvector": "undrift.adapters.stores.pgvector:PgVectorStore",
-    **dict.fromkeys(("qdrant", "qdrants"), "undrift.adapters.stores.qdrant:QdrantStore"),
-    "qdrant-edge": "undrift.adapters.stores.qdrant:QdrantEdgeStore",
-    "lancedb": "undrift.adapters.stores.lancedb:LanceDbStore",
-    "chroma": "undrift.adapters.stores.chroma:ChromaStore",
-    "elasticsearch": "undrift.adapters.stores.elastic:ElasticsearchStore",
-    "opensearch": "undrift.adapters.stores.elastic:OpenSearchStore",
-    "redis": "undrift.adapters.stores.redis:RedisStore",
-    "milvus": "undrift.adapters.stores.milvus:MilvusStore",
-    **dict.fromkeys(("mongodb", "mongodb+srv"), "undrift.adapters.stores.mongodb:MongoDbStore"),
-    **dict.fromkeys(("weaviate", "weaviates"), "undrift.adapters.stores.weaviate:WeaviateStore"),
-    "pinecone": "undrift.adapters.stores.pinecone:PineconeStore",
-    "memory": "undrift.adapters.stores.memory:MemoryStore",
-}
-#: Providers and servers that are called over HTTP → where their key is looked for when the configuration does not say.
-_PROVIDERS = {
-    "openai": "OPENAI_API_KEY",
-    "azure": "AZURE_OPENAI_API_KEY",
-    "cohere": "CO_API_KEY",
-    "gemini": "GEMINI_API_KEY",
-    "vertex": "GOOGLE_ACCESS_TOKEN",
-    "bedrock": "AWS_BEARER_TOKEN_BEDROCK",
-    "voyage": "VOYAGE_API_KEY",
-    "mistral": "MISTRAL_API_KEY",
-    "jina": "JINA_API_KEY",
-    "nvidia": "NVIDIA_API_KEY",
-    "together": "TOGETHER_API_KEY",
-    "fireworks": "FIREWORKS_API_KEY",
-    "openrouter": "OPENROUTER_API_KEY",
-    **dict.fromkeys(("vllm", "tei", "infinity", "lm_studio", "ollama"), ""),
-}
-#: Provider → module and class. Others come from the entry point group `undrift.embedders`.
-EMBEDDERS = {
-    "hashing": "undrift.adapters.embedders.hashing:HashingEmbedder",
-    "wordllama": "undrift.adapters.embedders.wordllama:WordLlamaEmbedder",
-    "sentence_transformers": "undrift.adapters.embedders.sentence_transformers:SentenceTransformersEmbedder",
-    "onnx": "undrift.adapters.embedders.onnx:OnnxEmbedder",
-    "callable": "undrift.adapters.embedders.callable:CallableEmbedder",
-    **dict.fromkeys(_PROVIDERS, "undrift.adapters.embedders.http:HttpEmbedder"),
-}
+if TYPE_CHECKING:
+    from undrift.adapters.checkpoints import Origin
+
 #: Schemes of a ledger that a server keeps.
 _SERVERS = frozenset({"postgresql", "postgres"})
-#: Where the key of a provider, or of a store, is looked for when the configuration does not say.
-_KEYS = {
-    **_PROVIDERS,
-    "chroma": "CHROMA_TOKEN",
-    "elasticsearch": "ELASTICSEARCH_API_KEY",
-    "milvus": "MILVUS_TOKEN",
-    **dict.fromkeys(("mongodb", "mongodb+srv"), "MONGODB_PASSWORD"),
-    "opensearch": "OPENSEARCH_PASSWORD",
-    **dict.fromkeys(("qdrant", "qdrants"), "QDRANT_API_KEY"),
-    "pinecone": "PINECONE_API_KEY",
-    "redis": "REDIS_PASSWORD",
-    **dict.fromkeys(("weaviate", "weaviates"), "WEAVIATE_API_KEY"),
-}
 
 
 class Plugins:
@@ -195,7 +143,7 @@ class Plugins:
             factory = self._find(scheme, STORES, "undrift.stores", "store")
             options = dict(settings.options)
             if "api_key" in inspect.signature(factory).parameters:
-                options["api_key"] = self._config.secret(settings, _KEYS.get(scheme, ""))
+                options["api_key"] = self._config.secret(settings, KEYS.get(scheme, ""))
             _check_options("store", name, factory, options)
             try:
                 self._stores[name] = factory(self._place(scheme, rest, settings.url), **options)
@@ -221,15 +169,56 @@ class Plugins:
                 options["path"] = str(self._config.resolve(str(options["path"])))
             parameters = inspect.signature(factory).parameters
             if "api_key" in parameters:
-                options["api_key"] = self._config.secret(settings, _KEYS.get(provider, ""))
+                options["api_key"] = self._config.secret(settings, KEYS.get(provider, ""))
             if "provider" in parameters:
                 options["provider"] = provider
+            if "base" in parameters:
+                options["base"] = self._base_of(name, str(options.get("base", "")))
             _check_options("model", name, factory, options)
             try:
                 self._embedders[name] = factory(**options)
             except (TypeError, ValueError) as error:
                 raise BadConfig(f"model {name} cannot be set up", str(error), f"look at [models.{name}]") from error
         return self._embedders[name]
+
+    def forget_embedder(self, name: str) -> None:
+        """Make a model anew the next time; it is not closed, because a head shares its base with others."""
+        self._embedders.pop(name, None)
+
+    def _base_of(self, name: str, base: str) -> Embedder:
+        """Return the model that a head stands behind."""
+        settings = self._config.settings.models.get(base)
+        if settings is None or settings.provider == "head":
+            state = "which is a head itself" if settings is not None else "which is not configured"
+            raise BadConfig(
+                f"model {name} stands behind {base!r}, {state}",
+                f"configured are: {', '.join(sorted(self._config.settings.models))}",
+                f'name the model that it was trained behind in [models.{name}]: base = "NAME"',
+            )
+        return self.embedder(base, settings)
+
+    def origin(self, origin: str) -> Origin:
+        """Find a fine-tuned model: in a folder, in MLflow's registry, or in the cache of the Hugging Face hub.
+
+        Raises:
+            BadArgument: it is not there, or is none that can be run here.
+        """
+        from undrift.adapters import checkpoints
+
+        kind, _, rest = origin.partition(":")
+        if kind == "hf":
+            return checkpoints.from_hub(rest)
+        if kind == "mlflow":
+            from undrift.adapters.integrations import mlflow
+
+            return mlflow.from_registry(rest, self._config.resolve)
+        return checkpoints.from_folder(self._config.resolve(origin), origin)
+
+    def fingerprint(self, data: Sequence[Path | str]) -> str:
+        """Return the fingerprint of training data; empty where there is none."""
+        from undrift.adapters.checkpoints import fingerprint
+
+        return fingerprint(data)
 
     def source(self, text: str) -> DocumentSource:
         """Return where the texts of an alias come from, as the configuration says it.

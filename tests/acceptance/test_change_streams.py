@@ -211,6 +211,7 @@ def fields(folder: Path, plane: undrift.ControlPlane) -> dict[str, Truth]:
     return found
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("stream", "shared_file"),
     [pytest.param(tldr_updates, False, id="tldr-updates"), pytest.param(nfcorpus, True, id="nfcorpus-in-one-file")],

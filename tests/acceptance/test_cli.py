@@ -141,7 +141,6 @@ def error_of(done: Done) -> dict[str, str]:
     return error
 
 
-@pytest.mark.slow
 def test_a_stranger_migrates_a_collection_and_goes_back(started: Run, tmp_path: Path) -> None:
     run = started
     assert as_json(run, "doctor", "doctor")["verdict"] == "ok"
@@ -188,7 +187,6 @@ def test_an_interrupted_start_is_taken_up_by_the_same_command(
     assert as_json(started, "start", "start", "kb", "--to", "held")["phase"] == "ready"
 
 
-@pytest.mark.slow
 def test_a_worker_waits_for_work_and_ends_by_sigterm(
     started: Run, begin: Callable[..., subprocess.Popen[str]], tmp_path: Path
 ) -> None:

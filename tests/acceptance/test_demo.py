@@ -17,7 +17,7 @@ import pytest
 pytest.importorskip("sqlite_vec")
 pytest.importorskip("pytrec_eval")
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.slow]
+pytestmark = pytest.mark.acceptance
 
 #: What `product.md` promises to other programs.
 DOCUMENTED = {

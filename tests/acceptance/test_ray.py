@@ -17,7 +17,7 @@ import undrift
 from tests.unit.cli.running import write_lines
 
 pytest.importorskip("ray")
-pytestmark = [pytest.mark.acceptance, pytest.mark.servers, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.acceptance, pytest.mark.servers, pytest.mark.timeout(900)]
 
 COMMAND = [sys.executable, "-m", "undrift"]
 DOCUMENTS = 1_000

@@ -51,7 +51,9 @@ DOORS = (
     ),
     Door(
         act="call an embedder",
-        rooms=("flow/embed", KIT),
+        # What stands before or behind a model is one itself, and is called through the door like any other: a head, and
+        # what counts tokens for it.
+        rooms=("flow/embed", "adapters/embedders/head", "adapters/tokenizers/counting", KIT),
         mentioned=frozenset({"embed_documents", "embed_query"}),
         offences=(
             "embedder.embed_documents(texts)",
@@ -130,7 +132,7 @@ DOORS = (
     ),
     Door(
         act="name a metric",
-        rooms=("telemetry",),
+        rooms=("telemetry", "control/metrics", "control/checks"),
         literal=re.compile(r"undrift_[a-z0-9_]+_(total|seconds|bytes|ratio|info)"),
         offences=("count('undrift_texts_embedded_total')", "NAME = 'undrift_search_seconds'"),
     ),

@@ -81,7 +81,6 @@ class TestChromaServer(StoreConformance):
         return server_door
 
 
-@pytest.mark.slow
 class TestChromaFolder(StoreConformance):
     """Two stores of one process share a folder, and so does Chroma's own client in it."""
 

@@ -59,7 +59,6 @@ def configured(folder: Path, url: str, timing: str = "") -> Path:
     return path
 
 
-@pytest.mark.slow
 def test_no_acknowledged_write_is_lost_whoever_is_killed(mortal: ChromaServer, tmp_path: Path) -> None:
     plane = undrift.open(configured(tmp_path, mortal.url, _SHORT))
     kb = plane.alias("kb")

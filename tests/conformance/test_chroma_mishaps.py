@@ -10,6 +10,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -291,6 +292,39 @@ def test_a_list_of_ids_misses_what_others_insert_for_as_long_as_is_declared(chro
 
 
 # A folder
+
+
+def test_stores_of_one_process_open_and_close_a_folder_one_after_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Chroma counts who uses a folder without a lock: opened twice at once, one of them has none of it."""
+    import chromadb
+
+    make, inside, overlaps = chromadb.PersistentClient, threading.Semaphore(1), []
+
+    def made(*args: Any, **said: Any) -> Any:
+        if not inside.acquire(blocking=False):
+            overlaps.append(args)
+            return make(*args, **said)
+        try:
+            return make(*args, **said)
+        finally:
+            inside.release()
+
+    monkeypatch.setattr(chromadb, "PersistentClient", made)
+    stores = [ChromaStore(str(tmp_path / "folder")) for _ in range(8)]
+    start = threading.Barrier(len(stores))
+
+    def use(store: ChromaStore) -> None:
+        start.wait()
+        store.describe(field())
+        store.close()
+
+    with ThreadPoolExecutor(len(stores)) as pool:
+        for done in [pool.submit(use, store) for store in stores]:
+            done.result()
+
+    assert overlaps == []
 
 
 def test_a_second_process_is_refused_with_a_reason(folder: Path, store: ChromaStore) -> None:

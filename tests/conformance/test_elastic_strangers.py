@@ -14,6 +14,7 @@ import pytest
 
 from tests.conformance.doubles.elastic import Elastic
 from tests.conformance.doubles.http import Server, serving
+from undrift.adapters.llama_node import KEYS
 from undrift.adapters.stores.elastic import ElasticsearchStore, OpenSearchStore
 from undrift.domain.record import DocumentId, Entry, is_tagged, tag_for
 from undrift.domain.route import VectorField
@@ -52,6 +53,7 @@ class Bench:
         kept = dict(metadata)
         if self.program == "llama_index":
             kept |= {"_node_content": json.dumps({**NODE, "metadata": metadata}), "_node_type": "TextNode"}
+            kept |= dict.fromkeys(("document_id", "doc_id", "ref_doc_id"), "None")
         source = {self.text: text, "metadata": kept, self.vector: vector or VECTOR}
         self.double._applied(self.double.indexes["theirs"], "index", id, {}, source)
 
@@ -72,7 +74,7 @@ def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
 
 def plain(metadata: Any) -> dict[str, Any]:
     """Metadata without what LlamaIndex keeps for itself."""
-    return {key: value for key, value in metadata.items() if not key.startswith("_node")}
+    return {key: value for key, value in metadata.items() if key not in KEYS}
 
 
 def test_what_the_program_wrote_is_read(bench: Bench) -> None:

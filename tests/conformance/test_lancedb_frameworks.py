@@ -257,11 +257,80 @@ def test_columns_may_be_called_otherwise_and_a_text_be_elsewhere(store: LanceDbS
     assert store.entries(field, [DocumentId("i2")])[DocumentId("i2")].text == TEXTS[2]
 
 
+def by_hand(folder: Path, name: str, texts: list[str], model: HashingEmbedder = OLD) -> Any:
+    """A table as a program makes it that uses LanceDB by itself: what it knows of a document has a column each."""
+    import lancedb
+    import pyarrow as pa
+
+    count = len(texts)
+    other = pa.array([[float(number), 1.0] for number in range(count)], pa.list_(pa.float32(), 2))
+    columns = {
+        "id": [f"i{number}" for number in range(count)],
+        "text": texts,
+        "n": list(range(count)),
+        "tags": pa.array([["a", "b"]] * count, pa.list_(pa.string())),
+        "vector": pa.array(floats(model, texts), pa.list_(pa.float32(), 16)),
+        "picture": other,
+    }
+    return lancedb.connect(str(folder)).create_table(name, data=pa.table(columns))
+
+
+def test_metadata_may_have_columns_of_their_own(store: LanceDbStore, folder: Path) -> None:
+    theirs, field = by_hand(folder, "plain", TEXTS), at("plain?metadata=*&tags=ledger")
+
+    assert store.describe(field) == FieldDescription(dimensions=16, metric=Metric.L2, count=4)
+    entries = store.scan(field, limit=9, parts=Part.TEXT)
+    assert [(one.id, one.text, one.metadata) for one in entries] == [
+        (id, text, {"n": number, "tags": ["a", "b"]}) for number, (id, text) in enumerate(zip(IDS, TEXTS, strict=True))
+    ]
+    assert store.count(field, {"n": {"$gte": 2}}) == 2
+    (hit,) = store.search(field, np.asarray(OLD.embed_query(TEXTS[1])), k=1, filter={"n": {"$lt": 3}})
+    assert (hit.id, hit.metadata["n"]) == ("i1", 1)
+
+    store.upsert(field, made(Document(id="i1", text="on Friday", metadata={"n": 9})))
+    store.insert_absent(field, made(Document(id="new", text="on Sunday", metadata={"tags": []})))
+    store.merge_metadata(field, {DocumentId("i0"): {"tags": ["c"]}}, sequence=3)
+    store.delete(field, [DocumentId("i3"), DocumentId("i2")], filter={"n": 3})
+
+    theirs.checkout_latest()
+    rows = {row["id"]: row for row in theirs.to_arrow().to_pylist()}
+    assert {id: (row["text"], row["n"], row["tags"]) for id, row in rows.items()} == {
+        "i0": (TEXTS[0], 0, ["c"]),
+        "i1": ("on Friday", 9, None),
+        "i2": (TEXTS[2], 2, ["a", "b"]),
+        "new": ("on Sunday", None, []),
+    }
+    assert [rows[id]["picture"] for id in ("i0", "i1", "i2")] == [[0.0, 1.0], [1.0, 1.0], [2.0, 1.0]]
+    with pytest.raises(StoreRejected, match="have no field 'lang'"):
+        store.upsert(field, made(Document(id="x", text="x", metadata={"lang": "en"})))
+    with pytest.raises(StoreRejected, match="its column picture is another part of the record"):
+        store.upsert(field, made(Document(id="x", text="x", metadata={"picture": 1})))
+    with pytest.raises(StoreRejected, match="would change"):
+        store.upsert(field, made(Document(id="x", text="x", metadata={"n": 1.5})))
+
+
+def test_a_table_made_by_hand_is_adopted_migrated_and_read_back(tmp_path: Path, folder: Path) -> None:
+    import lancedb
+
+    by_hand(folder, "plain", MANY)
+    ids = [f"i{number}" for number in range(len(MANY))]
+
+    target = adopted_and_moved(tmp_path, f'url = "lancedb:{folder}"', "plain?metadata=*", ids=ids, tags="payload")
+
+    name = target.partition("?")[0]
+    rows = {row["id"]: row for row in lancedb.connect(str(folder)).open_table(name).to_arrow().to_pylist()}
+    assert (rows["i0"]["text"], rows["i0"]["n"], rows["i0"]["tags"]) == ("written through undrift", -1, None)
+    assert (rows["i9"]["text"], rows["i9"]["n"], rows["i9"]["tags"]) == (MANY[9], 9, ["a", "b"])
+    assert "i1" not in rows
+
+
 @pytest.mark.parametrize(
     ("address", "error", "words"),
     [
         ("docs?as=haystack", BadConfig, "as= can be langchain or llama_index"),
-        ("docs?as=langchain&metadata=*", BadConfig, "metadata= is one column"),
+        ("docs?as=langchain&metadata=*", BadConfig, "whose metadata are in one column"),
+        ("dated?metadata=*", StoreRejected, r"at is timestamp\[us\], which no metadata are"),
+        ("dated?text=text", StoreRejected, r"metadata=\* is all other columns"),
         ("docs?as=langchain&vector=v2", StoreRejected, "v2 is not there"),
         ("docs", CollectionMissing, r"docs\?as=langchain"),
         ("nothing?as=langchain", CollectionMissing, "has no collection nothing"),
@@ -270,7 +339,13 @@ def test_columns_may_be_called_otherwise_and_a_text_be_elsewhere(store: LanceDbS
 def test_an_address_that_does_not_fit_is_refused_with_what_would(
     store: LanceDbStore, folder: Path, address: str, error: type[Exception], words: str
 ) -> None:
+    import lancedb
+    import pyarrow as pa
+
     langchain(folder, "docs", OLD).add_texts(TEXTS, ids=IDS)
+    dated = pa.schema([("id", pa.string()), ("text", pa.string()), ("at", pa.timestamp("us"))])
+    dated = dated.append(pa.field("vector", pa.list_(pa.float32(), 16)))
+    lancedb.connect(str(folder)).create_table("dated", schema=dated)
 
     with pytest.raises(error) as refused:
         store.count(at(address))

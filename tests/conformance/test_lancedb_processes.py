@@ -115,7 +115,6 @@ def test_a_writer_that_is_killed_leaves_whole_versions(store: LanceDbStore, tmp_
         assert {one.tag.sequence for one in store.fetch(FIELD, numbered(60)).values()} == {0}
 
 
-@pytest.mark.slow
 def test_no_acknowledged_write_is_lost_whoever_is_killed(tmp_path: Path) -> None:
     live_and_be_killed(tmp_path, "lancedb:vectors", options="compact_after = 8")
 

@@ -98,7 +98,6 @@ def test_one_file_is_a_store_for_one_process(tmp_path: Path) -> None:
 
 
 @pytest.mark.servers
-@pytest.mark.slow
 def test_no_acknowledged_write_is_lost_whoever_is_killed(tmp_path: Path) -> None:
     # One writer: Milvus Lite itself advises against several on one collection.
     with running_server(tmp_path / "data") as port:

@@ -125,6 +125,33 @@ def test_a_write_is_one_update_for_each_document(bench: Bench, made: MongoDbStor
     assert second["updates"][0]["u"].keys() == {"$setOnInsert"}
 
 
+@pytest.mark.parametrize("made_by", ["the one that is late", "the one that is first"])
+def test_who_is_late_to_make_a_field_leaves_the_winners_alone(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, made_by: str
+) -> None:
+    """Also where the late one made the collection that the other described first."""
+    late, first = bench.store(), bench.store()
+    collections = late._collections
+    collection = collections._made
+
+    def made(*args: Any, **said: Any) -> Any:
+        if made_by == "the one that is first":
+            first.create(FIELD, dimensions=2, metric=Metric.COSINE)
+            return first._collections._made(*args, **said)
+        found = collection(*args, **said)
+        first.create(FIELD, dimensions=2, metric=Metric.COSINE)
+        return found
+
+    monkeypatch.setattr(collections, "_made", made)
+
+    with pytest.raises(FieldInUse):
+        late.create(FIELD, dimensions=2, metric=Metric.COSINE)
+
+    first.upsert(FIELD, [record("a", VECTOR)])
+    assert [hit.id for hit in first.search(FIELD, VECTOR, k=1)] == ["a"]
+    assert len(bench.double.collections["docs"].indexes) == 1
+
+
 def test_a_write_without_a_tag_takes_the_old_one_away(bench: Bench, made: MongoDbStore) -> None:
     made.upsert(FIELD, [record("a", VECTOR)])
     made.upsert(FIELD, [replace(record("a", VECTOR), tag=NO_TAG)])

@@ -62,7 +62,12 @@ def ledger_of(server: PostgresServer, layout: str) -> str:
 
 @pytest.mark.parametrize(
     "layout",
-    ["one database", "two databases", "ledger in a file", "one database, in place"],
+    [
+        pytest.param("one database", marks=pytest.mark.long),
+        pytest.param("two databases", marks=pytest.mark.long),
+        "ledger in a file",
+        "one database, in place",
+    ],
 )
 def test_no_acknowledged_write_is_lost_whoever_is_killed(
     databases: PostgresServer, tmp_path: Path, layout: str

@@ -17,7 +17,7 @@ pytest.importorskip("psycopg")
 from tests.conformance.pgvector_door import SCHEMA, store_url
 from tests.conformance.postgres_server import PostgresServer
 
-pytestmark = [pytest.mark.servers, pytest.mark.slow]
+pytestmark = pytest.mark.servers
 
 DOCUMENTS = 1_000
 PATIENCE_S = 60.0

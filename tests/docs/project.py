@@ -168,9 +168,10 @@ class Project:
     def _begin(self, block: Block) -> None:
         """Start the command of a block, which goes on to the end of the page, and wait for what it says."""
         ((command, shown),) = _commands(block)
-        assert command == "undrift serve", f"{block.where}: nobody knows how to run `{command}` in the background"
+        known = {"undrift serve": ["--port", self._port], f"undrift watch --health 127.0.0.1:{PORT}": []}
+        assert command in known, f"{block.where}: nobody knows how to run `{command}` in the background"
         process = subprocess.Popen(
-            [*command.split(), "--port", self._port],
+            [*command.replace(PORT, self._port).split(), *known[command]],
             cwd=self._folder,
             env=self._environment,
             stdin=subprocess.DEVNULL,

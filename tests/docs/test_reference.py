@@ -10,7 +10,7 @@ import apsw
 import click
 import pytest
 
-from scripts import api_reference, configuration_reference, errors_reference
+from scripts import api_reference, configuration_reference, errors_reference, metrics_reference
 from tests.docs.pages import DOCS, ROOT, anchors, blocks, links, named_tests, pages, prose, source
 from tests.model.rules import Rule
 from tests.model.test_rules import NEEDS_A_LATE_REQUEST, SHORTEST
@@ -28,6 +28,7 @@ GENERATED = {
     "api": (api_reference.PAGE, api_reference.reference),
     "configuration": (configuration_reference.PAGE, configuration_reference.reference),
     "errors": (errors_reference.PAGE, errors_reference.reference),
+    "metrics": (metrics_reference.PAGE, metrics_reference.reference),
 }
 #: A command in a block or between backticks, up to what ends it there.
 _COMMAND = re.compile(r"(?:`|^\$ )undrift (?P<words>[^`\n|;]*)", re.MULTILINE)

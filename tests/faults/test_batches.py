@@ -5,12 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.faults.batches import DOCUMENTS, Scene, scene
+from tests.unit.migrate.test_fleet import FakePool
+from undrift.control.pooling import open_hand
 from undrift.domain.batch import JobState
-from undrift.domain.migration import Phase, RunStatus
+from undrift.domain.migration import Migration, Phase, RunStatus
+from undrift.domain.space import Space
 from undrift.errors import BudgetExhausted, EmbedderRejected
+from undrift.flow.splitting import combined
+from undrift.migrate.fleet import Fleet
+from undrift.ports.pool import Errand
+from undrift.release import VERSION
 from undrift.testing.provider import Outcome
 from undrift.testing.rig import ALIAS, documents
 
@@ -72,6 +80,51 @@ def test_a_text_that_the_batch_refuses_is_tried_online_and_set_aside_with_its_re
         (job,) = world.jobs()
         assert (job.completed, job.failed) == (10, 2)
         assert "this text is refused" in job.reason or "maximum input length" in job.reason
+
+
+def test_a_text_that_is_too_long_for_the_batch_is_embedded_in_parts_where_the_model_says_so(folder: Path) -> None:
+    """The parts go online, and are counted; the rest is paid for in the batch, each text once."""
+    long = replace(DOCUMENTS[3], text=" ".join(f"word{number}" for number in range(12_000)))
+    with scene(folder, [*DOCUMENTS[:3], long, *DOCUMENTS[4:]], truncation="split") as world:
+        world.begin()
+
+        world.work_to(Phase.CATCHUP)
+
+        migration = world.rig.migration()
+        assert migration is not None
+        record = world.rig.records(migration.target)[long.id]
+        parts = list(world.online)
+        assert world.rig.process("operator").plane.status(ALIAS)["overlong"] == {"cut": 0, "split": 1}
+        assert world.rig.ledger_within().quarantined_count(ALIAS) == 0
+        assert set(world.batched.values()) == set(world.online.values()) == {1}
+        assert (len(world.batched), " ".join(parts).split()) == (len(DOCUMENTS) - 1, long.text.split())
+        vectors = [world.rig.vector(migration.target.space, part) for part in parts]
+        assert (record.text, len(parts)) == (long.text, 2)
+        np.testing.assert_allclose(record.vector, combined(vectors, parts, record_space(world)), atol=1e-5)
+
+
+def record_space(world: Scene) -> Space:
+    return world.rig.models["new"].space
+
+
+@pytest.mark.parametrize("batch", ["true", "auto"])
+def test_a_pool_has_nothing_to_do_with_jobs_and_carries_what_is_embedded_online(folder: Path, batch: str) -> None:
+    """What a job brings lies in the cache of this host: the worker carries it. With auto, these texts are too few."""
+    with scene(folder) as world:
+        world.begin(batch=batch)
+        worker, pool = world.rig.process("worker").worker(sample=0), FakePool(world.rig.process("pool"))
+        shop = worker.workshop
+
+        def errand(migration: Migration) -> Errand:
+            return Errand(configuration="", alias=ALIAS, migration=migration.id, caller=shop.me, version=VERSION)
+
+        worker.fleet = Fleet(workshop=shop, pool=pool, opener=open_hand, errand_of=errand)
+        worker.run(lambda migration: migration is not None and migration.phase is Phase.CATCHUP)
+
+        paid, carried = (world.batched, worker.carried) if batch == "true" else (world.online, pool.hand.carried)
+        assert (paid, carried) == (EVERY_TEXT, len(DOCUMENTS))
+        assert bool(pool.begun) == (batch == "auto")
+        assert not world.faults()
 
 
 def test_a_batch_that_refuses_every_text_is_not_paid_for_online_instead(folder: Path) -> None:

@@ -27,7 +27,7 @@ from collections.abc import Iterator
 from typing import TypeAlias
 
 from tests.model.rules import Rule
-from tests.model.scenario import ABSENT, INITIAL, Cutover, Deferral, Journaling, Scenario, Sending, Write
+from tests.model.scenario import ABSENT, INITIAL, Cutover, Deferral, Ending, Journaling, Scenario, Sending, Write
 from tests.model.state import (
     BACKFILL,
     CHUNK_IN_PUBLICATION,
@@ -55,6 +55,7 @@ def moves(scenario: Scenario, state: State) -> Iterator[Move]:
     yield from network(state)
     yield from clients(scenario, state)
     yield from reaper(scenario, state)
+    yield from counter(scenario, state)
     yield from coordinator(scenario, state)
     if state.drained:
         yield from backfill(scenario, state)
@@ -156,7 +157,9 @@ def _close(scenario: Scenario, state: State, number: int) -> Iterator[Move]:
         over = _journal(scenario, over, client.store)
     if write.number in state.open_ops:
         closed = over._replace(open_ops=state.open_ops - {write.number})
-        if Rule.CLOSE_BUMPS_SEQ in scenario.rules:
+        if scenario.ending is Ending.LATER:
+            closed = closed._replace(ended_ops=state.ended_ops | {write.number})
+        elif Rule.CLOSE_BUMPS_SEQ in scenario.rules:
             closed = closed.bumped()
         yield f"client {number} closes and acknowledges {write}", closed.acknowledge(write, client.after)
     elif Rule.CLOSE_CHECKS_REAPED in scenario.rules:
@@ -207,6 +210,13 @@ def reaper(scenario: Scenario, state: State) -> Iterator[Move]:
             yield f"{write} of slow client {number} is reaped", reaped._replace(faults=state.faults - 1)
 
 
+def counter(scenario: Scenario, state: State) -> Iterator[Move]:
+    """Count for the key what has ended; whoever looks for work does it, so it may happen at any moment."""
+    if state.ended_ops:
+        counted = state._replace(ended_ops=frozenset())
+        yield "what has ended is counted", counted.bumped() if Rule.CLOSE_BUMPS_SEQ in scenario.rules else counted
+
+
 def backfill(scenario: Scenario, state: State) -> Iterator[Move]:
     """Copy the key from A to B, unless somebody touched it; start again when the worker dies."""
     step, value = state.backfill
@@ -248,7 +258,7 @@ def sync(scenario: Scenario, state: State) -> Iterator[Move]:
         yield f"sync sends to {_name(request.store)}", state._replace(sync=sent, network=state.network | {request})
     elif worker.step is Step.LANDED:
         newer = worker.seq_moved and Rule.CLEAR_NEEDS_SAME_SEQ in scenario.rules
-        written = bool(state.open_ops) and Rule.CLEAR_NEEDS_NO_OPEN in scenario.rules
+        written = bool(state.open_ops or state.ended_ops) and Rule.CLEAR_NEEDS_NO_OPEN in scenario.rules
         if newer or written:
             yield "sync leaves the key dirty", state._replace(sync=Sync())
         else:

@@ -59,6 +59,13 @@ class Journaling(StrEnum):
     ONE_TRANSACTION = "one transaction"  #: ledger and store share a database file, so all three happen at once
 
 
+class Ending(StrEnum):
+    """When the ledger counts, for the key, that an operation has ended."""
+
+    AT_ONCE = "counts ends at once"  #: in the transaction that closes it
+    LATER = "counts ends later"  #: at any moment after it; until then the key looks as if it were being written
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
     """The bounds of one exhaustive search."""
@@ -70,6 +77,7 @@ class Scenario:
     sending: Sending = Sending.IN_TIME
     deferral: Deferral = Deferral.KEY
     journaling: Journaling = Journaling.THREE_STEPS
+    ending: Ending = Ending.AT_ONCE
     rules: frozenset[Rule] = ALL
 
     @property
@@ -80,8 +88,9 @@ class Scenario:
     def __str__(self) -> str:
         writes = "||".join(";".join("D" if write.deletes else "U" for write in client) for client in self.clients)
         course = "".join("AB"[number % 2] for number in range(self.flips + 1))
-        usual = {Sending.IN_TIME, Deferral.KEY, Journaling.THREE_STEPS}
-        variations = [kind for kind in (self.sending, self.deferral, self.journaling) if kind not in usual]
+        usual = {Sending.IN_TIME, Deferral.KEY, Journaling.THREE_STEPS, Ending.AT_ONCE}
+        chosen = (self.sending, self.deferral, self.journaling, self.ending)
+        variations = [kind for kind in chosen if kind not in usual]
         without = [f"without {rule}" for rule in sorted(ALL - self.rules)]
         faults = "1 fault" if self.faults == 1 else f"{self.faults} faults"
         return ", ".join((writes, course, faults, self.cutover, *variations, *without))

@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeAlias
 
 import pytest
 
-from tests.model.scenario import Cutover, Deferral, Journaling, Scenario, Sending, clients
+from tests.model.scenario import Cutover, Deferral, Ending, Journaling, Scenario, Sending, clients
 
 #: Above this many states a search takes more than a moment.
 LARGE = 100_000
@@ -29,9 +29,9 @@ class Searched(NamedTuple):
 
 
 def each(*tables: tuple[Searched, ...]) -> pytest.MarkDecorator:
-    """Make one test of each row, which it is given as `searched`; the large ones are marked as slow."""
+    """Make one test of each row, which it is given as `searched`; the large ones are marked as long."""
     rows = [
-        pytest.param(row, id=str(row.scenario), marks=[pytest.mark.slow] if row.states > LARGE else [])
+        pytest.param(row, id=str(row.scenario), marks=[pytest.mark.long] if row.states > LARGE else [])
         for table in tables
         for row in table
     ]
@@ -105,6 +105,27 @@ CHUNK = (
         ("U||U", 1, 1, 41_223),
         ("U;D||U", 1, 1, 171_410),
         ("U;D||U", 2, 1, 205_736),
+    ),
+)
+
+ENDING_LATER = (
+    *_table(
+        Scenario(ending=Ending.LATER),
+        ("U||D", 1, 1, 49_966),
+        ("U;D", 2, 2, 29_424),
+        ("U;D", 3, 1, 17_633),
+        ("U||D", 2, 1, 64_323),
+    ),
+    *_table(
+        Scenario(ending=Ending.LATER, cutover=Cutover.FREEZE),
+        ("U;D", 2, 1, 14_110),
+        ("U||D", 1, 2, 106_661),
+    ),
+    *_table(
+        Scenario(ending=Ending.LATER, deferral=Deferral.CHUNK),
+        ("U||D", 2, 1, 72_061),
+        ("U;D", 3, 1, 19_427),
+        ("U;D||U", 2, 1, 502_879),
     ),
 )
 

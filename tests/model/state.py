@@ -88,6 +88,7 @@ class State(NamedTuple):
     touched: bool  #: the dirty row exists; it outlives the mark
     source: Store | None  #: the mark: which store holds the truth of a dirty key; None when the key is clean
     open_ops: frozenset[int]
+    ended_ops: frozenset[int]  #: closed, and not yet counted for the key; only where ends are counted later
     # The actors.
     clients: tuple[Client, ...]
     backfill: Backfill
@@ -166,6 +167,7 @@ def initial(scenario: Scenario) -> State:
         touched=False,
         source=None,
         open_ops=frozenset(),
+        ended_ops=frozenset(),
         clients=tuple(Client() for _ in scenario.clients),
         backfill=Backfill(),
         sync=Sync(),

@@ -9,7 +9,6 @@ from tests.simulation.mutants import MUTANTS, Mutant
 from undrift.testing.simulation import Hands, simulate
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name.replace(" ", "_"))
 def test_without_a_rule_a_promise_is_broken(mutant: Mutant, hands: Hands) -> None:
     found = mutant.search(hands)

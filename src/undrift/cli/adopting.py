@@ -30,7 +30,8 @@ _BUDGETS = (
 _SHOWN = 5
 
 
-def _with_budgets(command: Callable[..., Any]) -> Callable[..., Any]:
+def with_budgets(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a verb be told what a paid model may cost."""
     for option in reversed(_BUDGETS):
         command = option(command)
     return command
@@ -55,7 +56,7 @@ def _with_budgets(command: Callable[..., Any]) -> Callable[..., Any]:
     help="Adopt in spite of this doubt.",
 )
 @click.option("--accept-unproven", default="", metavar="REASON", help="Adopt without proof; goes into the history.")
-@_with_budgets
+@with_budgets
 @pass_session
 def adopt(
     session: Session,
@@ -102,7 +103,7 @@ def adopt(
 @click.command("audit", cls=Verb)
 @click.argument("name")
 @_SAMPLE
-@_with_budgets
+@with_budgets
 @click.pass_context
 @pass_session
 def audit(

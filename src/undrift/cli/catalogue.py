@@ -132,7 +132,7 @@ def refresh(session: Session, sources: tuple[str, ...], *, no_providers: bool) -
 def notify(session: Session, *, dry_run: bool) -> None:
     """Tell of ends that come nearer or have moved, each thing once.
 
-    To the log, and to the webhook of [notices]. For cron, after `catalogue refresh`.
+    To the log, and to the receivers of [notices]. For cron, after `catalogue refresh`. `undrift watch` does it too.
     """
     with session.plane() as plane:
         value = plane.notify(dry_run=dry_run)

@@ -140,12 +140,18 @@ def delete(session: Session, alias: str, ids: tuple[str, ...], condition: str | 
 @click.argument("text")
 @click.option("-k", type=click.IntRange(min=1), default=10, show_default=True, help="How many documents.")
 @click.option("--filter", "condition", metavar="JSON", help='Only documents that match it, such as \'{"lang": "en"}\'.')
+@click.option("--domain", metavar="DOMAIN", help="The domain of the query, where ALIAS is a name of [domains].")
 @pass_session
-def search(session: Session, alias: str, text: str, k: int, condition: str | None) -> None:
-    """Find the documents nearest to a text."""
+def search(session: Session, alias: str, text: str, *, k: int, condition: str | None, domain: str | None) -> None:
+    """Find the documents nearest to a text.
+
+    Under a name of [domains], the one alias answers that is configured for the domain.
+    """
     chosen = parsed_filter(condition)
     with session.plane() as plane:
-        hits = plane.alias(alias).search(text, k=k, filter=chosen)
+        asked = plane.alias_for(alias, domain)
+        alias = asked.name
+        hits = asked.search(text, k=k, filter=chosen)
     value = {
         "alias": alias,
         "space": hits.space,

@@ -15,11 +15,14 @@ import click
 from undrift import __version__
 from undrift.cli import (
     adopting,
+    alerts,
     catalogue,
     comparing,
     demo,
     documents,
     golden,
+    lineage,
+    lookout,
     migrations,
     models,
     operations,
@@ -59,7 +62,7 @@ SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
         ),
     ),
     ("Quality", (golden.golden,)),
-    ("The look-out", (probes.probe, catalogue.catalogue)),
+    ("The look-out", (lookout.watch, alerts.alert, probes.probe, catalogue.catalogue)),
     ("Other programs", (serving.serve,)),
 )
 #: What a shell calls a process that was ended by Ctrl-C.
@@ -94,6 +97,9 @@ def root() -> None:
     """Change the embedding model behind a live vector search, without downtime and with a way back."""
 
 
+for _of_models in (lineage.record, lineage.lineage, lineage.trace, lineage.promote, lineage.retire):
+    models.model.add_command(_of_models)
+golden.golden.add_command(lineage.compare)
 models.alias.add_command(adopting.adopt)
 models.alias.add_command(adopting.audit)
 for _, _verbs in SECTIONS:

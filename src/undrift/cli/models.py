@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import click
 
+from undrift.cli import lineage_page
 from undrift.cli.layout import columns, number, paragraphs, steps
+from undrift.cli.lineage import about_training
 from undrift.cli.session import Assignment, Session, Verbs, pass_session, toml_values
 from undrift.domain.wording import plural
 from undrift.errors import BadArgument
@@ -21,7 +24,13 @@ def model() -> None:
 
 @model.command("add")
 @click.argument("name")
-@click.option("--provider", required=True, help="hashing, wordllama, sentence_transformers, callable or openai.")
+@click.option("--provider", help="hashing, wordllama, sentence_transformers, callable, openai, and others.")
+@click.option(
+    "--from",
+    "origin",
+    metavar="PLACE",
+    help="A fine-tuned model instead: a folder, mlflow:models:/NAME/VERSION, or hf:ORG/NAME@COMMIT.",
+)
 @click.option("--name", "model_name", metavar="MODEL", help="What the provider calls the model.")
 @click.option("--dimensions", type=click.IntRange(min=1), help="Length of its vectors, where it can be chosen.")
 @click.option("--base-url", metavar="URL", help="Where an OpenAI-compatible server answers.")
@@ -30,20 +39,38 @@ def model() -> None:
 @click.option(
     "--option", "options", type=Assignment(), multiple=True, metavar="KEY=VALUE", help="Any other key of the provider."
 )
+@about_training
+@click.option("--reason", default="", metavar="WHY", help="Why a fine-tuned model was trained.")
 @pass_session
 def add_model(
     session: Session,
     /,
     name: str,
-    provider: str,
+    *,
+    provider: str | None,
+    origin: str | None,
     model_name: str | None,
     options: tuple[tuple[str, str], ...],
     **known: Any,
 ) -> None:
     """Add a model to the configuration, once it has answered.
 
-    It embeds the probe texts, by which it is recognised from then on.
+    It embeds the probe texts, by which it is recognised from then on. With --from, where it comes from is recorded as
+    well: its lineage.
     """
+    from undrift.control.ancestry import Training
+
+    training = Training(**{field.name: known.pop(field.name) for field in fields(Training)})
+    if (provider is None) == (origin is None):
+        raise BadArgument(
+            f"model {name} needs --provider or --from, one of them",
+            hint=f"undrift model add {name} --provider PROVIDER, or --from FOLDER for a fine-tuned one",
+        )
+    if origin is None and training != Training():
+        raise BadArgument(
+            f"what is said of the training of {name} belongs to a model that is added with --from",
+            hint=f"undrift model add {name} --provider {provider} …, then undrift model record {name} …",
+        )
     values = {"name": model_name, **{key: value for key, value in known.items() if key != "path"}}
     values["path"] = None if known["path"] is None else str(known["path"])
     given = {key: value for key, value in values.items() if value is not None}
@@ -51,7 +78,15 @@ def add_model(
     if twice := sorted(given.keys() & more.keys()):
         raise BadArgument(f"{', '.join(twice)} is given twice", hint=f"leave out --option {twice[0]}=…")
     with session.plane() as plane:
-        shown = plane.add_model(name, provider, {**given, **more})
+        if origin is not None:
+            # A person means a folder from where they are.
+            origin = origin if origin.startswith(("hf:", "mlflow:")) else str(Path(origin).expanduser().absolute())
+            shown = plane.register_model(name, origin, training, {**given, **more})
+            lived = f"\n\nlineage\n{lineage_page.checkpoint(shown['checkpoint'])}"
+            plain = {key: value for key, value in shown.items() if key != "checkpoint"}
+            session.answer(shown, f"added model {name}\n{_model(plain)}{lived}")
+            return
+        shown = plane.add_model(name, str(provider), {**given, **more})
     session.answer(shown, f"added model {name}\n{_model(shown)}")
 
 

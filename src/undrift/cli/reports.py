@@ -61,6 +61,7 @@ def _progress(value: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("progress", ", ".join(parts)),
         ("dirty", f"{number(value['dirty'])}{oldest}"),
         ("quarantine", number(value["quarantined"])),
+        *_overlong(value.get("overlong", {})),
         *_proof(value),
         ("cost", spent(value["cost"])),
         *_forecast(value["cost"]["forecast"]),
@@ -70,6 +71,13 @@ def _progress(value: Mapping[str, Any]) -> list[tuple[str, str]]:
         *first_ones(value["order"]),
         *(way_back if value["phase"] == "reversing" else []),
     ]
+
+
+def _overlong(counts: Mapping[str, int]) -> list[tuple[str, str]]:
+    """Tell what became of texts that the model does not take whole, where there were any."""
+    fates = {"cut": "cut by the model", "split": "embedded in parts"}
+    told = [f"{number(counts[name])} {fate}" for name, fate in fates.items() if counts.get(name)]
+    return [("long texts", ", ".join(told))] if told else []
 
 
 def _forecast(said: Mapping[str, Any] | None) -> list[tuple[str, str]]:

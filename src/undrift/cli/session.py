@@ -120,16 +120,25 @@ class Duration(click.ParamType[float]):
 
     name = "duration"
     _units: ClassVar = {"ms": 0.001, "s": 1.0, "m": 60.0, "": 1.0}
+    _example: ClassVar = "2s or 500ms"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Read a length of time."""
         if isinstance(value, float):
             return value
-        found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?|\.[0-9]+)\s*(ms|s|m|)", str(value).strip())
+        found = re.fullmatch(rf"([0-9]+(?:\.[0-9]+)?|\.[0-9]+)\s*({'|'.join(self._units)})", str(value).strip())
         seconds = float(found[1]) * self._units[found[2]] if found else 0.0
         if not seconds:
-            self.fail(f"{value!r} is not a length of time such as 2s or 500ms", param, ctx)
+            self.fail(f"{value!r} is not a length of time such as {self._example}", param, ctx)
         return seconds
+
+
+class Length(Duration):
+    """A length of time such as `30m`, `2h` or `3d`, in seconds."""
+
+    name = "length"
+    _units: ClassVar = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+    _example: ClassVar = "2h or 3d"
 
 
 class Moment(click.ParamType[datetime]):

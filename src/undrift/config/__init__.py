@@ -5,28 +5,40 @@ from __future__ import annotations
 from undrift.config.file import Config, file_named, load, parse
 from undrift.config.settings import (
     AliasSettings,
+    DomainSettings,
     HookSettings,
     ModelSettings,
-    NoticeSettings,
     ServerSettings,
     Settings,
     StoreSettings,
     ThrottleSettings,
     TimingSettings,
-    known_time_zone,
+)
+from undrift.config.strict import known_time_zone
+from undrift.config.watching import (
+    CheckSettings,
+    NoticeSettings,
+    SunsetSettings,
+    WatchSettings,
+    WindowSettings,
 )
 
 __all__ = [
     "AliasSettings",
+    "CheckSettings",
     "Config",
+    "DomainSettings",
     "HookSettings",
     "ModelSettings",
     "NoticeSettings",
     "ServerSettings",
     "Settings",
     "StoreSettings",
+    "SunsetSettings",
     "ThrottleSettings",
     "TimingSettings",
+    "WatchSettings",
+    "WindowSettings",
     "file_named",
     "known_time_zone",
     "load",

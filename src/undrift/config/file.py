@@ -61,6 +61,18 @@ class Config:
         text = tomlkit.dumps(document)
         return parse(tomllib.loads(text), self.path, text=text)
 
+    def without_table(self, section: str, name: str) -> Config:
+        """Return the configuration without `[section.name]`; nothing is written before `save`."""
+        import tomlkit
+
+        document = tomlkit.parse(self._text)
+        tables = document.get(section, {})
+        tables.pop(name, None)
+        if section in document and not tables:
+            document.pop(section)
+        text = tomlkit.dumps(document)
+        return parse(tomllib.loads(text), self.path, text=text)
+
     def save(self) -> None:
         """Write the file, whole or not at all."""
         temporary = self.path.with_name(self.path.name + ".new")
@@ -91,20 +103,32 @@ class Config:
     def notice_secret(self) -> str:
         """Return what alerts are signed with; empty where nothing is configured."""
         notices = self.settings.notices
-        if notices.secret_file is not None:
-            return self._read_secret("secret", notices.secret_file)
-        value = os.environ.get(notices.secret_env) if notices.secret_env else ""
-        if value is None:
-            raise BadConfig(
-                f"environment variable {notices.secret_env} is not set", hint=f"export {notices.secret_env}=…"
-            )
-        return value
+        return self._secret_of(notices.secret_env, notices.secret_file, "secret")
+
+    def pagerduty_key(self) -> str:
+        """Return the integration key of PagerDuty; empty where nothing is configured."""
+        notices = self.settings.notices
+        return self._secret_of(notices.pagerduty_key_env, notices.pagerduty_key_file, "PagerDuty key")
+
+    def apprise_addresses(self) -> list[str]:
+        """Return the addresses of Apprise; none where nothing is configured."""
+        file = self.settings.notices.apprise_file
+        lines = self._read_secret("Apprise", file).splitlines() if file is not None else []
+        return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
 
     def token(self) -> str | None:
         """Return what callers of the server have to show: from the environment, or from its file."""
         given = os.environ.get("UNDRIFT_TOKEN")
         file = self.settings.server.token_file
         return given if given or file is None else self._read_secret("token", file)
+
+    def _secret_of(self, variable: str | None, file: Path | None, what: str) -> str:
+        if file is not None:
+            return self._read_secret(what, file)
+        value = os.environ.get(variable) if variable else ""
+        if value is None:
+            raise BadConfig(f"environment variable {variable} is not set", hint=f"export {variable}=…")
+        return value
 
     def _read_secret(self, what: str, file: Path) -> str:
         try:
@@ -203,4 +227,22 @@ def _check_references(settings: Settings, path: Path) -> None:
                     f"alias {name} in {path} names the {kind} {wanted}, which is not configured",
                     f"configured are: {', '.join(sorted(known)) or 'none'}",
                     f"add [{kind}s.{wanted}] to {path}",
+                )
+    _check_domains(settings, path)
+
+
+def _check_domains(settings: Settings, path: Path) -> None:
+    for name, domains in settings.domains.items():
+        if name in settings.aliases:
+            raise BadConfig(
+                f"{path} has both [aliases.{name}] and [domains.{name}]",
+                "a query under that name would have two meanings",
+                "give one of them another name",
+            )
+        for alias in filter(None, [*domains.aliases.values(), domains.fallback]):
+            if alias not in settings.aliases:
+                raise BadConfig(
+                    f"domains {name} in {path} name the alias {alias}, which is not configured",
+                    f"configured are: {', '.join(sorted(settings.aliases)) or 'none'}",
+                    f"add [aliases.{alias}] to {path}",
                 )

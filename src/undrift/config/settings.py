@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
+from undrift.config.strict import Strict, known_time_zone
+from undrift.config.watching import NoticeSettings, WatchSettings
 from undrift.domain.batch import BatchMode
+from undrift.domain.domains import Domains
 from undrift.domain.order import FIRST, Order, read_first
 from undrift.domain.pacing import PaceLimits
+from undrift.domain.route import AliasName
 from undrift.domain.timing import Timing
 from undrift.domain.tuning import Limits, read_hours, read_knob
 from undrift.errors import BadArgument
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class StoreSettings(BaseModel):
@@ -125,22 +124,7 @@ def _is_knob(key: str) -> AfterValidator:
     return AfterValidator(check)
 
 
-def known_time_zone(name: str) -> str:
-    """Return the name of a time zone that this machine knows.
-
-    Raises:
-        ValueError: it knows none of that name.
-    """
-    try:
-        ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise ValueError(
-            f"there is no time zone {name!r} on this machine; a package such as tzdata has them"
-        ) from error
-    return name
-
-
-class ThrottleSettings(_Strict):
+class ThrottleSettings(Strict):
     """How hard workers may work; `undrift tune` changes all but the last two while they do."""
 
     chunk_size: Annotated[int, _is_knob("chunk_size")] = Field(
@@ -188,7 +172,7 @@ class ThrottleSettings(_Strict):
 Hooks = list[str | list[str]]
 
 
-class HookSettings(_Strict):
+class HookSettings(Strict):
     """Programs and functions that are called at the moments of a migration, in the order in which they stand."""
 
     timeout_s: float = Field(default=60.0, gt=0, description="how long each of them may take, in seconds")
@@ -212,7 +196,7 @@ class HookSettings(_Strict):
         return value
 
 
-class AliasSettings(_Strict):
+class AliasSettings(Strict):
     """A collection under a stable name."""
 
     store: str = Field(description="name of its store")
@@ -260,7 +244,24 @@ class AliasSettings(_Strict):
         return Order(first=tuple(self.order), documents=self.order_documents)
 
 
-class TimingSettings(_Strict):
+class DomainSettings(Strict):
+    """Aliases under one name, each for the queries of its domains."""
+
+    aliases: dict[str, str] = Field(min_length=1, description="the alias of each domain")
+    fallback: str | None = Field(
+        default=None, description="the alias of every other query; without it, such a query is refused"
+    )
+
+    def as_domains(self, name: str) -> Domains:
+        """Return the value that the core works with."""
+        return Domains(
+            name=name,
+            aliases={domain: AliasName(alias) for domain, alias in self.aliases.items()},
+            fallback=None if self.fallback is None else AliasName(self.fallback),
+        )
+
+
+class TimingSettings(Strict):
     """Durations in seconds; the same for every process that shares a ledger."""
 
     lease_s: float = Field(default=Timing().lease_s, gt=0)
@@ -277,7 +278,7 @@ class TimingSettings(_Strict):
         return Timing(**self.model_dump())
 
 
-class ServerSettings(_Strict):
+class ServerSettings(Strict):
     """Where `undrift serve` listens."""
 
     host: str = Field(default="127.0.0.1", description="another than this machine's own wants a token")
@@ -287,18 +288,7 @@ class ServerSettings(_Strict):
     )
 
 
-class NoticeSettings(_Strict):
-    """Whom to tell of the ends of models, besides the log."""
-
-    webhook: str | None = Field(default=None, pattern=r"^https?://", description="address that alerts are posted to")
-    secret_env: str | None = Field(
-        default=None, description="name of the environment variable that holds the secret that they are signed with"
-    )
-    secret_file: Path | None = Field(default=None, description="file that holds it")
-    timeout_s: float = Field(default=10.0, gt=0, description="longest wait for an answer, in seconds")
-
-
-class Settings(_Strict):
+class Settings(Strict):
     """Everything that can be configured."""
 
     ledger: str = Field(
@@ -307,6 +297,7 @@ class Settings(_Strict):
     stores: dict[str, StoreSettings] = Field(default_factory=dict)
     models: dict[str, ModelSettings] = Field(default_factory=dict)
     aliases: dict[str, AliasSettings] = Field(default_factory=dict)
+    domains: dict[str, DomainSettings] = Field(default_factory=dict)
     catalogue: str | None = Field(
         default=None,
         description="file of facts about models that count before those that are shipped; its first line is "
@@ -343,6 +334,12 @@ class Settings(_Strict):
     ray_processes: int | None = Field(
         default=None, ge=1, description="most processes at a time in the Ray cluster; as many as find room by default"
     )
+    traces: bool = Field(
+        default=False,
+        description="whether migrations are traced for OpenTelemetry, through the exporter that the process is started "
+        "with; extra `otel`",
+    )
     timing: TimingSettings = Field(default_factory=TimingSettings)
     server: ServerSettings = Field(default_factory=ServerSettings)
     notices: NoticeSettings = Field(default_factory=NoticeSettings)
+    watch: WatchSettings = Field(default_factory=WatchSettings)

@@ -14,7 +14,7 @@ from undrift.control.examining import Examination, Examining
 from undrift.domain.adoption import NOTE, SAMPLE, Doubt, Finding, Objection, as_json, objections
 from undrift.domain.checkpoint import Progress
 from undrift.domain.route import AliasName, VectorField
-from undrift.domain.shape import TagPlace, join_address, split_address
+from undrift.domain.shape import OWN, TagPlace, join_address, split_address
 from undrift.domain.space import Metric, Space
 from undrift.domain.wording import plural
 from undrift.errors import (
@@ -199,7 +199,7 @@ class Adopting(Examining):
                 return error
         return CollectionMissing(
             f"store {field.store} has no collection {split_address(field.collection)[0]}",
-            hint=f"look at its name, or make a new one: undrift alias create NAME --store {field.store}",
+            hint=_how_to_name(field),
         )
 
     def _enter_alias(
@@ -272,6 +272,14 @@ def _accepted(accept: Collection[str], reason: str) -> set[Doubt]:
         if word not in choices:
             raise BadArgument(f"nothing is called {word!r} that could be accepted", f"there are: {', '.join(choices)}")
     return {Doubt(word) for word in accept} | (set(Doubt) if reason.strip() else set())
+
+
+def _how_to_name(field: VectorField) -> str:
+    name, shape = split_address(field.collection)
+    look = f"look at its name, or make a new one: undrift alias create NAME --store {field.store}"
+    if replace(shape, tags=TagPlace.PAYLOAD) != OWN:
+        return look
+    return f"{look}\nif another program made it, say how it looks: --collection '{name}?as=langchain'"
 
 
 def _refusal(name: str, field: VectorField, doubts: Sequence[Objection]) -> GateFailed:

@@ -171,6 +171,7 @@ class Aiming(Documents):
                 name,
                 space,
                 layout,
+                self.plugins.store(where).capabilities.names,
                 epoch=route.epoch,
                 number=number,
                 moves=where != route.serving.store,

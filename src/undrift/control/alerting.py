@@ -1,133 +1,188 @@
-"""Telling of the ends of models: to the log and to a signed webhook, each thing once, and that it is over."""
+"""Alerts: what is remembered of them, who is told, and what people say to them."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from datetime import date
+from dataclasses import replace
+from datetime import timedelta
+from functools import cached_property
 from typing import Any
 
 from undrift.adapters.notifiers.log import LogNotifier
-from undrift.adapters.notifiers.webhook import WebhookNotifier
+from undrift.control.checks import CHECKS
+from undrift.control.ends import look_at_what_was_said
+from undrift.control.receivers import receivers_of
 from undrift.control.refreshing import Refreshing
-from undrift.domain.alert import Alert, Event, due, resolved
-from undrift.domain.catalogue import ModelKey, channel_of
-from undrift.domain.notice import ModelNotice, NoticeKind
+from undrift.domain.alert import Alert, Event, Policy, Stage, Terms, after, owed
+from undrift.domain.finding import Finding
 from undrift.domain.route import AliasName
-from undrift.domain.sunset import sunset_of
-from undrift.errors import NotifierUnavailable, UndriftError
+from undrift.domain.silence import Silence, muted
+from undrift.domain.telling import Telling
+from undrift.errors import NotifierUnavailable, UndriftError, UnknownAlert
 from undrift.ports.notifier import Notifier
-
-#: Under which word an alert stands in an alias's history, which is where is looked for what was told.
-ACTION = "alert"
-#: Entries of the history that are looked through.
-_LOOKED_THROUGH = 100_000
+from undrift.watch.book import AlertBook
+from undrift.watch.schedule import Schedule
 
 
 class Alerting(Refreshing):
-    """The verb `catalogue notify`, and what providers say while their models are used."""
+    """The verb `alert`, and what providers say while their models are used."""
 
-    def notify(
-        self, *, tokens_per_minute: float = 1e6, today: date | None = None, dry_run: bool = False
-    ) -> dict[str, Any]:
-        """Tell of every end that has to be told of, and was not.
+    @cached_property
+    def book(self) -> AlertBook:
+        """What the ledger remembers of alerts."""
+        return AlertBook(self.ledger)
 
-        At 180, 90, 60, 30, 14, 7 and 1 days before, when the day has come, and whenever it has moved. What was told is
-        kept in the ledger, so that any number of hosts may do this as often as they like. An alert that nobody took is
-        told again the next time.
+    @cached_property
+    def schedule(self) -> Schedule:
+        """What the ledger remembers of looks."""
+        return Schedule(self.ledger, self.router.client)
+
+    @cached_property
+    def receivers(self) -> Sequence[Notifier]:
+        """Everybody who is told, the log last: it takes everything."""
+        return receivers_of(self.config, self.clock)
+
+    def alerts(self, *, everything: bool = False) -> list[dict[str, Any]]:
+        """Return the alerts, the most severe first.
 
         Args:
-            tokens_per_minute: the limit that a re-embedding may use, for the last safe day to begin.
-            today: the day to reckon from; by default the clock's.
-            dry_run: only say what would be told.
+            everything: also those that are over.
+        """
+        shown = [self._shown(alert) for alert in self.book.alerts() if everything or alert.stage is not Stage.RESOLVED]
+        return sorted(shown, key=lambda one: (one["stage"] == "resolved", -one["rank"], one["key"]))
+
+    def alert(self, key: str) -> dict[str, Any]:
+        """Return everything about an alert.
 
         Raises:
-            NotifierUnavailable: an alert was not taken; those before it were.
+            UnknownAlert: none of that key is remembered.
         """
-        day = today or self.clock.now().date()
-        notifiers = [] if dry_run else self._notifiers()
-        catalogue, sent = self.plugins.catalogue(), []
-        owned = self._owned(catalogue)
-        for name in self.ledger.aliases():
-            told = self._told(name)
-            concerned = set()
-            for key, amounts in owned.items():
-                tokens = next((one["tokens"] for one in amounts if one["alias"] == name), -1)
-                end = sunset_of(catalogue, key)
-                if tokens == -1:
+        found = self.book.alert(key)
+        return {**self._shown(found), "figures": dict(found.finding.figures), "told": found.as_dict()["told"]}
+
+    def silence_alerts(self, key: str, *, seconds: float, reason: str) -> dict[str, Any]:
+        """Tell nobody of some alerts for a while; they go on, and what is still owed afterwards is told then.
+
+        Args:
+            key: the key of an alert, or a pattern with `*` and `?`; there need not be such an alert yet.
+            seconds: for how long.
+            reason: why, for those who look at the list.
+        """
+        until = self.clock.now() + timedelta(seconds=seconds)
+        silence = Silence(key=key, until=until, reason=reason, who=self.router.client)
+        self.book.silence(silence)
+        return silence.as_dict()
+
+    def unsilence_alerts(self, key: str) -> dict[str, Any]:
+        """End a silence.
+
+        Raises:
+            UnknownAlert: there is no silence of that key.
+        """
+        if not self.book.unsilence(key):
+            raise UnknownAlert(f"there is no silence of {key}", hint="undrift alert list")
+        return {"key": key}
+
+    def silences(self) -> list[dict[str, Any]]:
+        """Return the silences that have not ended."""
+        return [silence.as_dict() for silence in self.book.silences(self.clock.now())]
+
+    def acknowledge_alert(self, key: str, *, who: str) -> dict[str, Any]:
+        """Say that somebody takes an alert on: it is told no more until it is about something else, or worse.
+
+        Raises:
+            UnknownAlert: none of that key is remembered.
+        """
+        return self._shown(self.book.acknowledge(key, who))
+
+    def accept_alert(self, key: str, why: str) -> Alert | None:
+        """End an alert by hand, because what it is about is the new normal; None where there is no such alert."""
+        return self.book.accept(key, self.clock.now(), why)
+
+    def tell(self, keys: Iterable[str] | None = None, *, not_now: Iterable[str] = ()) -> dict[str, Any]:
+        """Tell every receiver what it has to be told and was not.
+
+        Args:
+            keys: only of these alerts; of all by default.
+            not_now: receivers that are left for later.
+
+        Returns:
+            What was told to whom, and which receivers did not take it.
+        """
+        told: dict[str, Telling] = {}
+        failed: dict[str, str] = dict.fromkeys(not_now, "")
+        reached: set[str] = set()
+        only = set(keys) if keys is not None else None
+        windows = [window.as_window() for window in self.config.settings.watch.maintenance]
+        silences = self.book.silences(self.clock.now())
+        for alert in sorted(self.book.alerts(), key=lambda one: -one.finding.severity.rank):
+            if only is not None and alert.key not in only:
+                continue
+            quiet = bool(muted(alert.key, self.clock.now(), silences, windows))
+            for receiver in self.receivers:
+                if receiver.name in failed:
                     continue
-                concerned |= {str(key)} if end is not None or _was_said(told, key) else set()
-                if end is None:
-                    continue
-                hours = (tokens or 0) / (tokens_per_minute * 0.8) / 60
-                mine = [alert for alert in told if alert.model == str(key)]
-                alert = due(end, name, mine, day, begin=end.latest_safe_start(hours))
-                sent += [alert] if alert is not None else []
-            sent += resolved(told, concerned)
-        for alert in sent:
-            self._send(alert, notifiers)
-        return {
-            "alerts": [{"id": alert.id, **alert.as_dict()} for alert in sent],
-            "told": [notifier.name for notifier in notifiers],
-            "next_steps": ["undrift catalogue sunsets"],
-        }
+                try:
+                    telling = self._tell(alert, receiver, quiet=quiet)
+                except NotifierUnavailable as error:
+                    failed[receiver.name] = ": ".join(filter(None, (error.message, error.detail)))
+                    LogNotifier().complain(failed[receiver.name])
+                else:
+                    if telling is not None:
+                        told[telling.id] = telling
+                        reached.add(receiver.name)
+        problems = {name: why for name, why in failed.items() if why}
+        tellings = [one.as_dict() for one in told.values()]
+        return {"tellings": tellings, "told": sorted(reached - set(problems)), "problems": problems}
+
+    def would_tell(self, findings: Iterable[Finding]) -> list[dict[str, Any]]:
+        """Return what these findings would make the log tell; nothing is remembered."""
+        known = {alert.key: alert for alert in self.book.alerts()}
+        told, now = [], self.clock.now()
+        for finding in findings:
+            policy = self.policy_of(finding.check)
+            alert = after(known.get(finding.key), finding, policy)
+            event = owed(alert, LogNotifier.name, now, Terms(renotify_s=policy.renotify_s)) if alert else None
+            if alert is not None and event is not None:
+                told.append(Telling(alert=alert, event=event, moment=now, runbook=self.runbook(finding.check)))
+        return [one.as_dict() for one in told]
+
+    def policy_of(self, check: str, own: Policy | None = None) -> Policy:
+        """Return the policy of a check as it is configured.
+
+        Args:
+            check: its name.
+            own: what it brings itself; by default that of the check of this name.
+        """
+        known = next((one.policy for one in CHECKS if one.name == check), Policy())
+        settings = getattr(self.config.settings.watch, check, None)
+        if settings is None or settings.renotify_s is None:
+            return own or known
+        return replace(own or known, renotify_s=settings.renotify_s or None)
+
+    def take(self, findings: Iterable[Finding], policy: Policy | None = None) -> list[Alert]:
+        """Remember what was found; return the alerts that there are of it.
+
+        Args:
+            findings: what a look found.
+            policy: when it becomes an alert; by default the policy of each one's check.
+        """
+        taken = (self.book.take(finding, self.policy_of(finding.check, policy)) for finding in findings)
+        return [alert for alert in taken if alert is not None]
 
     _heard = 0
 
     def heard(self) -> None:
         """Tell of what is new; a ledger that cannot be asked is no reason to fail what goes on."""
+        said = len(self.said())
+        if said == self._heard or not self.config.settings.watch.provider.enabled:
+            return
+        self._heard = said
         with suppress(UndriftError):
-            self.tell_what_providers_said()
+            self.tell([alert.key for alert in self.take(look_at_what_was_said(self))])
 
-    def tell_what_providers_said(self) -> list[Alert]:
-        """Tell of what providers have said in this process beside their answers: warnings, ends, a model that is gone.
-
-        Each thing is told once for each alias with vectors of the model, whichever process hears it. That nobody takes
-        an alert stops no work: it stays untold, and is told by the next process that hears it.
-        """
-        said = self.said()
-        if len(said) == self._heard:
-            return []
-        self._heard, sent = len(said), []
-        for name in self.ledger.aliases():
-            mine = self._models_of(name)
-            told = {(alert.model, alert.words) for alert in self._told(name)}
-            for notice in said:
-                alert = _said(name, notice)
-                if (notice.channel, notice.model) in mine and (alert.model, alert.words) not in told:
-                    try:
-                        self._send(alert, self._notifiers())
-                        sent.append(alert)
-                    except NotifierUnavailable as error:
-                        LogNotifier().send(alert)
-                        LogNotifier().send(_failed(alert, error))
-        return sent
-
-    def _notifiers(self) -> Sequence[Notifier]:
-        settings = self.config.settings.notices
-        found: list[Notifier] = [LogNotifier()]
-        if settings.webhook:
-            secret = self.config.notice_secret()
-            sleep, now = self.clock.sleep, self.clock.now
-            found.append(WebhookNotifier(settings.webhook, secret, now=now, sleep=sleep, timeout_s=settings.timeout_s))
-        return found
-
-    def _send(self, alert: Alert, notifiers: Sequence[Notifier]) -> None:
-        # The log last: it takes everything, and an alert that is not taken elsewhere is told again.
-        for notifier in reversed(notifiers):
-            notifier.send(alert)
-        if notifiers:
-            self.ledger.enter(
-                AliasName(alert.alias), who=self.router.client, action=ACTION, detail=json.dumps(alert.as_dict())
-            )
-
-    def _told(self, name: AliasName) -> list[Alert]:
-        """Return what was told of an alias, the first first."""
-        entries = reversed(self.ledger.history(name, limit=_LOOKED_THROUGH))
-        return [Alert.from_dict(json.loads(one.detail)) for one in entries if one.action == ACTION]
-
-    def _models_of(self, name: AliasName) -> set[tuple[str, str]]:
+    def models_of(self, name: AliasName) -> set[tuple[str, str]]:
         """Return channel and model of every space that an alias has vectors of, or is about to have."""
         state = self.ledger.alias(name)
         if state is None:
@@ -138,25 +193,50 @@ class Alerting(Refreshing):
         spaces = [self.ledger.space(field.space) for field in fields if field is not None]
         return {(known.space.channel, known.space.model) for known in spaces if known is not None}
 
+    def runbook(self, check: str) -> str:
+        """Return where it is written what to do about the alerts of a check."""
+        return f"{self.config.settings.notices.runbooks}#{check}"
 
-def _said(alias: str, notice: ModelNotice) -> Alert:
-    level = {NoticeKind.RETIRED: "gone", NoticeKind.SUNSET: "page"}.get(notice.kind, "warn")
-    model = str(ModelKey(channel=channel_of(notice.channel), model=notice.model))
-    when = f" ({notice.moment.date().isoformat()})" if notice.moment else ""
-    link = f"; see {notice.link}" if notice.link else ""
-    return Alert(
-        alias=alias,
-        model=model,
-        event=Event.SAID,
-        level=level,
-        day=notice.moment.date().isoformat() if notice.moment else "",
-        words=f"{model}, which {alias} uses: its provider says {notice.kind.value}{when}: {notice.words}{link}",
-    )
+    def _tell(self, alert: Alert, receiver: Notifier, *, quiet: bool) -> Telling | None:
+        told: list[Telling] = []
 
+        def send(now: Alert, event: Event) -> None:
+            telling = Telling(alert=now, event=event, moment=self.clock.now(), runbook=self.runbook(now.finding.check))
+            receiver.send(telling)
+            told.append(telling)
 
-def _was_said(told: Sequence[Alert], key: ModelKey) -> bool:
-    return any(alert.model == str(key) and alert.event is Event.SAID for alert in told)
+        again = receiver.again_s
+        self.book.tell(
+            alert.key,
+            receiver.name,
+            self.clock.now(),
+            terms=Terms(
+                renotify_s=self.policy_of(alert.finding.check).renotify_s if again is None else again,
+                keeps_alive=again is not None,
+                hears_acknowledged=receiver.hears_acknowledged,
+                muted=quiet,
+            ),
+            send=send,
+        )
+        return told[0] if told else None
 
-
-def _failed(alert: Alert, error: NotifierUnavailable) -> Alert:
-    return Alert(alias=alert.alias, model=alert.model, event=alert.event, level="warn", words=str(error))
+    def _shown(self, alert: Alert) -> dict[str, Any]:
+        now, finding = self.clock.now(), alert.finding
+        windows = [window.as_window() for window in self.config.settings.watch.maintenance]
+        return {
+            "key": alert.key,
+            "check": finding.check,
+            "subject": finding.subject,
+            "stage": alert.stage.value,
+            "severity": finding.severity.value,
+            "rank": finding.severity.rank,
+            "began": alert.began.isoformat(),
+            "since": alert.since.isoformat(),
+            "looked": alert.looked.isoformat(),
+            "words": alert.over or finding.words,
+            "detail": finding.detail,
+            "hint": finding.hint,
+            "runbook": self.runbook(finding.check),
+            "muted": muted(alert.key, now, self.book.silences(now), windows),
+            "acknowledged_by": alert.by if alert.is_acknowledged else "",
+        }

@@ -126,6 +126,29 @@ class Documents(Wiring):
             traffic=self.traffic_of(alias),
         )
 
+    def alias_for(self, name: str, domain: str | None = None) -> Alias:
+        """Return the one alias that answers the queries of a domain.
+
+        Args:
+            name: the name of `[domains.NAME]`, or an alias, which has no domains.
+            domain: the domain; None when nobody knows it, and the fallback answers.
+
+        Raises:
+            BadArgument: there is no such domain, and no fallback is declared.
+            UnknownAlias: the name is neither.
+        """
+        settings = self.config.settings.domains.get(name)
+        if settings is not None:
+            return self.alias(settings.as_domains(name).alias_of(domain))
+        if domain is not None:
+            known = ", ".join(sorted(self.config.settings.domains)) or "none"
+            raise BadArgument(
+                f"{name} has no domains",
+                f"domains are configured under: {known}",
+                f"leave the domain out, or add [domains.{name}]",
+            )
+        return self.alias(name)
+
     def aliases(self) -> list[dict[str, Any]]:
         """Return every alias with what it means; one that is configured and was never used has no epoch yet."""
         used = self.ledger.aliases()

@@ -58,7 +58,7 @@ class Equating(Probing):
             return {**shown, "verdict": Answer.UNKNOWN.value, "reason": reason, "stands_for": None}
         found = compare(then, now)
         shown |= _figures(found, probes)
-        stands_for = self._keep(left, right, found, len(probes)) if keep and found.answer is Answer.EQUAL else None
+        stands_for = self._let_stand(left, right, found, len(probes)) if keep and found.answer is Answer.EQUAL else None
         return {**shown, "stands_for": stands_for, "next_steps": _next_steps(found.answer, left, right, stands_for)}
 
     def unequal(self, model: str) -> dict[str, Any]:
@@ -92,7 +92,7 @@ class Equating(Probing):
         made = canary.record(door, shipped(), model=model, repeats=_CALLS, moment=self.clock.now())
         return list(made.probes), made.calls
 
-    def _keep(self, left: str, right: str, found: Comparison, probes: int) -> str | None:
+    def _let_stand(self, left: str, right: str, found: Comparison, probes: int) -> str | None:
         """Let the model whose space is in no use stand for the other; None where both are in use."""
         first, second = self.model_door(left).space, self.model_door(right).space
         if not self._uses(second.id):

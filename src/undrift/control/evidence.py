@@ -47,6 +47,18 @@ class Evidence(Checkup):
         contents = {name: self.ledger.golden(name) or {} for name in self.ledger.golden_names()}
         return [{"set": name, "queries": len(content.get("queries", []))} for name, content in contents.items()]
 
+    def golden(self, name: str) -> GoldenSet:
+        """Return a golden set.
+
+        Raises:
+            BadArgument: there is none of that name.
+        """
+        content = self.ledger.golden(name)
+        if content is None:
+            known = ", ".join(self.ledger.golden_names()) or "none"
+            raise BadArgument(f"there is no golden set {name}", f"there are: {known}", "undrift golden import")
+        return GoldenSet.from_dict(content)
+
     def run_golden(
         self,
         name: str,
@@ -68,11 +80,7 @@ class Evidence(Checkup):
         Raises:
             BadArgument: there is no such set or field.
         """
-        content = self.ledger.golden(name)
-        if content is None:
-            known = ", ".join(self.ledger.golden_names()) or "none"
-            raise BadArgument(f"there is no golden set {name}", f"there are: {known}", "undrift golden import")
-        golden = GoldenSet.from_dict(content)
+        golden = self.golden(name)
         route = self.router.join(AliasName(alias))
         place = {"serving": route.serving, "follower": route.follower}.get(field)
         if place is None:

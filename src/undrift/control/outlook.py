@@ -64,7 +64,7 @@ class Outlook(Wiring):
         """
         catalogue = self.plugins.catalogue()
         day = today or self.clock.now().date()
-        owned = self._owned(catalogue)
+        owned = self.owned(catalogue)
         ends = [found for key in catalogue.models() if (found := sunset_of(catalogue, key)) is not None]
         shown = [
             _sunset(end, day, owned.get(end.key, []), tokens_per_minute=tokens_per_minute, catalogue=catalogue)
@@ -88,7 +88,7 @@ class Outlook(Wiring):
         except OSError as error:
             raise BadArgument(f"the calendar {file} cannot be written", str(error)) from error
 
-    def _owned(self, catalogue: Catalogue) -> dict[ModelKey, list[dict[str, Any]]]:
+    def owned(self, catalogue: Catalogue) -> dict[ModelKey, list[dict[str, Any]]]:
         """Return by model what each alias has of it: vectors, and roughly how many tokens their texts are."""
         owned: dict[ModelKey, list[dict[str, Any]]] = {}
         for name in self.ledger.aliases():

@@ -12,6 +12,7 @@ from undrift.domain.forecast import Share, seconds_left
 from undrift.domain.gate import Gate, Verdict
 from undrift.domain.migration import BEFORE_CUTOVER, AliasState, Migration, Phase, RunStatus, fields_of
 from undrift.domain.order import in_order, named_first
+from undrift.domain.overlong import overlong_in
 from undrift.domain.pacing import PaceLimits
 from undrift.domain.record import DocumentId
 from undrift.domain.route import AliasName, Mode
@@ -43,6 +44,7 @@ class Status(Wiring):
             else None,
             "epoch": state.route.epoch,
             "quarantined": self.ledger.quarantined_count(alias),
+            "overlong": overlong_in(self.ledger.tuning(alias) if migration is not None else {}).as_dict(),
             "gates": [gate.as_dict() for gate in gates],
             "verification": verification_of(self.ledger, alias, self.clock.now()),
             "reconciliation": reconciliation_of(self.ledger, state),

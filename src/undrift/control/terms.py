@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from undrift.adapters.tokenizers.families import family
 from undrift.config import ModelSettings
 from undrift.domain.catalogue import Attribute, Catalogue, Fact, ModelKey, channel_of
 from undrift.domain.cost import BatchTerms, Pace
 from undrift.domain.space import Space
-from undrift.domain.tokens import FAMILIES, UNKNOWN, Family
+from undrift.domain.tokens import Family
 from undrift.errors import BadArgument
 from undrift.ports.embedder import EmbedderLimits
 
@@ -111,7 +112,7 @@ def terms_of(
         "queue_tokens": settings.batch_queue_tokens,
     }
     figures |= {name: value for name, value in configured.items() if value is not None}
-    family = catalogue.tokenizer(place)
+    tokenizer = catalogue.tokenizer(place)
     return Terms(
         key=key,
         online=_online(limits, settings, catalogue, key),
@@ -123,7 +124,7 @@ def terms_of(
         pace=Pace(**{name: figures[name] for name in _PACE.values() if name in figures}),
         batches=BatchTerms(**{name: figures[name] for name in _BATCH.values() if name in figures}),
         facts={attribute.value: fact for attribute, fact in found.items()},
-        family=FAMILIES.get(family.value, UNKNOWN) if family is not None else UNKNOWN,
+        family=family(tokenizer.value if tokenizer is not None else None),
     )
 
 

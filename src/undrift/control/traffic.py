@@ -203,10 +203,13 @@ class Traffic(Migrations):
                 f"alias {workshop.alias} has no running migration to {verb}",
                 hint=f"undrift plan {workshop.alias} --to MODEL",
             )
-        if state.migration.phase not in allowed:
+        phase = state.migration.phase
+        if phase not in allowed:
+            is_source_serving = phase in {*BEFORE_CUTOVER, Phase.READY, Phase.ROLLED_BACK}
+            is_early = is_source_serving and not {*BEFORE_CUTOVER} & {*allowed}
             raise IllegalTransition(
-                f"the migration of {workshop.alias} is {state.migration.phase.value}; it is too "
-                f"{'late' if state.migration.phase not in BEFORE_CUTOVER else 'early'} to {verb}",
+                f"the migration of {workshop.alias} is {phase.value}; it is too {'early' if is_early else 'late'} "
+                f"to {verb}",
                 hint=f"undrift status {workshop.alias}",
             )
         return state.migration

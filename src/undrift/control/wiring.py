@@ -8,6 +8,7 @@ from functools import cache, partial
 from types import TracebackType
 from typing import Self, cast
 
+from undrift import telemetry
 from undrift.adapters.clock import SystemClock
 from undrift.adapters.embedders.renamed import in_space
 from undrift.adapters.processes import LinuxProcesses
@@ -16,6 +17,7 @@ from undrift.adapters.stores.ledger_tags import LedgerTaggedStore
 from undrift.adapters.stores.texted import TextedStore
 from undrift.adapters.tokenizers.counting import counted
 from undrift.adapters.tokenizers.files import tokenizer_at
+from undrift.adapters.tracing import open_telemetry
 from undrift.config import Config, HookSettings, ModelSettings, ThrottleSettings
 from undrift.control.terms import pace_of_tier, terms_of
 from undrift.domain.baseline import Baseline
@@ -36,6 +38,7 @@ from undrift.flow.embed import EmbeddingDoor
 from undrift.flow.pacing import Pacer
 from undrift.flow.router import Router
 from undrift.flow.traffic import Traffic
+from undrift.migrate.keeping import Keeper
 from undrift.migrate.workshop import Workshop
 from undrift.plugins import Plugins
 from undrift.ports.embedder import Embedder
@@ -75,6 +78,10 @@ class Wiring:
         self.router = Router(
             self.ledger, self.clock, self.timing, role=role, processes=self.processes, heartbeat=heartbeat
         )
+        self._keeper = Keeper(self.ledger, self.clock, self.timing)
+        self.router.also(self._keeper.beat)
+        if config.settings.traces:
+            telemetry.trace_with(open_telemetry())
         self._cache = self.plugins.cache()
         self._spool = self.plugins.spool()
         self._traffic: dict[AliasName, Traffic] = {}
@@ -179,6 +186,12 @@ class Wiring:
                 )
             return self._doors[name]
 
+    def forget_model(self, name: str) -> None:
+        """Make a model anew when it is asked for the next time; it was only tried out, and nothing was embedded."""
+        with self._lock:
+            self._doors.pop(name, None)
+            self.plugins.forget_embedder(name)
+
     def _batching(self, embedder: Embedder, settings: ModelSettings) -> Batching:
         """Return how a model's batch API is used: as it is configured, and where it is not, as the catalogue says."""
 
@@ -260,6 +273,7 @@ class Wiring:
             horizon_of=self.settle_s,
             processes=self.processes,
             beat=self.router.beat,
+            keeper=self._keeper,
             held_back=self.held_back,
             limits=self.limits_of(alias),
             order=self.order_of(alias),
@@ -282,7 +296,7 @@ class Wiring:
                     order=self.order_of(alias),
                 )
                 self._traffic[alias] = made
-                self.router.also(alias, made.tell)
+                self.router.also(made.tell)
             return self._traffic[alias]
 
     def limits_of(self, alias: AliasName) -> Limits:

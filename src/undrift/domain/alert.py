@@ -1,143 +1,267 @@
-"""When somebody has to be told of a model's end: at its levels, on every change, and when it is over."""
+"""From what looks find to what people are told: raised, confirmed, told, told again, and over.
+
+Two steps, both pure. `after` says what an alert is once more has been found; `owed` says what a receiver has to be
+told, by comparing what the alert is with what that receiver was told last. So nothing is lost when a receiver is down,
+a process dies or an alert is silenced for a while: it stays owed.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
-from datetime import date
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any
 
-from undrift.domain.sunset import LEVELS, Sunset
+from undrift.domain.finding import Finding, Severity, State
+
+#: The check that finds receivers which take no alerts.
+RECEIVER = "receiver"
+
+
+class Stage(Enum):
+    """How far an alert has come."""
+
+    #: A look found something, and a second one has to confirm it.
+    PENDING = "pending"
+    #: It is so.
+    FIRING = "firing"
+    #: It was so, and is over.
+    RESOLVED = "resolved"
 
 
 class Event(Enum):
-    """Why somebody is told."""
+    """Why a receiver is told."""
 
-    #: A day was named, and none was before.
-    ANNOUNCED = "announced"
-    #: The day has moved, to earlier or to later.
+    #: It is so, and it did not know.
+    FIRING = "firing"
+    #: It is about something else than it was told: a day has moved, or come nearer.
     CHANGED = "changed"
-    #: The day has come nearer, past one of the levels.
-    NEARER = "nearer"
-    #: The provider itself said something while the model was used: a warning, or that it is gone.
-    SAID = "said"
-    #: It is over: the alias has no vectors of the model any more, or nobody names a day any more.
+    #: It is more severe than it was told.
+    WORSE = "worse"
+    #: It is still so.
+    STILL = "still"
+    #: Somebody has taken it on.
+    ACKNOWLEDGED = "acknowledged"
+    #: It is over.
     RESOLVED = "resolved"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Alert:
-    """One thing that somebody has to be told about the model of an alias.
+class Policy:
+    """When findings become an alert, and when it is told again.
 
     Attributes:
-        alias: whose vectors are concerned.
-        model: the model, as `channel/model`.
-        event: why.
-        level: how urgent it is: `none`, `info`, `warn`, `page`, `gone`.
-        day: the day that counts, as YYYY-MM-DD; empty where nobody names one.
-        within: days before the end of the level that was passed; 0 when the day has come, None for none.
-        words: all of it in one sentence.
+        looks_to_raise: bad looks in a row until it fires.
+        looks_to_resolve: good looks in a row until it is over.
+        renotify_s: seconds after which it is told again while it fires and nobody has acknowledged it; None for never.
     """
 
-    alias: str
-    model: str
+    looks_to_raise: int = 1
+    looks_to_resolve: int = 2
+    renotify_s: float | None = 86_400.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """How a receiver is told of an alert.
+
+    Attributes:
+        renotify_s: seconds after which it is told again while it fires; None for never.
+        keeps_alive: whether it takes the alert for over when it is not told again, so that it is told in any case.
+        hears_acknowledged: whether it wants to know that somebody has taken it on.
+        muted: whether nobody is told now.
+    """
+
+    renotify_s: float | None = None
+    keeps_alive: bool = False
+    hears_acknowledged: bool = True
+    muted: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What a receiver was told of an alert last."""
+
     event: Event
-    level: str
-    day: str = ""
-    within: int | None = None
-    words: str = ""
+    severity: Severity
+    occasion: str
+    moment: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alert:
+    """One thing over time.
+
+    Attributes:
+        finding: what was found when it was last known to be bad.
+        stage: how far it has come.
+        began: when it began to fire; until then, when it was first found.
+        since: when it came to its stage.
+        looked: when it was last looked at and something was known.
+        bad: bad looks in a row.
+        good: good looks in a row.
+        acknowledged: the occasion that somebody has taken on; None for none.
+        by: who has taken it on, and why.
+        told: what each receiver was told last, by its name.
+        over: why it is over, in a sentence; empty while it is not.
+    """
+
+    finding: Finding
+    stage: Stage
+    began: datetime
+    since: datetime
+    looked: datetime
+    bad: int = 0
+    good: int = 0
+    acknowledged: str | None = None
+    by: str = ""
+    told: Mapping[str, Told] = field(default_factory=dict)
+    over: str = ""
 
     @property
-    def id(self) -> str:
-        """The same for the same alert, so that a receiver can tell that it comes again."""
-        content = json.dumps({**self.as_dict(), "words": self.words if self.event is Event.SAID else ""})
-        return hashlib.sha256(content.encode()).hexdigest()[:16]
+    def key(self) -> str:
+        """What it is about."""
+        return self.finding.key
+
+    @property
+    def is_acknowledged(self) -> bool:
+        """Whether somebody has taken on what it is about now."""
+        return self.stage is Stage.FIRING and self.acknowledged == self.finding.occasion
 
     def as_dict(self) -> dict[str, Any]:
         """Return the JSON form."""
-        shown = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {**shown, "event": self.event.value}
+        return {
+            "key": self.key,
+            "stage": self.stage.value,
+            "began": self.began.isoformat(),
+            "since": self.since.isoformat(),
+            "looked": self.looked.isoformat(),
+            "bad": self.bad,
+            "good": self.good,
+            "acknowledged": self.acknowledged,
+            "by": self.by,
+            "over": self.over,
+            "finding": self.finding.as_dict(),
+            "told": {
+                name: {
+                    "event": told.event.value,
+                    "severity": told.severity.value,
+                    "occasion": told.occasion,
+                    "moment": told.moment.isoformat(),
+                }
+                for name, told in self.told.items()
+            },
+        }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Alert:
         """Read back the JSON form."""
-        known = {field.name for field in fields(cls)}
-        kept = {key: value for key, value in values.items() if key in known}
-        return cls(**{**kept, "event": Event(kept["event"])})
-
-
-def due(sunset: Sunset, alias: str, told: Sequence[Alert], today: date, *, begin: date) -> Alert | None:
-    """Return what has to be told of a model's end, or None when it was told already.
-
-    Args:
-        sunset: the end.
-        alias: whose vectors are concerned.
-        told: what was told of this model before, the first first.
-        today: the day.
-        begin: the last safe day to begin a migration away from it.
-    """
-    last = _last_of_the_end(told)
-    day, within = sunset.end.value, within_of(sunset, today)
-    if last is None:
-        event, how = Event.ANNOUNCED, "ends"
-    elif last.day != day:
-        event, how = Event.CHANGED, f"ends {'earlier' if day < last.day else 'later'} than {last.day}:"
-    elif within is not None and (last.within is None or within < last.within):
-        event, how = Event.NEARER, "ends"
-    else:
-        return None
-    left = (sunset.end.day - today).days
-    when = f"in {left} days" if left > 0 else "which has come"
-    return Alert(
-        alias=alias,
-        model=str(sunset.key),
-        event=event,
-        level=sunset.level(today),
-        day=day,
-        within=within,
-        words=f"{sunset.key}, of which {alias} has vectors, {how} on {day} ({when}; {sunset.end.source}): the last "
-        f"safe day to begin is {begin.isoformat()}",
-    )
-
-
-def within_of(sunset: Sunset, today: date) -> int | None:
-    """Return the level that was passed last, in days before the end; None before the first."""
-    if sunset.level(today) == "gone":
-        return 0
-    left = (sunset.end.day - today).days
-    return min((days for days, _ in LEVELS if left <= days), default=None)
-
-
-def resolved(told: Iterable[Alert], concerned: Iterable[str]) -> list[Alert]:
-    """Return an end for everything that was told and concerns nobody any more.
-
-    Args:
-        told: what was told of one alias, the first first.
-        concerned: the models that there is still something to tell of.
-    """
-    still = set(concerned)
-    last = {alert.model: alert for alert in told}
-    return [
-        Alert(
-            alias=alert.alias,
-            model=model,
-            event=Event.RESOLVED,
-            level="none",
-            words=f"what was told of {model} does not concern {alert.alias} any more",
+        return cls(
+            finding=Finding.from_dict(values["finding"]),
+            stage=Stage(values["stage"]),
+            began=datetime.fromisoformat(values["began"]),
+            since=datetime.fromisoformat(values["since"]),
+            looked=datetime.fromisoformat(values["looked"]),
+            bad=values["bad"],
+            good=values["good"],
+            acknowledged=values["acknowledged"],
+            by=values["by"],
+            over=values["over"],
+            told={
+                name: Told(
+                    event=Event(told["event"]),
+                    severity=Severity(told["severity"]),
+                    occasion=told["occasion"],
+                    moment=datetime.fromisoformat(told["moment"]),
+                )
+                for name, told in values["told"].items()
+            },
         )
-        for model, alert in last.items()
-        if alert.event is not Event.RESOLVED and model not in still
-    ]
 
 
-def _last_of_the_end(told: Sequence[Alert]) -> Alert | None:
-    """Return the last alert about the end, unless all was resolved since."""
-    for alert in reversed(told):
-        if alert.event is Event.RESOLVED:
-            return None
-        if alert.event is not Event.SAID:
-            return alert
-    return None
+def after(alert: Alert | None, finding: Finding, policy: Policy) -> Alert | None:
+    """Return what an alert is once more has been found; None where there is nothing to remember.
+
+    Args:
+        alert: what is remembered; None for nothing.
+        finding: what one look found.
+        policy: the policy of its check.
+    """
+    if finding.state is State.UNKNOWN or (alert is not None and finding.moment < alert.looked):
+        return alert
+    if finding.state is State.BAD:
+        return _after_bad(alert, finding, policy)
+    return _after_good(alert, finding, policy) if alert is not None else None
+
+
+def accepted(alert: Alert, *, moment: datetime, why: str) -> Alert:
+    """Return an alert that was ended by hand, because what it is about is accepted as the new normal."""
+    return _over(alert, moment, why) if alert.stage is Stage.FIRING else alert
+
+
+def owed(alert: Alert, receiver: str, now: datetime, terms: Terms) -> Event | None:
+    """Return why a receiver has to be told of an alert now; None when it need not be.
+
+    Args:
+        alert: what it is.
+        receiver: the receiver's name.
+        now: the time.
+        terms: how it is told.
+    """
+    told = alert.told.get(receiver)
+    knows = told is not None and told.event is not Event.RESOLVED
+    if terms.muted or alert.stage is Stage.PENDING or alert.key == f"{RECEIVER}/{receiver}":
+        return None
+    if alert.stage is Stage.RESOLVED:
+        return Event.RESOLVED if knows else None
+    if told is None or not knows:
+        return Event.FIRING
+    if told.occasion != alert.finding.occasion:
+        return Event.CHANGED
+    if alert.finding.severity.rank > told.severity.rank:
+        return Event.WORSE
+    if alert.is_acknowledged and terms.hears_acknowledged and told.event is not Event.ACKNOWLEDGED:
+        return Event.ACKNOWLEDGED
+    if terms.renotify_s is None or (alert.is_acknowledged and not terms.keeps_alive):
+        return None
+    return Event.STILL if now - told.moment >= timedelta(seconds=terms.renotify_s) else None
+
+
+def with_told(alert: Alert, receiver: str, event: Event, moment: datetime) -> Alert:
+    """Return an alert of which a receiver was told."""
+    told = Told(event=event, severity=alert.finding.severity, occasion=alert.finding.occasion, moment=moment)
+    return replace(alert, told={**alert.told, receiver: told})
+
+
+def _after_bad(alert: Alert | None, finding: Finding, policy: Policy) -> Alert:
+    moment = finding.moment
+    if alert is None or alert.stage is Stage.RESOLVED:
+        told = alert.told if alert is not None else {}
+        alert = Alert(finding=finding, stage=Stage.PENDING, began=moment, since=moment, looked=moment, told=told)
+    seen = replace(alert, finding=finding, looked=moment, bad=alert.bad + 1, good=0)
+    if seen.stage is Stage.PENDING and seen.bad >= policy.looks_to_raise:
+        return replace(seen, stage=Stage.FIRING, began=moment, since=moment)
+    return seen
+
+
+def _after_good(alert: Alert, finding: Finding, policy: Policy) -> Alert | None:
+    moment = finding.moment
+    match alert.stage:
+        case Stage.PENDING:
+            # What nobody was told of need not be remembered.
+            known = any(told.event is not Event.RESOLVED for told in alert.told.values())
+            return _over(alert, moment, finding.words) if known else None
+        case Stage.FIRING:
+            good = alert.good + 1
+            if good >= policy.looks_to_resolve:
+                return _over(alert, moment, finding.words)
+            return replace(alert, looked=moment, bad=0, good=good)
+        case Stage.RESOLVED:
+            return replace(alert, looked=moment)
+
+
+def _over(alert: Alert, moment: datetime, why: str) -> Alert:
+    return replace(
+        alert, stage=Stage.RESOLVED, since=moment, looked=moment, bad=0, good=0, acknowledged=None, by="", over=why
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
@@ -21,7 +21,7 @@ class State(Enum):
 
 
 class Severity(Enum):
-    """How soon somebody has to act."""
+    """How soon somebody has to act; the later, the sooner."""
 
     #: Good to know; nobody is woken.
     INFO = "info"
@@ -31,6 +31,11 @@ class Severity(Enum):
     ERROR = "error"
     #: Now: answers are wrong, or about to be.
     CRITICAL = "critical"
+
+    @property
+    def rank(self) -> int:
+        """How high it is, from 0."""
+        return list(Severity).index(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +52,8 @@ class Finding:
         detail: the evidence, a line each; empty where the words say all.
         hint: the command that comes next; empty where nothing is to do.
         figures: the numbers behind the words, by name, for trends and metrics; units are part of the name.
+        occasion: what it is about, in a few letters, such as the day on which a model ends: while the alert fires,
+            another occasion is told anew, and is not acknowledged yet. Never a figure that changes with every look.
     """
 
     check: str
@@ -58,11 +65,16 @@ class Finding:
     detail: str = ""
     hint: str = ""
     figures: Mapping[str, float] = field(default_factory=dict)
+    occasion: str = ""
 
     @property
     def key(self) -> str:
         """What is one thing over time: findings of the same key are about the same alert."""
         return f"{self.check}/{self.subject}"
+
+    def concerns(self, subjects: Collection[str]) -> bool:
+        """Whether it is about one of some subjects, or about a part of one: `kb/de` is a part of `kb`."""
+        return self.subject in subjects or any(self.subject.startswith(f"{one}/") for one in subjects)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the JSON form."""
@@ -76,6 +88,7 @@ class Finding:
             "detail": self.detail,
             "hint": self.hint,
             "figures": dict(self.figures),
+            "occasion": self.occasion,
         }
 
     @classmethod
@@ -91,4 +104,5 @@ class Finding:
             detail=values["detail"],
             hint=values["hint"],
             figures=dict(values["figures"]),
+            occasion=values.get("occasion", ""),
         )

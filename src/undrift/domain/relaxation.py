@@ -32,6 +32,19 @@ def relaxed(condition: Condition, can: Callable[[Leaf], bool]) -> tuple[Conditio
     return (None if bound == _ALL else bound), exact
 
 
+def has_not(condition: Condition) -> bool:
+    """Whether a store that turns no condition round, and knows no empty conjunction, cannot be asked for this one."""
+    match condition:
+        case Not():
+            return True
+        case And(parts=parts) | Or(parts=parts):
+            return (isinstance(condition, And) and not parts) or any(map(has_not, parts))
+        case Compare() | OneOf() | Exists():
+            return False
+        case _:
+            assert_never(condition)
+
+
 def _bound(condition: Condition, can: Callable[[Leaf], bool], instead: Condition) -> Condition:
     """Return the condition with true (for a superset) or false (for a subset) in place of what the store cannot say."""
     match condition:

@@ -37,6 +37,8 @@ class Truncation(Enum):
     REFUSE = "refuse"
     #: The model cuts the text at its limit; declared, and part of the space.
     CUT = "cut"
+    #: The text is embedded in parts, and has the mean of their vectors; declared, and part of the space.
+    SPLIT = "split"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

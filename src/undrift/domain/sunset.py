@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 
 from undrift.domain.catalogue import Attribute, Catalogue, Fact, ModelKey, Precision
+from undrift.domain.finding import Finding, Severity, State
 
 #: Days before the end at which one is told again, and how urgent it is from then on.
 LEVELS: Sequence[tuple[int, str]] = (
@@ -19,6 +20,16 @@ LEVELS: Sequence[tuple[int, str]] = (
     (7, "page"),
     (1, "page"),
 )
+#: How soon somebody has to act at each of them.
+_SEVERITY = {
+    "none": Severity.INFO,
+    "info": Severity.INFO,
+    "warn": Severity.WARNING,
+    "page": Severity.ERROR,
+    "gone": Severity.CRITICAL,
+}
+#: The check of the look-out that looks at ends.
+CHECK = "sunset"
 #: Days that are kept between the end of a migration and that of the model: evaluation, and a way back.
 MARGIN_DAYS = 30
 
@@ -59,6 +70,13 @@ class Sunset:
             return "gone"
         return next((name for days, name in reversed(LEVELS) if left <= days), "none")
 
+    def within(self, today: date) -> int | None:
+        """Return the level that was passed last, in days before the end, 0 when it has come; None before the first."""
+        if self.level(today) == "gone":
+            return 0
+        left = (self.end.day - today).days
+        return min((days for days, _ in LEVELS if left <= days), default=None)
+
     def latest_safe_start(self, hours: float) -> date:
         """Return the last day on which a migration that takes so long may begin."""
         return self.end.day - timedelta(days=MARGIN_DAYS + math.ceil(hours / 24))
@@ -71,3 +89,39 @@ def sunset_of(catalogue: Catalogue, key: ModelKey) -> Sunset | None:
         return None
     others = tuple(fact for fact in catalogue.history(key, Attribute.SHUTDOWN) if fact is not end)
     return Sunset(key=key, end=end, others=others)
+
+
+def end_found(sunset: Sunset, alias: str, moment: datetime, *, begin: date, tokens: int | None) -> Finding:
+    """Return what a look found that an alias has vectors of a model whose end is known.
+
+    Args:
+        sunset: the end.
+        alias: whose vectors are concerned.
+        moment: when it was looked at.
+        begin: the last safe day to begin a migration away from it.
+        tokens: tokens to embed again; None where they cannot be reckoned.
+    """
+    today, day, within = moment.date(), sunset.end.value, sunset.within(moment.date())
+    left = (sunset.end.day - today).days
+    when = f"in {left} days" if left > 0 else "which has come"
+    said = [f"{fact.source} says {fact.value} (seen {fact.seen})" for fact in sunset.disagreeing]
+    known = [fact for fact in sunset.others if fact not in sunset.disagreeing]
+    said += [f"{fact.source} said {fact.value} (seen {fact.seen})" for fact in known if sunset.moved]
+    figures = {
+        "end_timestamp_seconds": datetime.combine(sunset.end.day, time(), UTC).timestamp(),
+        **({"tokens": float(tokens)} if tokens is not None else {}),
+    }
+    return Finding(
+        check=CHECK,
+        subject=f"{alias}/{sunset.key}",
+        state=State.BAD,
+        severity=_SEVERITY[sunset.level(today)],
+        moment=moment,
+        words=f"{sunset.key}, of which {alias} has vectors, ends on {day} ({when}; {sunset.end.source}): the last safe "
+        f"day to begin is {begin.isoformat()}",
+        detail="\n".join(said),
+        hint=f"undrift plan {alias} --to MODEL",
+        figures=figures,
+        # A day that moved is told anew, and so is each level that is passed.
+        occasion=day if within is None else f"{day} within {within}",
+    )

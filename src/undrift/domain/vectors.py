@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import assert_never
 
 import numpy as np
+from numpy.typing import NDArray
 
 from undrift.domain.record import Record, Vector, Vectors
 from undrift.domain.space import Metric
@@ -64,6 +66,34 @@ def checked_query(vector: Vector, *, dimensions: int, metric: Metric) -> Vector:
         if fault is not None:
             raise BadArgument(f"the query's vector cannot be compared: {fault[1]}")
     return np.ascontiguousarray(vector)
+
+
+def scores(vectors: Sequence[Vector] | Vectors, query: Vector, metric: Metric) -> list[float]:
+    """Return how near vectors are to a query's; equal vectors get equal scores, whatever stands beside them.
+
+    Args:
+        vectors: n vectors, float32, shape (d,) each.
+        query: float32, shape (d,).
+        metric: by which they are compared; of `L2`, the score is the distance below zero.
+
+    Returns:
+        n scores, computed in float64 and rounded to float32; a higher one is nearer.
+    """
+    if not len(vectors):
+        return []
+    rows, wanted = np.asarray(vectors, np.float64), query.astype(np.float64)
+    found: NDArray[np.float64]
+    match metric:
+        case Metric.COSINE:
+            lengths = np.sqrt((rows * rows).sum(axis=1)) * np.sqrt((wanted * wanted).sum())
+            found = (rows * wanted).sum(axis=1) / lengths
+        case Metric.DOT:
+            found = (rows * wanted).sum(axis=1)
+        case Metric.L2:
+            found = -np.sqrt(((rows - wanted) ** 2).sum(axis=1))
+        case _:
+            assert_never(metric)
+    return [float(score) for score in found.astype(np.float32)]
 
 
 def _fault(block: Vectors, metric: Metric) -> tuple[int, str] | None:

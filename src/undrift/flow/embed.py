@@ -6,14 +6,13 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from enum import Enum
 from functools import partial
 
 import numpy as np
 
 from undrift import telemetry
 from undrift.domain.record import Vector, Vectors, canonical_text, content_hash
-from undrift.domain.space import Space
+from undrift.domain.space import Space, Truncation
 from undrift.errors import (
     BadArgument,
     BudgetExhausted,
@@ -29,35 +28,15 @@ from undrift.flow.line import Line
 from undrift.flow.oversight import UNSEEN, Oversight
 from undrift.flow.pacing import Pacer
 from undrift.flow.paying import Purse
+from undrift.flow.splitting import combined, halves_of, whole
+from undrift.flow.texts import Failing, TextFailure, canonical, unfit
 from undrift.ports.cache import VectorCache
 from undrift.ports.embedder import Embedder, EmbedderLimits
 from undrift.ports.runtime import Clock
 
 #: A text that every model takes. When it is refused too, the refusal is not the fault of a document.
 CONTROL_TEXT = "The door is open."
-
-
-class Failing(Enum):
-    """Why a text has no vector; the value is the reason under which a document is put into quarantine."""
-
-    #: Nothing is left of it but white space.
-    BLANK = "blank_text"
-    #: It has half a surrogate pair in it and cannot be sent anywhere.
-    NOT_UNICODE = "not_unicode"
-    #: It is longer than the model takes, and the space says to refuse it.
-    TOO_LONG = "text_too_long"
-    #: The model refuses this text and takes others.
-    REJECTED = "rejected"
-    #: The model answers this text with a vector that has no direction, and others with good ones.
-    MALFORMED = "malformed_vector"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TextFailure:
-    """A text that could not be embedded, and why."""
-
-    reason: Failing
-    detail: str
+_OF_A_PART = "a part of it: "
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,12 +48,16 @@ class Embedded:
         failures: what failed, by the text's place.
         tokens: tokens that were sent, as the model counts or estimates them.
         reused: texts that needed no call: they were in the cache, or stood in this call before.
+        cut: texts that the model cut, as its space allows.
+        split: texts that were embedded in parts, as their space says.
     """
 
     vectors: Vectors
     failures: Mapping[int, TextFailure]
     tokens: int
     reused: int
+    cut: int = 0
+    split: int = 0
 
 
 @dataclass(slots=True)
@@ -84,6 +67,8 @@ class _Progress:
     vectors: dict[str, Vector] = field(default_factory=dict)
     failures: dict[str, TextFailure] = field(default_factory=dict)
     tokens: int = 0
+    cut: int = 0
+    split: set[str] = field(default_factory=set)
     oversight: Oversight = UNSEEN
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -162,10 +147,10 @@ class EmbeddingDoor:
         """
         if isinstance(texts, str):
             raise BadArgument("documents are embedded as a list of texts, not one text", hint="put it into a list")
-        forms = [_canonical(text) for text in texts]
-        unfit = {form: failure for form in dict.fromkeys(forms) if (failure := _unfit(form))}
-        progress = _Progress(failures=unfit, oversight=oversight)
-        wanted = [form for form in dict.fromkeys(forms) if form not in unfit]
+        forms = [canonical(text) for text in texts]
+        progress = _Progress(oversight=oversight)
+        progress.failures.update((form, failure) for form in dict.fromkeys(forms) if (failure := unfit(form)))
+        wanted = [form for form in dict.fromkeys(forms) if form not in progress.failures]
         cached = self._from_cache(wanted)
         progress.vectors.update(cached)
         # Long texts first: texts of one length waste no padding, and a lack of memory shows at once.
@@ -176,8 +161,11 @@ class EmbeddingDoor:
         vectors = np.array(rows, dtype=np.float32).reshape(len(forms), self.space.dimensions)
         failures = {row: progress.failures[form] for row, form in enumerate(forms) if form in progress.failures}
         reused = len(forms) - len(failures) - sum(form in progress.vectors for form in missing)
+        split = len(progress.split.intersection(wanted))
         telemetry.count(telemetry.Metric.TEXTS_REUSED, reused)
-        return Embedded(vectors=vectors, failures=failures, tokens=progress.tokens, reused=reused)
+        telemetry.count(telemetry.Metric.TEXTS_SPLIT, split)
+        counts = {"tokens": progress.tokens, "reused": reused, "cut": progress.cut, "split": split}
+        return Embedded(vectors=vectors, failures=failures, **counts)
 
     def query(self, text: str) -> Vector:
         """Embed a query; float32, shape (d,). Nothing is cached.
@@ -187,9 +175,14 @@ class EmbeddingDoor:
             TextTooLong: it is longer than the model takes.
             EmbedderUnavailable, EmbedderRejected, MalformedVectors: as for `documents`.
         """
-        form = _canonical(text)
-        if (failure := _unfit(form)) is not None:
+        form = canonical(text)
+        failure = unfit(form)
+        if failure is not None:
             raise BadArgument(f"the query {text!r} cannot be embedded: {failure.reason.value}", failure.detail)
+        vector: Vector = whole([form], self.space, lambda forms: np.stack([*map(self._query, forms)]))[0]
+        return vector
+
+    def _query(self, form: str) -> Vector:
         return checked_query(self.raw_query(form), self.space)
 
     def fresh(self, texts: Sequence[str], *, purse: Purse | None = None, oversight: Oversight = UNSEEN) -> Vectors:
@@ -225,7 +218,8 @@ class EmbeddingDoor:
     ) -> Vectors:
         """Embed texts as `fresh` does, with another prefix or unchecked, to see how vectors are made; for no store."""
         forms, progress = [canonical_text(text) for text in texts], _Progress(oversight=oversight)
-        made = [self._request(batch, progress, purse, prefix=prefix) for batch in self._batches(forms)]
+        request = partial(self._request, progress=progress, purse=purse, prefix=prefix)
+        made = [whole(batch, self.space, request) for batch in self._batches(forms)]
         return np.concatenate([np.empty((0, self.space.dimensions), dtype=np.float32), *made])
 
     def count_tokens(self, texts: Sequence[str]) -> tuple[int, bool]:
@@ -297,16 +291,38 @@ class EmbeddingDoor:
     ) -> None:
         """Halve a batch that was refused, down to the text that is to blame."""
         if len(texts) == 1:
+            if isinstance(error, TextTooLong) and self._split(texts[0], progress, purse):
+                return
             reason = Failing.TOO_LONG if isinstance(error, TextTooLong) else Failing.REJECTED
             self._fail(texts[0], reason, ": ".join(filter(None, (error.message, error.detail))), progress)
             return
-        failed_before = len(progress.failures)
+        failed_before = len(progress.failures) + len(progress.split)
         half = len(texts) // 2
         self._settle(texts[:half], progress, purse)
         self._settle(texts[half:], progress, purse)
-        if len(progress.failures) == failed_before:
+        if len(progress.failures) + len(progress.split) == failed_before:
             # No text was bad: together they were too much for one request.
             self._most_texts = min(self._most_texts, half)
+
+    def _split(self, text: str, progress: _Progress, purse: Purse | None) -> bool:
+        """Embed a text in halves, where its space says so; False where it does not, or nothing is left to split."""
+        halves = halves_of(text) if self.space.truncation is Truncation.SPLIT else None
+        if halves is None:
+            return False
+        with progress.lock:
+            progress.split.add(text)
+        # Each half is a text like any other: it may be in the cache, or too long itself.
+        known = {**self._from_cache(halves), **progress.vectors}
+        if missing := [half for half in dict.fromkeys(halves) if half not in known]:
+            self._settle(missing, progress, purse)
+        failed = next((progress.failures[half] for half in halves if half in progress.failures), None)
+        if failed is not None:
+            self._fail(text, failed.reason, _OF_A_PART + failed.detail.removeprefix(_OF_A_PART), progress)
+            return True
+        known.update(progress.vectors)
+        vector = combined([known[half] for half in halves], halves, self.space)
+        self._take([text], vector[None, :], progress, purse)
+        return True
 
     def _take(self, texts: Sequence[str], vectors: Vectors, progress: _Progress, purse: Purse | None) -> None:
         """Keep the good rows of an answer at once; ask again for each bad one by itself."""
@@ -353,12 +369,16 @@ class EmbeddingDoor:
             halves = [self._request(half, progress, purse, prefix=prefix) for half in (texts[:middle], texts[middle:])]
             return np.concatenate(halves)
         meter = self._line.meter(sent, counted, purse=purse, oversight=progress.oversight)
-        with self._slots:
+        with (
+            self._slots,
+            telemetry.span("embeddings", gen_ai__request__model=self.space.model, undrift__texts=len(sent)),
+        ):
             try:
                 answer = self._line.ask(partial(self._embedder.embed_documents, sent), meter)
             finally:
                 with progress.lock:
                     progress.tokens += meter.spent
+                    progress.cut += meter.cut_texts
         telemetry.count(telemetry.Metric.TEXTS_EMBEDDED, len(texts))
         return checked(answer, len(texts), self.space)
 
@@ -377,22 +397,3 @@ class EmbeddingDoor:
     def _to_cache(self, vectors: Mapping[str, Vector]) -> None:
         if self._cache is not None and vectors:
             self._cache.put(self.space.id, [content_hash(text) for text in vectors], np.array(list(vectors.values())))
-
-
-def _canonical(text: object) -> str:
-    """Return the form of a text that is embedded."""
-    if not isinstance(text, str):
-        raise BadArgument(f"{text!r:.60} is of type {type(text).__name__}, not a text")
-    return canonical_text(text)
-
-
-def _unfit(form: str) -> TextFailure | None:
-    """Say why a text cannot be sent to any model, if it cannot be."""
-    if not form:
-        return TextFailure(reason=Failing.BLANK, detail="there is nothing in it but white space")
-    if not form.isascii():
-        try:
-            form.encode()
-        except UnicodeEncodeError as error:
-            return TextFailure(reason=Failing.NOT_UNICODE, detail=str(error))
-    return None

@@ -86,6 +86,7 @@ class Meter(Watch):
             on_excess: called when a request was billed for more than it could be.
         """
         self.spent = 0
+        self.cut_texts = 0
         self._tokens = tokens
         self._most = most
         self._purse = purse
@@ -119,6 +120,10 @@ class Meter(Watch):
     def billed(self, tokens: int) -> None:
         """Take note of what an answer cost."""
         self._cost = tokens
+
+    def cut(self, texts: int) -> None:
+        """Take note that the model cut texts."""
+        self.cut_texts += texts
 
     def sees(self, limits: SeenLimits, *, refused: bool) -> None:
         """Pass on what an answer says of the account's limits."""

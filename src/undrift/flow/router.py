@@ -52,7 +52,7 @@ class Router:
         self._role = role
         self._processes = processes
         self._heartbeat = heartbeat
-        self._tells: dict[AliasName, Callable[[], None]] = {}
+        self._tells: list[Callable[[], None]] = []
         self._begin()
 
     def _begin(self) -> None:
@@ -147,14 +147,14 @@ class Router:
         known = self._routes.get(alias)
         return known.mode if known is not None else None
 
-    def also(self, alias: AliasName, tell: Callable[[], None]) -> None:
-        """Call something for an alias at every heartbeat."""
-        self._tells[alias] = tell
+    def also(self, tell: Callable[[], None]) -> None:
+        """Call something at every heartbeat."""
+        self._tells.append(tell)
 
     def beat(self) -> None:
         """Read every route, acknowledge what may be, and prolong the lease when half of it is over."""
         self._keep_lease()
-        for tell in list(self._tells.values()):
+        for tell in list(self._tells):
             tell()
 
     def _keep_lease(self) -> None:

@@ -22,7 +22,8 @@ from undrift.domain.record import (
 from undrift.domain.route import VectorField
 from undrift.domain.space import SpaceId
 from undrift.errors import BadDocument, EmbedderRejected, TextTooLong
-from undrift.flow.embed import EmbeddingDoor, Failing
+from undrift.flow.embed import EmbeddingDoor
+from undrift.flow.texts import Failing
 from undrift.ports.store import Filter, VectorStore
 
 DoorOf = Callable[[SpaceId], EmbeddingDoor]

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from undrift import telemetry
 from undrift.domain.checkpoint import Chunk
 from undrift.domain.migration import Migration
 from undrift.domain.record import ContentHash, DocumentId, Entry, Record
 from undrift.domain.tuning import PIECE
 from undrift.errors import LeaseLost, UndriftError
 from undrift.migrate.carry import Made, make_records, read_truth, write_all
+from undrift.migrate.keeping import Grip
 from undrift.migrate.placing import placing
 from undrift.migrate.reconcile import suspect
 from undrift.migrate.workshop import Workshop
@@ -84,11 +86,25 @@ def carry_chunk(
     )
     if chunk is None:
         return None
+    with telemetry.span(
+        "undrift.piece",
+        undrift__alias=workshop.alias,
+        undrift__migration=migration.id,
+        undrift__piece=chunk.number,
+        undrift__documents=chunk.count,
+    ):
+        _carry(workshop, migration, chunk, at_once=at_once, taking=taking)
+    return chunk.count
+
+
+def _carry(workshop: Workshop, migration: Migration, chunk: Chunk, *, at_once: int, taking: Taking) -> None:
+    """Carry a piece over that this worker has."""
+    ledger, timing = workshop.ledger, workshop.timing
     work = f"chunk {chunk.number} of {workshop.alias}"
-    until = workshop.lease_end()
     try:
-        made = _embed(workshop, migration, chunk, at_once)
-        workshop.require_lease(until, work)
+        with workshop.keeper.holding(workshop.alias, chunk, workshop.me) as grip:
+            made = _embed(_while(grip, workshop), migration, chunk, at_once)
+            grip.require()
         # The ledger knows nothing of a pause file, so it is asked for once more before the piece is published.
         workshop.oversight.admit()
     except BaseException:
@@ -124,7 +140,17 @@ def carry_chunk(
     ledger.published(workshop.alias, chunk, owner=workshop.me)
     suspect(workshop, made.untagged, "the back-fill")
     taking.told(chunk, [record.tag.content for record in made.records if record.id in allowed])
-    return chunk.count
+
+
+def _while(grip: Grip, workshop: Workshop) -> Workshop:
+    """Return the same means, with nothing more sent to a model once the piece may be another worker's."""
+    admit = workshop.oversight.admit
+
+    def both() -> None:
+        admit()
+        grip.require()
+
+    return replace(workshop, oversight=replace(workshop.oversight, admit=both))
 
 
 def _embed(workshop: Workshop, migration: Migration, chunk: Chunk, at_once: int) -> Made:
@@ -155,6 +181,7 @@ def _pages(workshop: Workshop, migration: Migration, chunk: Chunk, at_once: int)
     while True:
         page = store.scan(migration.source, after=after, until=chunk.hi, limit=at_once, parts=parts)
         yield page
-        if len(page) < at_once:
+        # Most pieces end with the last one of a full page.
+        if len(page) < at_once or page[-1].id == chunk.hi:
             return
         after = page[-1].id

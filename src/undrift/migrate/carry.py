@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from undrift.domain.migration import Migration
+from undrift.domain.overlong import Overlong, overlong_note
 from undrift.domain.record import (
     ContentHash,
     Document,
@@ -21,7 +22,7 @@ from undrift.domain.record import (
 )
 from undrift.domain.route import VectorField
 from undrift.errors import StoreRejected
-from undrift.flow.embed import Embedded
+from undrift.flow.embed import Embedded, EmbeddingDoor
 from undrift.migrate.purse import purse_of
 from undrift.migrate.workshop import Workshop
 from undrift.ports.store import Part, StoreCapabilities
@@ -99,11 +100,12 @@ def make_records(
     sequences = {entry.id: entry.tag.sequence for entry in entries if entry.tag is not None}
     copied = {record.id: record for record in originals or ()}
     # A copy asks no model for anything, unless there is a text to embed.
-    space = workshop.space_of(field.space) if originals is not None else workshop.door_of(field.space).space
+    door = workshop.door_of(field.space) if originals is None else None
+    space = workshop.space_of(field.space) if door is None else door.space
     vectors = np.empty((len(documents), space.dimensions), dtype=np.float32)
     missing = _take_known(documents, vectors, [copied, {record.id: record for record in have}], field)
     if missing:
-        embedded = _embed(workshop, field, [documents[row].text for row in missing])
+        embedded = _embed(workshop, door or workshop.door_of(field.space), [documents[row].text for row in missing])
         vectors[missing] = embedded.vectors
         for index, failure in embedded.failures.items():
             failures[DocumentId(documents[missing[index]].id)] = (failure.reason.value, failure.detail)
@@ -114,16 +116,20 @@ def make_records(
     return Made(records=records, failures=failures, untagged=untagged)
 
 
-def _embed(workshop: Workshop, field: VectorField, texts: Sequence[str]) -> Embedded:
+def _embed(workshop: Workshop, door: EmbeddingDoor, texts: Sequence[str]) -> Embedded:
     """Embed texts at the migration's expense: reserved before each request where that matters, else counted after."""
-    door = workshop.door_of(field.space)
     migration = workshop.migration()
     if door.limits.paid or migration.token_limit is not None:
         purse = purse_of(workshop, migration, door)
-        return door.documents(texts, purse=purse, oversight=workshop.oversight)
-    embedded = door.documents(texts, oversight=workshop.oversight)
-    if embedded.tokens:
-        workshop.ledger.spend(migration.id, embedded.tokens)
+        embedded = door.documents(texts, purse=purse, oversight=workshop.oversight)
+    else:
+        embedded = door.documents(texts, oversight=workshop.oversight)
+        if embedded.tokens:
+            workshop.ledger.spend(migration.id, embedded.tokens)
+    if embedded.cut or embedded.split:
+        more = Overlong(cut=embedded.cut, split=embedded.split)
+        ledger, alias = workshop.ledger, workshop.alias
+        ledger.tune(alias, overlong_note(ledger.tuning(alias), workshop.me, more))
     return embedded
 
 

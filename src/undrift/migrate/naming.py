@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 from typing import assert_never
 
+from undrift.domain.names import NameRule
 from undrift.domain.shape import OWN, join_address, split_address, with_vector
 from undrift.domain.space import SpaceId
 from undrift.ports.store import Layout
@@ -15,7 +16,15 @@ _LONGEST_VECTOR = 40
 
 
 def target_address(
-    serving: str, name: str, space: SpaceId, layout: Layout, *, epoch: int, number: int, moves: bool = False
+    serving: str,
+    name: str,
+    space: SpaceId,
+    layout: Layout,
+    rule: NameRule,
+    *,
+    epoch: int,
+    number: int,
+    moves: bool = False,
 ) -> str:
     """Return the address of a field that nobody has filled before.
 
@@ -27,15 +36,15 @@ def target_address(
         name: what the target is for: the alias.
         space: the space of its vectors.
         layout: where it is to be.
+        rule: what the store lets collections be called.
         epoch: the route's number.
         number: 1, or more when a field of the address before is there.
         moves: whether it is to be in another store; there, names of columns and schemas mean nothing.
     """
     match layout:
         case Layout.COLLECTION:
-            stem = re.sub(r"[^A-Za-z0-9_-]", "_", f"{name}__{space}")
             ends = [str(epoch)] if epoch > 1 or number > 1 else []
-            name = "_".join([stem, *ends, *([str(number)] if number > 1 else [])])
+            name = rule.named(name, "_".join([space, *ends, *([str(number)] if number > 1 else [])]))
             return _in_a_like_shape(serving, name) if moves else _in_the_same_shape(serving, name)
         case Layout.IN_PLACE:
             # A name that needs no quotes in SQL.

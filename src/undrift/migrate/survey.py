@@ -10,7 +10,7 @@ from undrift.domain.cost import Work
 from undrift.domain.record import ContentHash, Entry, canonical_text, content_hash
 from undrift.domain.route import VectorField
 from undrift.domain.space import Truncation
-from undrift.domain.tokens import FEWEST_SAMPLED, UNKNOWN, Family, TokenEstimate, from_sample, shaped
+from undrift.domain.tokens import FEWEST_SAMPLED, Family, TokenEstimate, from_sample
 from undrift.domain.wording import plural
 from undrift.flow.embed import CONTROL_TEXT, EmbeddingDoor
 from undrift.migrate.compare import is_ours
@@ -77,7 +77,7 @@ class Counter:
     """
 
     door: EmbeddingDoor
-    family: Family = UNKNOWN
+    family: Family
     sampled: int = SAMPLED
     every: bool = True
     is_exact: bool = field(init=False)
@@ -90,7 +90,7 @@ class Counter:
         """Return the tokens of a text with the model's prefix in front."""
         if self.is_exact:
             return self.door.count_tokens([text])[0]
-        return shaped(self.door.space.document_prefix + canonical_text(text), self.family)
+        return self.family.reckon(self.door.space.document_prefix + canonical_text(text))
 
 
 @dataclass(slots=True, kw_only=True)
@@ -245,11 +245,18 @@ def _estimated(tally: _Tally, counter: Counter, *, counts_all: bool) -> tuple[To
     return estimate, too_long
 
 
+_FATES = {
+    Truncation.REFUSE: "to be set aside",
+    Truncation.CUT: "to be cut there",
+    Truncation.SPLIT: "to be embedded in parts",
+}
+
+
 def _too_long(count: int, counter: Counter) -> tuple[str, ...]:
     if not count:
         return ()
     space = counter.door.space
-    fate = "to be cut there" if space.truncation is Truncation.CUT else "to be set aside"
+    fate = _FATES[space.truncation]
     return (f"about {plural(count, 'text')} of more than the {space.max_tokens} tokens that the model takes: {fate}",)
 
 

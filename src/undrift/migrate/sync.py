@@ -69,6 +69,8 @@ def carry_dirty(workshop: Workshop, *, limit: int = BATCH, only: Sequence[Docume
         settle_s=workshop.settle_s,
         only=only,
     )
+    if not claims:
+        return 0
     # Foreign ones come first, and what keeps the others from being carried keeps them not: writers wait for them.
     batches: dict[FieldKey, list[Claim]] = {}
     for claim in claims:

@@ -19,6 +19,7 @@ from undrift.errors import LeaseLost, NoMigration, SpaceMismatch, UnknownAlias
 from undrift.flow.batch import BatchDoor
 from undrift.flow.embed import EmbeddingDoor
 from undrift.flow.oversight import UNSEEN, Oversight
+from undrift.migrate.keeping import Keeper
 from undrift.ports.hook import Hook
 from undrift.ports.ledger import Ledger
 from undrift.ports.runtime import Clock, Processes
@@ -67,6 +68,7 @@ class Workshop:
         horizon_of: the fence horizon D of a field's store: no request lands in it later than this after its deadline.
         processes: tells which other processes are dead for certain.
         beat: prolongs this process's lease, and acknowledges for it what it may.
+        keeper: prolongs the leases of the pieces that this process has in hand.
         limits: how hard workers may work, before an operator changes it.
         objection: asks the user's own system what it has against the work; empty if nothing.
         hooks: the user's own programs, by the moment at which they are called.
@@ -89,6 +91,7 @@ class Workshop:
     timing: Timing
     horizon_of: Callable[[VectorField], float]
     processes: Processes
+    keeper: Keeper
     always_reconcile: bool = False
     batches_of: Callable[[SpaceId], BatchDoor | None] = field(default=lambda _: None)
     beat: Callable[[], None] = field(default=lambda: None)

@@ -31,6 +31,9 @@ class Watch:
     def billed(self, tokens: int) -> None:
         """Take note of what an answer says that it cost; told before the answer is looked at any further."""
 
+    def cut(self, texts: int) -> None:
+        """Take note that the model cut texts, as its space allows."""
+
     def sees(self, limits: SeenLimits, *, refused: bool) -> None:
         """Take note of what an answer says of the account's limits, and whether it is a refusal for the pace."""
 

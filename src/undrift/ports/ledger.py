@@ -10,14 +10,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
-from undrift.domain.checkpoint import Chunk, Claim, Lag, Quarantined
+from undrift.domain.checkpoint import Claim, Lag, Quarantined
 from undrift.domain.client import ClientId, ClientInfo
-from undrift.domain.forecast import Published, Share
 from undrift.domain.migration import AliasState, Migration, MigrationId, Phase, RunStatus
 from undrift.domain.operation import OpenResult, OperationId
 from undrift.domain.record import DocumentId
 from undrift.domain.route import AliasName, FieldKey, Mode, Route, VectorField
 from undrift.domain.space import ProvenSpace, SpaceId
+from undrift.ports.backfill import BackfillLedger
 from undrift.ports.batch import BatchLedger
 from undrift.ports.memory import MemoryLedger
 from undrift.ports.notes import NotesLedger
@@ -26,7 +26,17 @@ from undrift.ports.spending import PaceLedger, SpendingLedger
 from undrift.ports.tags import TagLedger
 
 
-class Ledger(ProofLedger, NotesLedger, TagLedger, SpendingLedger, PaceLedger, BatchLedger, MemoryLedger, Protocol):
+class Ledger(
+    BackfillLedger,
+    ProofLedger,
+    NotesLedger,
+    TagLedger,
+    SpendingLedger,
+    PaceLedger,
+    BatchLedger,
+    MemoryLedger,
+    Protocol,
+):
     """The control schema. Every method raises `ControlUnavailable` when the ledger cannot be read or written."""
 
     def transaction_with(self, store: object) -> AbstractContextManager[None] | None:
@@ -134,79 +144,6 @@ class Ledger(ProofLedger, NotesLedger, TagLedger, SpendingLedger, PaceLedger, Ba
 
     def reap(self, alias: AliasName, settle_s: float) -> int:
         """Close operations whose deadline and the fence horizon are over (REAP WAITS D); return how many."""
-        ...
-
-    # The back-fill
-
-    def add_chunks(self, migration: MigrationId, chunks: Sequence[Chunk], *, complete: bool) -> None:
-        """Append pieces of the back-fill; `complete` says that these were the last.
-
-        Raises:
-            StaleRoute: they do not begin where the last piece ended, because another process was first.
-        """
-        ...
-
-    def last_chunk(self, migration: MigrationId) -> Chunk | None:
-        """Return the piece with the highest number."""
-        ...
-
-    def lease_chunk(
-        self,
-        alias: AliasName,
-        migration: MigrationId,
-        *,
-        owner: ClientId,
-        lease_s: float,
-        settle_s: float,
-        vault: str = "",
-        unbatched: bool = True,
-    ) -> Chunk | None:
-        """Take the next piece that nobody has; None when there is none now.
-
-        TAKEOVER WAITS D: an expired lease is taken at once, one that may have been writing only after the fence
-        horizon. A piece that a job has brought the vectors of is taken only where they are: in the cache that jobs call
-        `vault`. Without `unbatched`, none is taken that was never in a job.
-        """
-        ...
-
-    def publish(
-        self, alias: AliasName, chunk: Chunk, keys: Sequence[DocumentId], *, owner: ClientId, lease_s: float
-    ) -> list[DocumentId]:
-        """Begin to write a piece to the follower, and return those keys that may be written.
-
-        PUBLISH SKIPS TOUCHED: a key with any journal row belongs to the journal.
-
-        Raises:
-            LeaseLost: another worker has the piece, or the migration does not back-fill any more.
-        """
-        ...
-
-    def published(self, alias: AliasName, chunk: Chunk, *, owner: ClientId) -> None:
-        """Record that a piece is in the follower.
-
-        Raises:
-            LeaseLost: another worker has the piece.
-        """
-        ...
-
-    def release_chunk(self, alias: AliasName, chunk: Chunk, *, owner: ClientId) -> None:
-        """Give back a piece of which nothing is written yet.
-
-        Raises:
-            LeaseLost: another worker has the piece.
-        """
-        ...
-
-    def chunk_progress(self, migration: MigrationId) -> tuple[int, int, int]:
-        """Return documents published, pieces published, and pieces in all."""
-        ...
-
-    def published_over_time(self, migration: MigrationId) -> Published:
-        """Return when documents were published, as far as it is known: when each piece began to be written."""
-        ...
-
-    def shares(self, migration: MigrationId) -> dict[ClientId, Share]:
-        """Return what each worker has done for the back-fill."""
         ...
 
     # Carrying dirty documents over

@@ -8,6 +8,7 @@ from enum import Enum, Flag, auto
 from typing import Any, Protocol, runtime_checkable
 
 from undrift.domain.cost import Footprint
+from undrift.domain.names import NameRule
 from undrift.domain.record import DocumentId, Entry, Hit, Metadata, Record, Vector
 from undrift.domain.route import VectorField
 from undrift.domain.space import Metric
@@ -47,6 +48,7 @@ class StoreCapabilities:
         keeps_length: whether a vector compared by the cosine keeps its length; where it does not, one of length 1 comes
             back bit for bit, and any other with length 1 and its direction.
         footprint: what a vector takes in it.
+        names: what it lets collections be called; the names that undrift makes up keep to it.
         strong_reads: whether `fetch`, `entries` and `scan` are sure to see what was acknowledged to anybody; where they
             may not, no migration leads from or to the store, because nobody could tell an old text from the last one.
     """
@@ -65,6 +67,7 @@ class StoreCapabilities:
     max_metadata_bytes: int | None = None
     keeps_length: bool = True
     footprint: Footprint = field(default_factory=Footprint)
+    names: NameRule = field(default_factory=NameRule)
     strong_reads: bool = True
 
 

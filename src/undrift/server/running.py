@@ -5,8 +5,10 @@ from __future__ import annotations
 import ipaddress
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from undrift.control import ControlPlane
 from undrift.errors import BackendError, BadArgument, BadConfig, MissingExtra
@@ -104,11 +106,34 @@ def serve(plane: ControlPlane, listener: Listener, *, on_ready: Callable[[], Non
     Raises:
         BackendError: it ended without being asked.
     """
+    bracket = Bracket(plane.ledger, plane.clock, longest_s=plane.timing.deadline_s)
+    with answering(application(bracket, admission_to(listener)), listener) as alive:
+        on_ready()
+        while alive() and not stop.wait(0.2):
+            pass
+    if not stop.is_set():
+        raise BackendError("the HTTP server ended by itself", "its log says why", "undrift serve")
+
+
+def admission_to(listener: Listener) -> Admission:
+    """Return who may call a listener."""
+    names = _LOCAL_NAMES if listener.local and listener.token is None else None
+    return Admission(token=listener.token, names=names)
+
+
+@contextmanager
+def answering(app: Any, listener: Listener) -> Iterator[Callable[[], bool]]:
+    """Let an application answer the calls of a listener, as long as the context lasts.
+
+    Args:
+        app: the application.
+        listener: where it listens; it is closed at the end.
+
+    Yields:
+        What tells whether it still answers.
+    """
     import uvicorn
 
-    bracket = Bracket(plane.ledger, plane.clock, longest_s=plane.timing.deadline_s)
-    names = _LOCAL_NAMES if listener.local and listener.token is None else None
-    app = application(bracket, Admission(token=listener.token, names=names))
     config = uvicorn.Config(
         app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=_GRACE_S
     )
@@ -117,15 +142,11 @@ def serve(plane: ControlPlane, listener: Listener, *, on_ready: Callable[[], Non
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener.socket]}, name="undrift-http")
     thread.start()
     try:
-        on_ready()
-        while thread.is_alive() and not stop.wait(0.2):
-            pass
+        yield thread.is_alive
     finally:
         server.should_exit = True
         thread.join()
         listener.socket.close()
-    if not stop.is_set():
-        raise BackendError("the HTTP server ended by itself", "its log says why", "undrift serve")
 
 
 def _is_local(host: str) -> bool:

@@ -79,7 +79,8 @@ def test_the_oldest_vectors_leave_when_it_is_full(path: Path) -> None:
     for start in range(0, 1000, 50):
         cache.put(SPACE, hashes(*texts[start : start + 50]), vectors(50, seed=start, dimensions=256))
 
-    left = [number for number, hash in enumerate(hashes(*texts)) if hash in cache.get(SPACE, hashes(*texts))]
+    kept = cache.get(SPACE, hashes(*texts))
+    left = [number for number, hash in enumerate(hashes(*texts)) if hash in kept]
 
     assert left == list(range(left[0], 1000))
     assert 200 < len(left) < 400

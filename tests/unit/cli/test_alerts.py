@@ -90,6 +90,12 @@ def ends(world: World, day: str | None) -> None:
     ]
 
 
+def said(post: dict[str, Any]) -> dict[str, Any]:
+    """Our own part of what was posted."""
+    found: dict[str, Any] = post["undrift"]
+    return found
+
+
 def listing(answer: Any, world: World) -> dict[str, Any]:
     found: dict[str, Any] = next(
         one for one in answer.json["feeds"] if one["feed"].endswith(f"{world.url[7:]}/v1/models")
@@ -163,19 +169,22 @@ def test_an_end_is_told_once_and_again_when_it_moves_and_when_it_is_over(owner: 
         assert missing_keys("catalogue notify", told.json) == []
         events.append([alert["event"] for alert in told.json["alerts"]])
 
-    assert events == [["announced"], [], ["changed"]]
-    assert [post["day"] for post in world.posts] == ["2027-01-31", "2026-12-31"]
-    assert len({post["id"] for post in world.posts}) == 2
+    assert events == [["firing"], [], ["changed"]]
+    assert [said(post)["occasion"][:10] for post in world.posts] == ["2027-01-31", "2026-12-31"]
+    assert len({said(post)["id"] for post in world.posts}) == 2
+    assert len({post["alerts"][0]["fingerprint"] for post in world.posts}) == 1
     assert owner("start", "kb", "--to", "new").code == 0
     assert owner("cutover", "kb", "--yes").code == 0
     assert owner("complete", "kb", "--yes").code == 0
     over = owner("catalogue", "notify", "--json").json["alerts"]
-    assert [(alert["event"], alert["model"]) for alert in over] == [("resolved", "openai/text-embedding-3-small")]
+    assert [(alert["event"], alert["key"]) for alert in over] == [
+        ("resolved", "sunset/kb/openai/text-embedding-3-small")
+    ]
     assert owner("catalogue", "notify").out == "nothing new has to be told\n"
 
 
 def test_an_alert_that_nobody_took_is_told_again(owner: Undrift, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("undrift.adapters.notifiers.webhook._PAUSE_S", 0.0)
+    monkeypatch.setattr("undrift.adapters.posting.PAUSE_S", 0.0)
     ends(world, "2027-01-31")
     owner("catalogue", "refresh")
     world.status = 500
@@ -184,7 +193,8 @@ def test_an_alert_that_nobody_took_is_told_again(owner: Undrift, world: World, m
 
     assert failed.code == 4
     assert "did not take an alert" in failed.err
-    assert [alert["event"] for alert in owner("catalogue", "notify", "--json").json["alerts"]] == ["announced"]
+    assert owner("catalogue", "notify").code == 0
+    assert [said(post)["event"] for post in world.posts if said(post)["check"] == "sunset"] == ["firing"]
 
 
 def test_a_dry_run_tells_nobody(owner: Undrift, world: World) -> None:
@@ -192,7 +202,7 @@ def test_a_dry_run_tells_nobody(owner: Undrift, world: World) -> None:
     owner("catalogue", "refresh")
     shown = owner("catalogue", "notify", "--dry-run")
 
-    assert shown.out.startswith("announced: openai/text-embedding-3-small, of which kb has vectors, ends on 2027-01-31")
+    assert shown.out.startswith("firing: openai/text-embedding-3-small, of which kb has vectors, ends on 2027-01-31")
     assert world.posts == []
     assert len(owner("catalogue", "notify", "--json").json["alerts"]) == 1
 
@@ -228,8 +238,8 @@ def test_a_model_that_is_gone_stops_the_work_and_raises_an_alert_once(
 
     assert halted.code == 4
     assert "text-embedding-3-small" in halted.err
-    assert [(post["event"], post["level"], post["model"]) for post in world.posts] == [
-        ("said", "gone", "openai/text-embedding-3-small")
+    assert [(said(post)["event"], said(post)["severity"], said(post)["key"]) for post in world.posts] == [
+        ("firing", "critical", "provider/kb/openai/text-embedding-3-small/retired")
     ]
     assert undrift("model", "check", "paid").code
     assert len(world.posts) == 1, "another process hears it, and it is told once"

@@ -216,3 +216,14 @@ def test_only_a_migration_has_a_follower_to_export(filled: Undrift) -> None:
 
     assert filled("start", "kb", "--to", "new").code == 0
     assert ids_of(filled, "--field", "follower") == ids_of(filled)
+
+
+def test_a_search_under_a_name_of_domains_says_which_alias_answered(filled: Undrift, tmp_path: Path) -> None:
+    with (tmp_path / "undrift.toml").open("a") as file:
+        file.write('\n[domains.help]\naliases = { pets = "kb" }\n')
+
+    found = filled("search", "help", "cats", "--domain", "pets", "-k", "2", "--json")
+
+    assert (found.json["alias"], len(found.json["hits"])) == ("kb", 2)
+    refused = filled("search", "help", "cats", "--domain", "law")
+    assert (refused.code, "no domain 'law'" in refused.err) == (2, True)

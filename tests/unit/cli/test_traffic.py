@@ -144,8 +144,8 @@ def test_every_step_is_told_beside_the_result(ready: Undrift) -> None:
 @pytest.mark.parametrize(
     ("words", "phase", "message"),
     [
-        (["rollback", "kb", "--yes"], "ready", "too late to roll back"),
-        (["complete", "kb", "--yes"], "ready", "too late to complete"),
+        (["rollback", "kb", "--yes"], "ready", "too early to roll back"),
+        (["complete", "kb", "--yes"], "ready", "too early to complete"),
         (["cancel", "kb", "--yes"], "reversing", "too late to cancel"),
     ],
 )
@@ -157,6 +157,7 @@ def test_a_verb_in_a_wrong_phase_is_refused(ready: Undrift, words: list[str], ph
 
     assert refused.code == 3
     assert refused.error["kind"] == "IllegalTransition"
+    assert message in refused.error["message"]
     assert phase_of(ready) == phase
 
 

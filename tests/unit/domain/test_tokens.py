@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from undrift.domain.tokens import FAMILIES, UNKNOWN, from_sample, shaped
+from undrift.domain.tokens import from_sample
 
 BASIS = "a test"
 
@@ -55,23 +55,3 @@ def test_of_nothing_there_are_no_tokens() -> None:
     found = from_sample([], [], total_size=0, population=0, rests_on=BASIS)
 
     assert (found.tokens, found.low, found.high, found.error) == (0, 0, 0, 0.0)
-
-
-@pytest.mark.parametrize(
-    ("text", "tokens"),
-    [
-        ("the cat sat on the mat", 6),
-        ("1234567", 3),
-        ("", 1),
-        ("internationalization", 4.68 * 20 / 18),
-        ("日本", 2 * 1.24),
-        ("x = os.path\n\n", 4 + 1.25),
-    ],
-)
-def test_a_text_is_reckoned_from_the_shapes_of_its_words(text: str, tokens: float) -> None:
-    assert shaped(text, FAMILIES["cl100k_base"]) == pytest.approx(tokens, rel=0.02)
-
-
-def test_an_unknown_tokenizer_is_trusted_less_than_a_known_one() -> None:
-    assert UNKNOWN.error > max(family.error for family in FAMILIES.values())
-    assert all(family.basis for family in FAMILIES.values())

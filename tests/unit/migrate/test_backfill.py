@@ -23,6 +23,7 @@ from undrift.errors import (
 )
 from undrift.migrate import backfill
 from undrift.migrate.backfill import carry_chunk, lay_out
+from undrift.migrate.keeping import HANGS_S
 from undrift.testing.faults import When
 from undrift.testing.rig import ALIAS
 
@@ -190,6 +191,83 @@ def test_a_piece_that_took_longer_than_its_lease_to_embed_is_not_written(scene: 
 
     assert scene.target() == {}
     assert carried(scene) == 12
+
+
+def slowly(scene: Scene, seconds: float) -> list[int]:
+    """Let the model take so long for the piece, while hearts beat and another worker looks for work each second."""
+    taken: list[int] = []
+
+    def answer_late() -> None:
+        for _ in range(int(seconds)):
+            scene.rig.clock.sleep(1.0)
+            other = scene.operator.plane.workshop(ALIAS)
+            if carry_chunk(other, scene.migration) is not None:
+                taken.append(round(scene.rig.clock.monotonic()))
+
+    scene.when("model.embed_documents", answer_late)
+    return taken
+
+
+def test_a_piece_is_kept_as_long_as_its_model_takes(scene: Scene) -> None:
+    """Ten times the lease, in one request: nobody else takes the piece, which would pay for it twice."""
+    laid_out(scene, 100)
+    taken = slowly(scene, 10 * TIMING["work_lease_s"])
+    scene.operator.faults.calls.clear()
+
+    assert carry_chunk(scene.workshop, scene.migration) == 12
+
+    assert taken == []
+    assert scene.target() == texts_of(DOCUMENTS)
+    assert scene.operator.faults.calls.count("model.embed_documents") == 0
+
+
+def test_a_piece_whose_model_never_answers_is_left_to_others(scene: Scene) -> None:
+    """A heart that beats is not enough: what hangs shows no sign of life."""
+    laid_out(scene, 100)
+    hanging_s = HANGS_S + 2 * TIMING["work_lease_s"]
+    taken = slowly(scene, hanging_s)
+
+    with pytest.raises(LeaseLost):
+        carry_chunk(scene.workshop, scene.migration)
+
+    assert len(taken) == 1
+    assert scene.target() == texts_of(DOCUMENTS)
+
+
+def test_a_process_that_was_stopped_keeps_nothing_and_sends_no_more_texts(scene: Scene) -> None:
+    """Its heart stands still as well; the texts that it has not sent yet are the other worker's."""
+    laid_out(scene, 100)
+    other = scene.operator.plane.workshop(ALIAS)
+
+    def stopped() -> None:
+        scene.rig.clock.advance(TIMING["work_lease_s"] + 1)
+        assert carry_chunk(other, scene.migration) == 12
+
+    scene.when("model.embed_documents", stopped)
+    scene.calls().clear()
+    with pytest.raises(LeaseLost):
+        carry_chunk(scene.workshop, scene.migration, at_once=4)
+
+    assert scene.calls().count("model.embed_documents") == 1
+    assert scene.calls().count("store.insert_absent") == 0
+    assert scene.target() == texts_of(DOCUMENTS)
+
+
+def test_a_worker_that_wakes_after_its_piece_was_taken_is_told_by_its_heart(scene: Scene) -> None:
+    """Also when its clock stood still while it slept, so that its lease seems to last."""
+    laid_out(scene, 100)
+    workshop = scene.workshop
+    piece = scene.ledger.lease_chunk(ALIAS, scene.migration.id, owner=workshop.me, lease_s=10, settle_s=1)
+    assert piece is not None
+    with workshop.keeper.holding(workshop.alias, piece, workshop.me) as grip:
+        grip.require()
+        scene.rig.clock.advance(11)
+        assert scene.ledger.lease_chunk(
+            ALIAS, scene.migration.id, owner=scene.app.plane.router.client, lease_s=60, settle_s=1
+        )
+        workshop.keeper.beat()
+        with pytest.raises(LeaseLost):
+            grip.require()
 
 
 def test_a_piece_that_was_published_too_late_is_not_written(scene: Scene) -> None:

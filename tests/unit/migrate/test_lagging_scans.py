@@ -10,6 +10,7 @@ import pytest
 from tests.property.troubles import DisturbedStore
 from tests.unit.migrate.scene import DOCUMENTS, Scene
 from undrift import Document
+from undrift.adapters.tokenizers.families import family
 from undrift.domain.migration import Phase
 from undrift.migrate.reconcile import reconcile
 from undrift.migrate.survey import Counter, survey
@@ -77,7 +78,7 @@ def test_a_strangers_write_of_a_moment_ago_is_seen_by_a_scan(scene: Scene) -> No
 
 def test_a_plan_says_that_scans_lag(scene: Scene) -> None:
     place = scene.rig.route().serving
-    facts = survey(scene.rig.store(), place, Counter(door=scene.workshop.door_of(place.space)))
+    facts = survey(scene.rig.store(), place, Counter(door=scene.workshop.door_of(place.space), family=family(None)))
 
     assert facts.warnings == (
         "scans of this store may miss for 10 s what another process wrote: the back-fill begins so much later",

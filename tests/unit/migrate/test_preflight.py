@@ -10,6 +10,7 @@ import pytest
 
 from tests.unit.migrate.scene import DOCUMENTS, Scene
 from undrift import Document
+from undrift.adapters.tokenizers.families import family
 from undrift.domain.record import stamp
 from undrift.domain.space import Metric
 from undrift.errors import UsageError
@@ -27,7 +28,11 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
 
 
 def facts(scene: Scene) -> Facts:
-    return survey(scene.rig.store(), scene.rig.route().serving, Counter(door=scene.operator.plane.model_door("new")))
+    return survey(
+        scene.rig.store(),
+        scene.rig.route().serving,
+        Counter(door=scene.operator.plane.model_door("new"), family=family(None)),
+    )
 
 
 def test_documents_texts_and_tokens_are_counted(scene: Scene) -> None:

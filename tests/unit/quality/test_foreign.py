@@ -148,7 +148,7 @@ def texts_of(folder: Path, name: str, ids: list[str]) -> list[str]:
     return [rows[id] for id in ids]
 
 
-@pytest.mark.parametrize("name", ["cacm", "nfcorpus"])
+@pytest.mark.parametrize("name", ["cacm", pytest.param("nfcorpus", marks=pytest.mark.long)])
 @pytest.mark.parametrize("serves", ["wordllama", "minilm"])
 def test_one_in_a_hundred_is_found_among_real_vectors(shared_data: Path, name: str, serves: str) -> None:
     pytest.importorskip("wordllama")

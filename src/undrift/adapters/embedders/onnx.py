@@ -16,7 +16,7 @@ from undrift.adapters import model_folder
 from undrift.domain.record import Vector, Vectors
 from undrift.domain.space import Metric, Space, Truncation
 from undrift.errors import BadArgument, EmbedderRejected, EmbedderUnavailable, MissingExtra, TextTooLong
-from undrift.ports.embedder import EmbedderLimits, TokenCount
+from undrift.ports.embedder import WATCH, EmbedderLimits, TokenCount
 
 _HINT = "pip install 'undrift[onnx]'"
 #: Where models keep their graph, in the order in which it is looked for.
@@ -87,7 +87,7 @@ class OnnxEmbedder:
             pooling: `mean`, `cls`, `last`, or `none` where the graph does it; as the model's files say when not given.
             dimensions: keep that many of the vector's first dimensions; only for models trained for it.
             max_tokens: the longest text; the model's own limit when not given.
-            truncation: `refuse` or `cut` what is longer.
+            truncation: `refuse`, `cut` or `split` what is longer.
             document_prefix: put in front of documents; the model's own prompt when not given.
             query_prefix: put in front of queries; the model's own prompt when not given.
             normalized: whether vectors are brought to length 1.
@@ -168,12 +168,13 @@ class OnnxEmbedder:
         limit = self._space.max_tokens
         if limit is not None:
             longest = max(map(len, ids))
-            if longest > limit and self._space.truncation is Truncation.REFUSE:
+            if longest > limit and self._space.truncation is not Truncation.CUT:
                 raise TextTooLong(
                     f"a text of {longest} tokens is longer than the {limit} that model {self._space.model} takes",
                     "a longer text would be cut, and its end not be found",
-                    'split the text, or declare truncation = "cut" for the model',
+                    'split the text, or declare truncation = "split" or "cut" for the model',
                 )
+            WATCH.get().cut(sum(len(one) > limit for one in ids))
             # The tokenizer cuts by itself, because it knows which tokens have to stay at the end.
             ids = self._token_ids(texts, limit) if longest > limit else ids
         vectors = np.empty((len(texts), self._space.dimensions), dtype=np.float32)

@@ -14,7 +14,7 @@ from undrift.adapters import model_folder
 from undrift.domain.record import Vector, Vectors
 from undrift.domain.space import Metric, Space, Truncation
 from undrift.errors import BadArgument, EmbedderRejected, EmbedderUnavailable, MissingExtra, TextTooLong
-from undrift.ports.embedder import EmbedderLimits, TokenCount
+from undrift.ports.embedder import WATCH, EmbedderLimits, TokenCount
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -42,6 +42,7 @@ class SentenceTransformersEmbedder:
         revision: str | None = None,
         device: str | None = None,
         batch_size: int = 32,
+        batch_tokens: int | None = None,
         threads: int | None = None,
         dimensions: int | None = None,
         max_tokens: int | None = None,
@@ -60,10 +61,12 @@ class SentenceTransformersEmbedder:
             revision: its version; a hash of its weights and settings when not given.
             device: `cpu`, `cuda`, `cuda:1`, `mps`; the library chooses when not given.
             batch_size: texts in a call.
+            batch_tokens: most tokens that are computed at a time, padding included, so that long texts fit into the
+                memory of the device; every text of a call when not given.
             threads: threads of torch on the CPU; one a usable core when not given.
             dimensions: keep that many of the vector's first dimensions; only for models trained for it.
             max_tokens: the longest text; the model's own limit when not given.
-            truncation: `refuse` or `cut` what is longer.
+            truncation: `refuse`, `cut` or `split` what is longer.
             document_prefix: put in front of documents; the model's own prompt when not given.
             query_prefix: put in front of queries; the model's own prompt when not given.
             normalized: whether vectors are brought to length 1.
@@ -99,6 +102,11 @@ class SentenceTransformersEmbedder:
             max_tokens=max_tokens or own_limit,
             truncation=Truncation(truncation),
         )
+        if batch_tokens is not None and batch_tokens < 1:
+            raise BadArgument(
+                f"batch_tokens of model {model} is {batch_tokens}; at least 1 token is computed at a time"
+            )
+        self._batch_tokens = batch_tokens
         self._device = device
         self._threads = threads
         self._limits = EmbedderLimits(batch_size=batch_size, concurrency=1)
@@ -137,13 +145,20 @@ class SentenceTransformersEmbedder:
 
     def _encode(self, texts: Sequence[str], method: str, prefix: str) -> Vectors:
         limit = self._space.max_tokens
-        if limit is not None and self._space.truncation is Truncation.REFUSE:
-            longest = max(self._lengths(texts))
-            if longest > limit:
+        is_counted = limit is not None or self._batch_tokens is not None
+        lengths = self._lengths(texts) if is_counted else [1]
+        longest, at_once = max(lengths), len(texts)
+        if self._batch_tokens is not None:
+            # The library pads every text of a batch to the longest one.
+            at_once = max(1, self._batch_tokens // min(longest, limit or longest))
+        if limit is not None:
+            if longest > limit and self._space.truncation is Truncation.CUT:
+                WATCH.get().cut(sum(length > limit for length in lengths))
+            elif longest > limit:
                 raise TextTooLong(
                     f"a text of {longest} tokens is longer than the {limit} that model {self._space.model} takes",
                     "a longer text would be cut, and its end not be found",
-                    'split the text, or declare truncation = "cut" for the model',
+                    'split the text, or declare truncation = "split" or "cut" for the model',
                 )
         with self._turn:
             model = self._load()
@@ -154,7 +169,7 @@ class SentenceTransformersEmbedder:
                 answer = encode(
                     [text.removeprefix(prefix) for text in texts],
                     prompt=prefix,
-                    batch_size=len(texts),
+                    batch_size=min(len(texts), at_once),
                     normalize_embeddings=self._space.normalized,
                     convert_to_numpy=True,
                     show_progress_bar=False,

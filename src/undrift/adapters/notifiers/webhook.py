@@ -9,19 +9,19 @@ from collections.abc import Callable
 from datetime import datetime
 from urllib.parse import urlsplit
 
-from undrift.domain.alert import Alert
-from undrift.errors import BadConfig, NotifierUnavailable
-
-#: Times that an alert is posted before it is left for the next time, and the pause between two, in seconds.
-_ATTEMPTS = 3
-_PAUSE_S = 1.0
+from undrift.adapters.posting import post
+from undrift.domain.telling import Telling
+from undrift.errors import BadConfig
 
 
 class WebhookNotifier:
-    """A POST of JSON with `X-Undrift-Timestamp` and `X-Undrift-Signature: sha256=…`.
+    """A POST of Alertmanager's payload, with `X-Undrift-Timestamp` and `X-Undrift-Signature: sha256=…`.
 
     The signature is the HMAC-SHA256 of `TIMESTAMP.BODY` with the secret, in hexadecimal digits.
     """
+
+    again_s = None
+    hears_acknowledged = False
 
     def __init__(
         self,
@@ -57,33 +57,16 @@ class WebhookNotifier:
         self._now, self._sleep, self._timeout_s = now, sleep, timeout_s
         self.name = f"webhook {parts.hostname}"
 
-    def send(self, alert: Alert) -> None:
-        """Post it; any answer of success will do."""
-        body = json.dumps({"id": alert.id, "at": self._now().isoformat(), **alert.as_dict()}).encode()
-        said = ""
-        for attempt in range(_ATTEMPTS):
-            if attempt:
-                self._sleep(_PAUSE_S * 2 ** (attempt - 1))
-            said = self._post(body)
-            if not said:
-                return
-        raise NotifierUnavailable(f"the {self.name} did not take an alert", said)
+    def send(self, telling: Telling) -> None:
+        """Post it."""
+        body = json.dumps(telling.as_webhook()).encode()
 
-    def _post(self, body: bytes) -> str:
-        """Return what went wrong; empty when nothing did."""
-        import httpx2
+        def headers() -> dict[str, str]:
+            timestamp = str(int(self._now().timestamp()))
+            signed = signature(self._secret, timestamp, body)
+            return {"X-Undrift-Timestamp": timestamp, "X-Undrift-Signature": f"sha256={signed}"}
 
-        timestamp = str(int(self._now().timestamp()))
-        headers = {
-            "Content-Type": "application/json",
-            "X-Undrift-Timestamp": timestamp,
-            "X-Undrift-Signature": f"sha256={signature(self._secret, timestamp, body)}",
-        }
-        try:
-            answer = httpx2.post(self._url, content=body, headers=headers, timeout=self._timeout_s)
-        except httpx2.HTTPError as error:
-            return type(error).__name__
-        return "" if answer.is_success else f"HTTP {answer.status_code}"
+        post(self._url, body, headers, name=self.name, sleep=self._sleep, timeout_s=self._timeout_s)
 
 
 def signature(secret: bytes, timestamp: str, body: bytes) -> str:

@@ -7,13 +7,10 @@ import json
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import assert_never
 
-import numpy as np
-from numpy.typing import NDArray
-
+from undrift.adapters.asked import condition_of, require_dimensions, require_positive
 from undrift.domain.cost import Footprint
-from undrift.domain.filter import Condition, matches, parse
+from undrift.domain.filter import Condition, matches
 from undrift.domain.record import (
     DocumentId,
     Entry,
@@ -22,15 +19,14 @@ from undrift.domain.record import (
     Record,
     SpaceTag,
     Vector,
-    Vectors,
     encode_metadata,
     tag_from_stored,
 )
 from undrift.domain.route import VectorField
 from undrift.domain.shape import is_beside, without_tags
 from undrift.domain.space import Metric
-from undrift.domain.vectors import checked_query, stacked
-from undrift.errors import BadArgument, CollectionMissing, FieldInUse, StoreRejected
+from undrift.domain.vectors import checked_query, scores, stacked
+from undrift.errors import CollectionMissing, FieldInUse, StoreRejected
 from undrift.ports.store import FieldDescription, Filter, Layout, Part, StoreCapabilities
 
 _CAPABILITIES = StoreCapabilities(
@@ -107,11 +103,7 @@ class MemoryStore:
 
     def create(self, field: VectorField, *, dimensions: int, metric: Metric) -> None:
         """Make an empty collection, or room for one more vector in the records of one."""
-        if not 1 <= dimensions <= _CAPABILITIES.max_dimensions:
-            raise BadArgument(
-                f"collection {field.collection} cannot have {dimensions} dimensions",
-                f"store memory takes 1 to {_CAPABILITIES.max_dimensions}",
-            )
+        require_dimensions(field.collection, dimensions, most=_CAPABILITIES.max_dimensions, who="store memory")
         with self._lock:
             name = without_tags(field.collection)
             if name in self.collections:
@@ -180,7 +172,7 @@ class MemoryStore:
 
     def delete(self, field: VectorField, ids: Sequence[DocumentId], *, filter: Filter | None = None) -> None:
         """Delete records by id, those only that match the filter if there is one."""
-        condition = _condition(filter)
+        condition = condition_of(filter)
         with self._lock:
             for collection in (self._collection(field), *self._beside(field)):
                 for id in set(ids):
@@ -229,8 +221,8 @@ class MemoryStore:
         filter: Filter | None = None,
     ) -> list[Entry]:
         """Return the next records in the order of their ids: at most `limit` with after < id <= until."""
-        _require_positive("limit", limit)
-        condition = _condition(filter)
+        require_positive("limit", limit)
+        condition = condition_of(filter)
         with self._lock:
             collection = self._collection(field)
             found: list[Entry] = []
@@ -243,7 +235,7 @@ class MemoryStore:
 
     def ids(self, field: VectorField, *, after: str = "", limit: int) -> list[DocumentId]:
         """Return the next ids in order, at most `limit`."""
-        _require_positive("limit", limit)
+        require_positive("limit", limit)
         with self._lock:
             order = self._collection(field).order
             start = bisect.bisect_right(order, after)
@@ -251,27 +243,25 @@ class MemoryStore:
 
     def count(self, field: VectorField, filter: Filter | None = None) -> int:
         """Return how many records there are, or how many match the filter."""
-        condition = _condition(filter)
+        condition = condition_of(filter)
         with self._lock:
             rows = self._collection(field).rows
             return len(rows) if condition is None else sum(_matches(row, condition) for row in rows.values())
 
     def search(self, field: VectorField, vector: Vector, *, k: int, filter: Filter | None = None) -> list[Hit]:
         """Return the k nearest records that match the filter, best first."""
-        _require_positive("k", k)
-        condition = _condition(filter)
+        require_positive("k", k)
+        condition = condition_of(filter)
         with self._lock:
             collection = self._collection(field)
             query = checked_query(vector, dimensions=collection.dimensions, metric=collection.metric)
             found = [(id, row) for id, row in collection.rows.items() if _matches(row, condition)]
-            scores = [
+            scored = [
                 score
                 for start in range(0, len(found), _BLOCK)
-                for score in _scores(
-                    np.stack([row.vector for _, row in found[start : start + _BLOCK]]), query, collection.metric
-                ).tolist()
+                for score in scores([row.vector for _, row in found[start : start + _BLOCK]], query, collection.metric)
             ]
-            ranked = sorted(zip(scores, found, strict=True), key=lambda one: (-one[0], one[1][0]))
+            ranked = sorted(zip(scored, found, strict=True), key=lambda one: (-one[0], one[1][0]))
             return [
                 Hit(id=id, score=score, text=row.text, metadata=json.loads(row.metadata), tag=row.tag)
                 for score, (id, row) in ranked[:k]
@@ -319,31 +309,5 @@ def _after(order: list[DocumentId], after: str) -> Iterable[DocumentId]:
     return (order[at] for at in range(bisect.bisect_right(order, after), len(order)))
 
 
-def _condition(filter: Filter | None) -> Condition | None:
-    return None if filter is None else parse(filter)
-
-
 def _matches(row: StoredRecord, condition: Condition | None) -> bool:
     return condition is None or matches(condition, json.loads(row.metadata))
-
-
-def _scores(vectors: Vectors, query: Vector, metric: Metric) -> NDArray[np.float32]:
-    """Score in float64, each row by itself, and round: equal vectors get equal scores whatever stands beside them."""
-    rows, wanted = vectors.astype(np.float64), query.astype(np.float64)
-    scores: NDArray[np.float64]
-    match metric:
-        case Metric.COSINE:
-            lengths = np.sqrt((rows * rows).sum(axis=1)) * np.sqrt((wanted * wanted).sum())
-            scores = (rows * wanted).sum(axis=1) / lengths
-        case Metric.DOT:
-            scores = (rows * wanted).sum(axis=1)
-        case Metric.L2:
-            scores = -np.sqrt(((rows - wanted) ** 2).sum(axis=1))
-        case _:
-            assert_never(metric)
-    return scores.astype(np.float32)
-
-
-def _require_positive(name: str, value: int) -> None:
-    if value < 1:
-        raise BadArgument(f"{name} is {value}; at least 1 can be asked for")

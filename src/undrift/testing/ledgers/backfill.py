@@ -34,6 +34,11 @@ from undrift.testing.ledgers.bench import (
 )
 
 
+def prolong(ledger: Ledger, chunk: Chunk) -> bool:
+    """Prolong the lease of a piece of the kit's first worker."""
+    return ledger.prolong_chunk(ALIAS, chunk, owner=ME, lease_s=LEASE_S)
+
+
 def _number(chunk: Chunk | None) -> int | None:
     return None if chunk is None else chunk.number
 
@@ -111,6 +116,45 @@ class BackfillRules:
             publish(bench.ledger, first, "a")
         with pytest.raises(LeaseLost):
             bench.ledger.release_chunk(ALIAS, first, owner=ME)
+
+    def test_a_lease_that_is_prolonged_is_not_taken(self, bench: LedgerBench) -> None:
+        """Again and again, as long as the model takes; one that has ended as well, while nobody has the piece."""
+        begin(bench.ledger)
+        lay_out(bench.ledger, "b")
+        piece = present(lease(bench.ledger))
+
+        for pause in (LEASE_S - MOMENT_S, LEASE_S - MOMENT_S, LEASE_S + MOMENT_S):
+            bench.clock.advance(pause)
+            assert prolong(bench.ledger, piece)
+            assert lease(bench.other, owner=YOU) is None
+
+        assert publish(bench.ledger, piece, "a") == ["a"]
+
+    def test_a_piece_that_another_worker_took_is_not_prolonged(self, bench: LedgerBench) -> None:
+        """It is told, and the new owner's lease stays as it was: to the fence, the old one is a stranger."""
+        begin(bench.ledger)
+        lay_out(bench.ledger, "b")
+        first = present(lease(bench.ledger))
+        bench.clock.advance(LEASE_S + MOMENT_S)
+        second = present(lease(bench.other, owner=YOU))
+        bench.clock.advance(LEASE_S - MOMENT_S)
+
+        assert not prolong(bench.ledger, first)
+        assert not prolong(bench.ledger, second)
+        bench.clock.advance(2 * MOMENT_S)
+
+        assert present(lease(bench.ledger)).fence > second.fence
+
+    def test_a_piece_that_is_being_published_is_not_prolonged(self, bench: LedgerBench) -> None:
+        """TAKEOVER WAITS D is counted from the lease that publishing began with."""
+        begin(bench.ledger)
+        lay_out(bench.ledger, "b")
+        piece = present(lease(bench.ledger))
+        publish(bench.ledger, piece, "a")
+
+        assert not prolong(bench.ledger, piece)
+        bench.ledger.published(ALIAS, piece, owner=ME)
+        assert not prolong(bench.ledger, piece)
 
     def test_a_piece_that_may_have_been_written_is_taken_after_the_horizon(self, bench: LedgerBench) -> None:
         """TAKEOVER WAITS D, counted from the lease that publishing began with."""

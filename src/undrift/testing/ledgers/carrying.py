@@ -262,10 +262,9 @@ class CarryingRules:
         """Whether it is dirty, and its number; nothing of what was not."""
         begin(bench.ledger)
         write(bench.ledger, "a")
+        stored = present(bench.mark(ALIAS, "a"))
 
-        found = bench.other.journal_state(ALIAS, ids("a", "b"))
-
-        assert found == {"a": (True, present(bench.mark(ALIAS, "a")).sequence)}
+        assert bench.other.journal_state(ALIAS, ids("a", "b")) == {"a": (True, stored.sequence)}
         assert bench.other.journal_state(ALIAS, []) == {}
 
     def test_the_lag_counts_what_is_behind(self, bench: LedgerBench) -> None:

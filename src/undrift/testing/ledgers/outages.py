@@ -87,6 +87,7 @@ _CALLS: dict[str, Callable[[Ledger], Any]] = {
     "lease_chunk": lambda it: it.lease_chunk(ALIAS, _MIGRATION.id, owner=ME, lease_s=LEASE_S, settle_s=SETTLE_S),
     "publish": lambda it: it.publish(ALIAS, _CHUNK, ids("a"), owner=ME, lease_s=LEASE_S),
     "published": lambda it: it.published(ALIAS, _CHUNK, owner=ME),
+    "prolong_chunk": lambda it: it.prolong_chunk(ALIAS, _CHUNK, owner=ME, lease_s=LEASE_S),
     "release_chunk": lambda it: it.release_chunk(ALIAS, _CHUNK, owner=ME),
     "published_over_time": lambda it: it.published_over_time(_MIGRATION.id),
     "shares": lambda it: it.shares(_MIGRATION.id),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -52,6 +54,24 @@ class FieldTests(StoreBench):
             described = store.describe(make_field(self.dimensions, metric))
             assert described is not None
             assert described.metric is metric
+
+    def test_names_that_undrift_makes_up_can_be_had(
+        self, store: VectorStore, missing: VectorField, request: pytest.FixtureRequest
+    ) -> None:
+        """A name within `capabilities.names` is taken.
+
+        Failing? Declare what the back-end lets collections be called: marks, capitals, the first letter, the length.
+        """
+        rule, metric = store.capabilities.names, min(store.capabilities.metrics, key=lambda one: one.value)
+        for alias in ("My.Docs-2", "2024", "_", "a" * 300, "\u00e9t\u00e9 \U0001f600"):
+            name = rule.named(alias, missing.collection)
+            assert len(name) <= rule.longest
+            field = replace(missing, collection=name)
+            request.addfinalizer(partial(store.drop, field))
+
+            store.create(field, dimensions=self.dimensions, metric=metric)
+
+            assert store.describe(field) == FieldDescription(dimensions=self.dimensions, metric=metric, count=0)
 
     @pytest.mark.parametrize("metric", list(Metric))
     def test_a_metric_that_is_not_declared_is_refused(

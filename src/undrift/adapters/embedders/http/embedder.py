@@ -121,7 +121,7 @@ class HttpEmbedder(HasBatches):
             normalized: whether the model's vectors have length 1; checked. True where it is not known to be otherwise.
             metric: how vectors are compared.
             max_tokens: the longest text, for the record; the server enforces it.
-            truncation: whether the server is asked to `refuse` or to `cut` a longer text.
+            truncation: whether a longer text is to `refuse`, to `cut` by the server, or to `split` into parts.
             deployment: the name of the deployment, where it is not the model's.
             api_version: for addresses of Azure with one; the present form has none.
             region: where the model runs.
@@ -263,15 +263,16 @@ class HttpEmbedder(HasBatches):
         except ValueError as error:
             raise self._malformed(error) from error
         self._identity.confirm(answer.model)
-        if answer.cut and self._space.truncation is Truncation.REFUSE:
+        if answer.cut and self._space.truncation is not Truncation.CUT:
             raise TextTooLong(f"{self._host} cut a text for model {self._space.model}, which was to be refused")
         telemetry.count(telemetry.Metric.TEXTS_CUT, answer.cut)
+        WATCH.get().cut(answer.cut)
         return answer.vectors
 
     def _refuse_longer(self, texts: Sequence[str], patience_s: float) -> None:
         """Have a long text counted where the server would cut it without a word; a token is at least a byte."""
         limit, counts = self._longest, self._dialect
-        if limit is None or self._space.truncation is not Truncation.REFUSE or not isinstance(counts, CountsTokens):
+        if limit is None or self._space.truncation is Truncation.CUT or not isinstance(counts, CountsTokens):
             return
         for text in texts:
             if len(text.encode()) <= limit:
@@ -284,7 +285,7 @@ class HttpEmbedder(HasBatches):
                 raise TextTooLong(
                     f"a text of {tokens} tokens is longer than the {limit} that model {self._space.model} takes",
                     f"{self._host} would cut it without a word",
-                    'split the text, or declare truncation = "cut" for the model',
+                    'split the text, or declare truncation = "split" or "cut" for the model',
                 )
 
     def _answer(self, call: Call, patience_s: float) -> Reply:

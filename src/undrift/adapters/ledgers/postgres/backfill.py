@@ -41,6 +41,8 @@ _MAY_BE_TAKEN = (
     f"OR NOT EXISTS (SELECT 1 {_OF_JOBS} AND {_BROUGHT})) ELSE %(unbatched)s END"
 )
 _OF_ALIAS = "migration = (SELECT a.migration FROM undrift.alias AS a WHERE a.name = %(alias)s)"
+#: A piece as its worker knows it.
+_MINE = f"{_OF_ALIAS} AND number = %(number)s AND fence = %(fence)s AND owner = %(owner)s AND state = %(state)s"
 _LAST = "SELECT number, lo, hi, count, fence FROM undrift.chunk WHERE migration = %s ORDER BY number DESC LIMIT 1"
 
 
@@ -121,6 +123,16 @@ class BackfillTables(Session):
         )
         return chunk_from(*rows[0]) if rows else None
 
+    def prolong_chunk(self, alias: AliasName, chunk: Chunk, *, owner: ClientId, lease_s: float) -> bool:
+        """Prolong the lease of a piece; the fence tells whether anybody has taken it meanwhile."""
+        (mine,) = self._run(
+            (
+                f"UPDATE undrift.chunk SET expires = undrift.now() + %(lease)s WHERE {_MINE} RETURNING 1",
+                {**_held(alias, chunk, owner, LEASED), "lease": float(lease_s)},
+            )
+        )
+        return bool(mine)
+
     def publish(
         self, alias: AliasName, chunk: Chunk, keys: Sequence[DocumentId], *, owner: ClientId, lease_s: float
     ) -> list[DocumentId]:
@@ -130,14 +142,8 @@ class BackfillTables(Session):
             lock(alias, 2, exclusive=True),
             (
                 "UPDATE undrift.chunk SET state = %(publishing)s, expires = undrift.now() + %(lease)s "
-                f"WHERE {_OF_ALIAS} AND number = %(number)s AND fence = %(fence)s AND owner = %(owner)s "
-                f"AND state = %(leased)s AND {_WORKING} RETURNING 1",
-                {
-                    **_held(alias, chunk, owner),
-                    "publishing": PUBLISHING,
-                    "leased": LEASED,
-                    "lease": float(lease_s),
-                },
+                f"WHERE {_MINE} AND {_WORKING} RETURNING 1",
+                {**_held(alias, chunk, owner, LEASED), "publishing": PUBLISHING, "lease": float(lease_s)},
             ),
             (
                 "SELECT key FROM undrift.dirty WHERE alias = %s AND key > %s AND key <= %s",
@@ -192,17 +198,16 @@ class BackfillTables(Session):
     def _hand_back(self, alias: AliasName, chunk: Chunk, owner: ClientId, *, was: int, now: int) -> None:
         (mine,) = self._run(
             (
-                f"UPDATE undrift.chunk SET state = %(now)s WHERE {_OF_ALIAS} AND number = %(number)s "
-                "AND fence = %(fence)s AND owner = %(owner)s AND state = %(was)s RETURNING 1",
-                {**_held(alias, chunk, owner), "now": now, "was": was},
+                f"UPDATE undrift.chunk SET state = %(now)s WHERE {_MINE} RETURNING 1",
+                {**_held(alias, chunk, owner, was), "now": now},
             )
         )
         if not mine:
             raise _lost(alias, chunk)
 
 
-def _held(alias: AliasName, chunk: Chunk, owner: ClientId) -> dict[str, Any]:
-    return {"alias": alias, "number": chunk.number, "fence": chunk.fence, "owner": owner}
+def _held(alias: AliasName, chunk: Chunk, owner: ClientId, state: int) -> dict[str, Any]:
+    return {"alias": alias, "number": chunk.number, "fence": chunk.fence, "owner": owner, "state": state}
 
 
 def _lost(alias: AliasName, chunk: Chunk) -> LeaseLost:

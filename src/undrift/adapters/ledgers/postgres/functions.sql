@@ -3,7 +3,7 @@
 -- The order of locks, which every statement of the ledger keeps:
 --   1. undrift.lock(alias, 1): shared by who begins on a route (open, join), exclusive for who changes it;
 --   2. undrift.lock(alias, 2): shared by claim and lease, exclusive for publish and for every change of phase or status;
---   3. rows of alias; 4. of migration; 5. of op, by id; 6. of chunk, by number; 7. of dirty, by key;
+--   3. rows of alias; 4. of migration; 5. of op, by id, and of ended; 6. of chunk, by number; 7. of dirty, by key;
 --   8. of client, then of ack; 9. the rest.
 -- Advisory locks are of the transaction, never of the session, so a pool of transactions may stand between. They work
 -- because READ COMMITTED gives every statement that comes after the lock a new look at the data.
@@ -24,6 +24,10 @@ BEGIN
         PERFORM pg_catalog.pg_advisory_xact_lock(name);
     ELSE
         PERFORM pg_catalog.pg_advisory_xact_lock_shared(name);
+        -- Here, so that a worker of an older undrift does it as well, which knows nothing of it.
+        IF p_place = 2 AND EXISTS (SELECT 1 FROM undrift.ended AS e WHERE e.alias = p_alias) THEN
+            PERFORM undrift.settle(p_alias);
+        END IF;
     END IF;
 END $$;
 
@@ -52,7 +56,6 @@ LANGUAGE sql VOLATILE AS $$
         state = 1, attempts = 0, retry_at = 0
 $$;
 
--- CLOSE BUMPS SEQ: a worker that read the store before this write landed may not clear the mark after it.
 -- Along the index, so that rows are locked in the order of their keys without a look at each beforehand.
 CREATE OR REPLACE FUNCTION undrift.end_keys(p_alias text, p_sequence bigint, p_keys text[]) RETURNS void
 LANGUAGE plpgsql VOLATILE SET enable_seqscan = off SET enable_bitmapscan = off AS $$
@@ -109,19 +112,49 @@ BEGIN
     RETURN NEXT;
 END $$;
 
+-- Counts what has ended since it was done last; whoever takes work does it first (undrift.lock). CLOSE BUMPS SEQ: a worker
+-- that read the store before such a write landed may not clear the mark after it.
+CREATE OR REPLACE FUNCTION undrift.settle(p_alias text) RETURNS void LANGUAGE plpgsql VOLATILE
+SET enable_seqscan = off SET enable_bitmapscan = off AS $$
+DECLARE
+    found_alias undrift.alias;
+    listed text[];
+    times bigint[];
+BEGIN
+    -- Who counts holds the row of the alias, so nothing is counted twice. What belongs to a migration that is over says
+    -- nothing of the documents of this one.
+    found_alias := undrift.bump(p_alias);
+    WITH gone AS (DELETE FROM undrift.ended WHERE alias = p_alias RETURNING migration, keys),
+    counted AS (
+        SELECT given.key, count(*) AS times
+        FROM gone CROSS JOIN LATERAL (SELECT DISTINCT k COLLATE "C" AS key FROM unnest(gone.keys) AS k) AS given
+        WHERE gone.migration IS NOT DISTINCT FROM found_alias.migration GROUP BY given.key)
+    SELECT array_agg(c.key ORDER BY c.key), array_agg(c.times ORDER BY c.key) INTO listed, times FROM counted AS c;
+    PERFORM 1 FROM undrift.dirty WHERE alias = p_alias AND key = ANY (listed) ORDER BY key FOR NO KEY UPDATE;
+    UPDATE undrift.dirty AS d SET seq = found_alias.sequence, open = greatest(d.open - given.times, 0)
+        FROM unnest(listed, times) AS given (key, times) WHERE d.alias = p_alias AND d.key = given.key;
+END $$;
+
 -- CLOSE CHECKS REAPED: false when the operation was ended by somebody else; its keys are dirty again.
+-- A write waits for its close, so what that means for each of its documents is counted later (undrift.settle). Until
+-- then they look as if they were still being written, which keeps every promise: nothing is cleared that is open.
 CREATE OR REPLACE FUNCTION undrift.close_journaled(p_alias text, p_operation bigint, p_keys text[]) RETURNS boolean
 LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
     found_alias undrift.alias;
     listed text[];
 BEGIN
-    found_alias := undrift.bump(p_alias);
+    -- Where nobody looks for work, what waits to be counted shall not grow for ever.
+    IF p_operation % 64 = 0 THEN
+        PERFORM undrift.settle(p_alias);
+    END IF;
     DELETE FROM undrift.op WHERE id = p_operation AND alias = p_alias RETURNING keys INTO listed;
     IF FOUND THEN
-        PERFORM undrift.end_keys(p_alias, found_alias.sequence, listed);
+        INSERT INTO undrift.ended (alias, migration, keys)
+            SELECT p_alias, a.migration, listed FROM undrift.alias AS a WHERE a.name = p_alias;
         RETURN true;
     END IF;
+    found_alias := undrift.bump(p_alias);
     IF found_alias.follower IS NOT NULL THEN
         PERFORM undrift.mark(found_alias, p_keys, true);
     END IF;

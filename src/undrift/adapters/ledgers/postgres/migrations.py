@@ -59,7 +59,7 @@ class MigrationTables(Session):
                     "(SELECT id FROM undrift.migration WHERE alias = %s)",
                     (alias,),
                 )
-            for table in ("dirty", "quarantine", "tuning"):
+            for table in ("dirty", "ended", "quarantine", "tuning"):
                 connection.execute(f"DELETE FROM undrift.{table} WHERE alias = %s", (alias,))
             # Those that are still open at the provider stay, so that they are called off.
             gone = f"SELECT id FROM undrift.batch_job WHERE alias = %s AND state = '{JobState.DONE.value}'"

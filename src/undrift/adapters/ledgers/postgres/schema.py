@@ -56,6 +56,13 @@ STEPS = (
     Step(version=(1, 4), scripts=("spending.sql",)),
     Step(version=(1, 5), scripts=("batches.sql",)),
     Step(version=(1, 6), scripts=("memory.sql",)),
+    # Operations that have ended, of which it is not yet counted what that means for each of their documents.
+    Step(
+        version=(1, 7),
+        scripts=("functions.sql",),
+        sql='CREATE TABLE undrift.ended (alias text COLLATE "C" NOT NULL, migration text COLLATE "C", '
+        "keys text[] NOT NULL)",
+    ),
 )
 
 

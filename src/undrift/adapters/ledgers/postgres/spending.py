@@ -25,6 +25,10 @@ _PROOFS = (
 _SELECT = f"SELECT {migration_columns('m')} FROM undrift.migration AS m WHERE m.id = %s"
 #: Its waiter sees what was committed meanwhile only in a statement that begins afterwards.
 _LOCK = "SELECT 1 FROM undrift.migration WHERE id = %s FOR NO KEY UPDATE"
+_COUNT = (
+    "WITH counted AS (UPDATE undrift.migration SET tokens = tokens + %s "
+    "WHERE id = %s AND budget_tokens IS NULL AND budget_usd IS NULL RETURNING 1) SELECT count(*) FROM counted"
+)
 _PACE = "SELECT content, undrift.now() FROM undrift.pace WHERE account = %s FOR NO KEY UPDATE"
 
 _T = TypeVar("_T")
@@ -35,6 +39,10 @@ class SpendingTables(Session):
 
     def spend(self, migration: MigrationId, tokens: int) -> None:
         """Count tokens; against a budget they are reserved, durably, before they are sent."""
+        # Where there is no budget, there is nothing to look at before.
+        ((counted,),) = self._run((_COUNT, (tokens, migration)))[0]
+        if counted:
+            return
 
         def work(connection: Any) -> None:
             found = _locked(connection, migration)

@@ -65,6 +65,13 @@ class SyncTables(Session):
             "owner": owner,
             "lease": float(lease_s),
         }
+        # In a transaction of its own, so that no writer waits for the claim: what counts holds the row of the alias.
+        self._run(
+            (
+                "SELECT undrift.settle(%(alias)s) WHERE EXISTS (SELECT 1 FROM undrift.ended WHERE alias = %(alias)s)",
+                {"alias": alias},
+            )
+        )
         _, found = self._run(lock(alias, 2, exclusive=False), (_CLAIM, values))
         return [
             Claim(key=DocumentId(key), source=FieldKey(source), sequence=sequence, attempts=attempts, taken_at=taken_at)

@@ -28,6 +28,10 @@ _WORKING = (
     f"EXISTS (SELECT 1 FROM migration WHERE id = chunk.migration AND phase = '{Phase.BACKFILL.value}' "
     f"AND run_status = '{RunStatus.RUNNING.value}')"
 )
+#: A piece as its worker knows it: alias, number, fence, owner, state.
+_MINE = (
+    "migration = (SELECT migration FROM alias WHERE name = ?) AND number = ? AND fence = ? AND owner = ? AND state = ?"
+)
 #: A piece that jobs have brought the vectors of is taken where they are; the value ?5 names that, and ?6 says whether
 #: one that was in no job may be taken.
 _OF_JOBS = (
@@ -103,15 +107,22 @@ class BackfillTables(Session):
         number, lo, hi, count, fence = row
         return chunk_from(number, lo, hi, count, fence + 1)
 
+    def prolong_chunk(self, alias: AliasName, chunk: Chunk, *, owner: ClientId, lease_s: float) -> bool:
+        """Prolong the lease of a piece; the fence tells whether anybody has taken it meanwhile."""
+        with self._write(Durability.NORMAL) as connection:
+            connection.execute(
+                f"UPDATE chunk SET expires = ? WHERE {_MINE}",
+                (self._time() + lease_s, alias, chunk.number, chunk.fence, owner, LEASED),
+            )
+            return connection.changes() > 0
+
     def publish(
         self, alias: AliasName, chunk: Chunk, keys: Sequence[DocumentId], *, owner: ClientId, lease_s: float
     ) -> list[DocumentId]:
         """Begin to write a piece; from here, no dirty document in its range is carried over by anybody else."""
         with self._write(Durability.NORMAL) as connection:
             connection.execute(
-                "UPDATE chunk SET state = ?, expires = ? WHERE migration = (SELECT migration FROM alias WHERE "
-                "name = ?) "
-                "AND number = ? AND fence = ? AND owner = ? AND state = ? AND " + _WORKING,
+                f"UPDATE chunk SET state = ?, expires = ? WHERE {_MINE} AND {_WORKING}",
                 (PUBLISHING, self._time() + lease_s, alias, chunk.number, chunk.fence, owner, LEASED),
             )
             if not connection.changes():
@@ -165,8 +176,7 @@ class BackfillTables(Session):
     def _give_back(self, alias: AliasName, chunk: Chunk, owner: ClientId, *, was: int, now: int) -> None:
         with self._write(Durability.NORMAL) as connection:
             connection.execute(
-                "UPDATE chunk SET state = ? WHERE migration = (SELECT migration FROM alias WHERE name = ?) "
-                "AND number = ? AND fence = ? AND owner = ? AND state = ?",
+                f"UPDATE chunk SET state = ? WHERE {_MINE}",
                 (now, alias, chunk.number, chunk.fence, owner, was),
             )
             if not connection.changes():

@@ -21,7 +21,8 @@ _OWN = (
     *("budget_tokens", "budget_usd", "price", "started", "finished"),
 )
 _COLUMNS = (*_OWN, "tokens_before", "usd_before")
-_READ = ", ".join([*(f"migration.{name}" for name in _OWN), "repriced.tokens", "repriced.usd"])
+#: What `migration_from` takes, of `migration` and `repriced`.
+MIGRATION_COLUMNS = ", ".join([*(f"migration.{name}" for name in _OWN), "repriced.tokens", "repriced.usd"])
 
 
 class MigrationTables(Session):
@@ -217,11 +218,12 @@ class MigrationTables(Session):
 
 def select_migration(where: str) -> str:
     """Return the statement that reads what `migration_from` takes."""
-    return f"SELECT {_READ} FROM migration LEFT JOIN repriced ON repriced.migration = migration.id WHERE {where}"
+    joined = "migration LEFT JOIN repriced ON repriced.migration = migration.id"
+    return f"SELECT {MIGRATION_COLUMNS} FROM {joined} WHERE {where}"
 
 
 def migration_from(row: tuple[Any, ...]) -> Migration:
-    """Read back a row of `select_migration`."""
+    """Read back a row of `MIGRATION_COLUMNS`."""
     values = dict(zip(_COLUMNS, row, strict=True))
     finished = values["finished"]
     return Migration(

@@ -6,13 +6,20 @@ import json
 
 import numpy as np
 
-from undrift.adapters.ledgers.sqlite.migrations import migration_from, select_migration
+from undrift.adapters.ledgers.sqlite.migrations import MIGRATION_COLUMNS, migration_from
 from undrift.adapters.ledgers.sqlite.session import Session, field_text
 from undrift.adapters.sqlite import Durability
 from undrift.domain.migration import AliasState
 from undrift.domain.route import AliasName, Mode, Route, VectorField
 from undrift.domain.space import ProvenSpace, Space, SpaceId
 from undrift.errors import AlreadyExists, UnknownAlias
+
+#: An alias with its migration; read by `alias`.
+_SELECT_STATE = (
+    "SELECT a.serving, a.follower, a.mode, a.epoch, a.hold_until, a.sequence, a.model, a.mirror, a.needs_reconcile, "
+    f"{MIGRATION_COLUMNS} FROM alias AS a LEFT JOIN migration ON migration.id = a.migration "
+    "LEFT JOIN repriced ON repriced.migration = migration.id WHERE a.name = ?"
+)
 
 
 class RouteTables(Session):
@@ -51,18 +58,14 @@ class RouteTables(Session):
 
     def alias(self, name: AliasName) -> AliasState | None:
         """Return everything about an alias, read at one moment."""
-        with self._snapshot():
-            try:
-                route, sequence = self._route(name)
-            except UnknownAlias:
-                return None
-            ((model, mirror, needs_reconcile, migration_id),) = self._read(
-                "SELECT model, mirror, needs_reconcile, migration FROM alias WHERE name = ?", (name,)
-            )
-            rows = self._read(select_migration("id = ?"), (migration_id,)) if migration_id else []
+        # Workers ask before each call of a store or a model, so it is one statement: that is one moment, and cheap.
+        rows = self._read(_SELECT_STATE, (name,))
+        if not rows:
+            return None
+        route, (sequence, model, mirror, needs_reconcile, *migration) = rows[0][:5], rows[0][5:]
         return AliasState(
-            route=route,
-            migration=migration_from(rows[0]) if rows else None,
+            route=self._route_from(name, route),
+            migration=migration_from(tuple(migration)) if migration[0] is not None else None,
             sequence=sequence,
             model=model,
             mirror=mirror,

@@ -201,16 +201,19 @@ class Session:
         )
         if not rows:
             raise UnknownAlias(f"the ledger knows no alias {name}", hint=f"undrift alias create {name}")
-        serving, follower, mode, epoch, hold_until, sequence = rows[0]
+        *route, sequence = rows[0]
+        return self._route_from(name, route), sequence
+
+    def _route_from(self, name: AliasName, row: Sequence[Any]) -> Route:
+        serving, follower, mode, epoch, hold_until = row
         held = hold_until and hold_until > self._time()
-        route = Route(
+        return Route(
             alias=name,
             epoch=epoch,
             mode=Mode.HOLD if held else Mode(mode),
             serving=field_from(serving),
             follower=field_from(follower) if follower else None,
         )
-        return route, sequence
 
     def _enter(
         self, connection: apsw.Connection, *, alias: str, who: str, action: str, epoch: int, detail: str

@@ -7,6 +7,7 @@ a package that undrift has no use for, and looks at every value of every record 
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,8 @@ CONNECT_S, WRITE_S, READ_S = 5, 20, 60
 _WRITES = ("/add", "/upsert", "/update", "/delete")
 #: How many records go into one write where Chroma names no limit.
 _MOST = 1000
+#: Chroma counts who uses a folder, and two that begin or end at once would be lost count of.
+_opening = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,13 +116,15 @@ def _of_folder(folder: Folder, where: dict[str, str]) -> tuple[Any, Callable[[],
     folder_lock.acquire(folder.path)
     try:
         # The public way: whoever opens the folder in this process as well shares its state.
-        opened = chromadb.PersistentClient(str(folder.path), **where)
+        with _opening:
+            opened = chromadb.PersistentClient(str(folder.path), **where)
     except BaseException:
         folder_lock.release(folder.path)
         raise
 
     def stop() -> None:
-        opened.close()
+        with _opening:
+            opened.close()
         folder_lock.release(folder.path)
 
     return opened._server, stop

@@ -1,8 +1,4 @@
-"""Records of collections that other programs made: text, flat metadata and nothing else.
-
-LlamaIndex keeps a node as JSON in one key, with a copy of the metadata in it, from which it reads them. That copy is
-left out when a record is read, and filled in when it is written, so that it says what the metadata do.
-"""
+"""Records of collections that other programs made: text, flat metadata and nothing else."""
 
 from __future__ import annotations
 
@@ -11,6 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from undrift.adapters import llama_node
 from undrift.adapters.stores.chroma.flat import INT64, OURS, Flat, is_key
 from undrift.domain.record import Metadata, Record, SpaceTag, encode_metadata, tag_from_stored
 from undrift.domain.shape import NO_TEXT, Shape, TagPlace
@@ -21,9 +18,6 @@ SPACE, CONTENT, SEQUENCE = f"{OURS}space", f"{OURS}content", f"{OURS}sequence"
 #: Followed by the key of a fraction.
 _EXACT = f"{OURS}exact:"
 _FEW, _MANY = 1e-7, 1e22
-_NODE = "_node_content"
-#: Keys of a node that are none of its metadata.
-_NODE_KEYS = frozenset({_NODE, "_node_type", "document_id", "doc_id", "ref_doc_id"})
 
 
 def encoded(record: Record, shape: Shape) -> tuple[Flat, str | None]:
@@ -33,6 +27,8 @@ def encoded(record: Record, shape: Shape) -> tuple[Flat, str | None]:
         StoreRejected: its metadata have something that Chroma cannot keep as it is.
     """
     flat = kept(record.id, record.metadata, shape)
+    if _has_nodes(shape):
+        flat = llama_node.written(record.id, "", flat)
     if shape.tags is TagPlace.PAYLOAD and record.tag.space:
         flat |= {SPACE: record.tag.space, CONTENT: record.tag.content, SEQUENCE: record.tag.sequence}
     if shape.text == NO_TEXT:
@@ -59,19 +55,16 @@ def kept(id: str, metadata: Metadata, shape: Shape) -> Flat:
                 "nothing of this call was written",
                 "change the metadata, or use a collection of undrift's own, which keeps all JSON",
             )
-    flat = dict(metadata)
-    if shape.preset == "llama_index":
-        _fill(flat)
-    return flat
+    return dict(metadata)
 
 
-def changed(stored: Mapping[str, Any], changes: Flat, shape: Shape, *, sequence: int) -> Flat:
-    """Return the keys that change when metadata are put into a record."""
-    flat = dict(changes)
-    if shape.preset == "llama_index" and _NODE in stored and _NODE not in flat:
-        full = {**{key: value for key, value in stored.items() if not key.startswith(OURS)}, **changes}
-        _fill(full)
-        flat[_NODE] = full[_NODE]
+def changed(id: str, stored: Mapping[str, Any], changes: Flat, shape: Shape, *, sequence: int) -> Flat:
+    """Return the keys that change when metadata are put into a record.
+
+    Raises:
+        StoreRejected: the changes have something under a key of LlamaIndex that is no node.
+    """
+    flat = llama_node.changed(id, _said(stored, shape), changes) if _has_nodes(shape) else dict(changes)
     if shape.tags is TagPlace.PAYLOAD and SPACE in stored:
         flat[SEQUENCE] = sequence
     return flat
@@ -87,14 +80,8 @@ def exactly(flat: Flat) -> Flat:
 
 def metadata_from(stored: Mapping[str, Any], shape: Shape) -> dict[str, Any]:
     """Return the metadata of a record."""
-    metadata = {
-        key: _exact(value, stored.get(f"{_EXACT}{key}"))
-        for key, value in stored.items()
-        if not key.startswith(OURS) and key != shape.text
-    }
-    if shape.preset == "llama_index" and (node := _node(metadata)) is not None:
-        metadata[_NODE] = json.dumps({**node, "metadata": {}}, ensure_ascii=False)
-    return metadata
+    metadata = _said(stored, shape)
+    return llama_node.read(metadata) if _has_nodes(shape) else metadata
 
 
 def text_from(stored: Mapping[str, Any], document: str | None, shape: Shape) -> str:
@@ -109,6 +96,19 @@ def tag_of(stored: Mapping[str, Any], shape: Shape) -> SpaceTag | None:
     if shape.tags is TagPlace.LEDGER or SPACE not in stored or CONTENT not in stored:
         return None
     return tag_from_stored(str(stored[SPACE]), str(stored[CONTENT]), int(stored.get(SEQUENCE, 0)))
+
+
+def _has_nodes(shape: Shape) -> bool:
+    return shape.preset == "llama_index"
+
+
+def _said(stored: Mapping[str, Any], shape: Shape) -> dict[str, Any]:
+    """Return what the writer of a record said of it, without its text."""
+    return {
+        key: _exact(value, stored.get(f"{_EXACT}{key}"))
+        for key, value in stored.items()
+        if not key.startswith(OURS) and key != shape.text
+    }
 
 
 def _is_long(value: object) -> bool:
@@ -131,22 +131,6 @@ def _exact(stored: Any, said: str | None) -> Any:
 
 def _is_near(meant: object, stored: object) -> bool:
     return isinstance(meant, float) and isinstance(stored, float) and math.isclose(meant, stored, rel_tol=1e-13)
-
-
-def _fill(flat: Flat) -> None:
-    """Put the metadata into the node that LlamaIndex reads them from."""
-    node = _node(flat)
-    if node is not None:
-        inside = {key: value for key, value in flat.items() if key not in _NODE_KEYS and not key.startswith(OURS)}
-        flat[_NODE] = json.dumps({**node, "metadata": inside}, ensure_ascii=False)
-
-
-def _node(metadata: Mapping[str, Any]) -> dict[str, Any] | None:
-    try:
-        node = json.loads(metadata.get(_NODE, ""))
-    except (TypeError, ValueError):
-        return None
-    return node if isinstance(node, dict) and isinstance(node.get("metadata"), dict) else None
 
 
 def _fault(key: str, value: object, shape: Shape) -> str:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from undrift.adapters.asked import condition_of, require_dimensions, require_positive
 from undrift.adapters.listing import Listings
 from undrift.adapters.stores.chroma.client import WRITE_S
 from undrift.adapters.stores.chroma.places import Folder, place_from
@@ -23,7 +24,8 @@ from undrift.adapters.stores.chroma.session import (
 )
 from undrift.adapters.stores.chroma.writing import Writer
 from undrift.domain.cost import Footprint
-from undrift.domain.filter import Condition, native, parse
+from undrift.domain.filter import native
+from undrift.domain.names import NameRule
 from undrift.domain.record import DocumentId, Entry, Hit, Metadata, Record, Vector
 from undrift.domain.route import VectorField
 from undrift.domain.space import Metric
@@ -93,6 +95,7 @@ class ChromaStore(Writer):
         self._listings = Listings(time.monotonic, listing_s)
         self._capabilities = StoreCapabilities(
             name="chroma",
+            names=NameRule(letter_first=True),
             metrics=frozenset(SPACES),
             max_dimensions=_MOST_DIMENSIONS,
             layouts=frozenset({Layout.COLLECTION}),
@@ -123,12 +126,7 @@ class ChromaStore(Writer):
         """
         name, shape = checked_shape(field)
         require_name(name)
-        if not 1 <= dimensions <= _MOST_DIMENSIONS:
-            raise BadArgument(
-                f"collection {name} cannot have {dimensions} dimensions",
-                f"store chroma takes 1 to {_MOST_DIMENSIONS}",
-                "choose a model with fewer dimensions, or another store",
-            )
+        require_dimensions(name, dimensions, most=_MOST_DIMENSIONS, who="store chroma")
         own = not shape.preset and not shape.text
         space = "l2" if own and metric is Metric.COSINE else SPACES[metric]
         described: dict[str, Any] = {DIMENSIONS_KEY: dimensions, METRIC_KEY: metric.value}
@@ -176,7 +174,7 @@ class ChromaStore(Writer):
 
     def delete(self, field: VectorField, ids: Sequence[DocumentId], *, filter: Filter | None = None) -> None:
         """Delete records by id, those only that match the filter if there is one."""
-        condition = _condition(filter)
+        condition = condition_of(filter)
 
         def work(found: Found) -> None:
             if not ids:
@@ -223,8 +221,8 @@ class ChromaStore(Writer):
         filter: Filter | None = None,
     ) -> list[Entry]:
         """Return the next records in the order of their ids: at most `limit` with after < id <= until."""
-        _require_positive("limit", limit)
-        condition = _condition(filter)
+        require_positive("limit", limit)
+        condition = condition_of(filter)
 
         def work(found: Found) -> list[Entry]:
             asked = sought(found, condition)
@@ -243,7 +241,7 @@ class ChromaStore(Writer):
 
     def ids(self, field: VectorField, *, after: str = "", limit: int) -> list[DocumentId]:
         """Return the next ids in order, at most `limit`."""
-        _require_positive("limit", limit)
+        require_positive("limit", limit)
 
         def work(found: Found) -> list[DocumentId]:
             page: list[DocumentId] = []
@@ -258,7 +256,7 @@ class ChromaStore(Writer):
 
     def count(self, field: VectorField, filter: Filter | None = None) -> int:
         """Return how many records there are, or how many match the filter."""
-        condition = _condition(filter)
+        condition = condition_of(filter)
 
         def work(found: Found) -> int:
             total = self.total(field, found)
@@ -271,9 +269,9 @@ class ChromaStore(Writer):
 
     def search(self, field: VectorField, vector: Vector, *, k: int, filter: Filter | None = None) -> list[Hit]:
         """Return the k nearest records that match the filter, best first."""
-        _require_positive("k", k)
+        require_positive("k", k)
         own = native(filter)
-        condition = _condition(filter) if own is None else None
+        condition = condition_of(filter) if own is None else None
 
         def work(found: Found) -> list[Hit]:
             asked = sought(found, condition, own)
@@ -311,12 +309,7 @@ class ChromaStore(Writer):
             return
         # A collection that is missing is said to be, also where a list of it is young enough.
         self.total(field, found)
-        while True:
-            piece = self._listings.after(_key(found), lambda: self.matching(field, found, None), after, until, many)
-            yield piece
-            if len(piece) < many:
-                return
-            after = piece[-1]
+        yield from self._listings.pages(_key(found), lambda: self.matching(field, found, None), after, until, many)
 
     def _nothing(self, field: VectorField, found: Found) -> dict[DocumentId, Any]:
         """Say that a collection is missing also when nothing is asked of it."""
@@ -324,15 +317,6 @@ class ChromaStore(Writer):
         return {}
 
 
-def _condition(filter: Filter | None) -> Condition | None:
-    return None if filter is None else parse(filter)
-
-
 def _key(found: Found) -> str:
     """Return what a list is kept under: the number, because another collection may get the name."""
     return str(found.number)
-
-
-def _require_positive(name: str, value: int) -> None:
-    if value < 1:
-        raise BadArgument(f"{name} is {value}; at least 1 can be asked for")

@@ -76,7 +76,7 @@ class Writer(Search):
         added = [
             rows.change(stored, changes[id], sequence=sequence, id=id)
             if found.is_own
-            else self._said(found, foreign.changed(stored, flats[id], found.shape, sequence=sequence), stored)
+            else self._said(found, foreign.changed(id, stored, flats[id], found.shape, sequence=sequence), stored)
             for id, stored in there
         ]
         for piece in self._pieces(added, [None] * len(added), 0):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote
 
+from undrift.adapters.asked import require_dimensions
 from undrift.adapters.stores.elastic.dialects import Dialect, Index, Version, leaves_vectors_out, noted
 from undrift.adapters.stores.elastic.documents import properties
 from undrift.adapters.stores.elastic.places import OWN_PLACES, Places, places_of
@@ -72,12 +73,7 @@ class Collections:
         """
         name, shape = split_address(field.collection)
         self._require_name(name)
-        if not 1 <= dimensions <= self._dialect.max_dimensions:
-            raise BadArgument(
-                f"collection {name} cannot have {dimensions} dimensions",
-                f"{self._dialect.title} takes 1 to {self._dialect.max_dimensions}",
-                "choose a model with fewer dimensions, or another store",
-            )
+        require_dimensions(name, dimensions, most=self._dialect.max_dimensions, who=self._dialect.title)
         settings = self._dialect.settings(self._index, self._served_by(name))
         settings |= {key: value for key, value in self._counts.items() if value is not None}
         vector = self._dialect.mapping(dimensions, metric, self._index)

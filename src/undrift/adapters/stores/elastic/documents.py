@@ -80,7 +80,7 @@ def change(
         merged = {**metadata_of(places, at["_source"]), **changes}
         said: dict[str, Any] = {"doc": {**_of_metadata(places, id, merged), _SEQUENCE: sequence}}
     else:
-        said = {"script": foreign.change(places, at["_source"], changes, sequence=sequence)}
+        said = {"script": foreign.change(places, id, at["_source"], changes, sequence=sequence)}
     return f"{_text(action)}\n{_text(said)}\n".encode()
 
 

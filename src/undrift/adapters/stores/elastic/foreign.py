@@ -1,24 +1,17 @@
-"""Documents of indexes that other programs made: a text, an object of metadata, a vector, and nothing of undrift's.
-
-LlamaIndex keeps a node as JSON in one key of the metadata, with a copy of them in it, from which it reads them. That
-copy is left out when a document is read, and filled in when it is written, so that it says what the metadata do.
-"""
+"""Documents of indexes that other programs made: a text, an object of metadata, a vector, and nothing of undrift's."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
+from undrift.adapters import llama_node
 from undrift.adapters.stores.elastic.places import Places
 from undrift.domain.record import Record, encode_metadata, is_tagged
 from undrift.domain.shape import EVERYTHING_ELSE, NO_TEXT, TagPlace
 
 #: Where the tag is, if it is in the document: beside what its writer knows.
 TAG = ("undrift_space", "undrift_content", "undrift_sequence")
-_NODE = "_node_content"
-#: Keys of a node that are none of its metadata.
-_NODE_KEYS = frozenset({_NODE, "_node_type", "document_id", "doc_id", "ref_doc_id"})
 #: Puts keys into the metadata without looking into their values, which a partial update would merge.
 _PUT = "ctx._source[params.at].putAll(params.changes)"
 _PUT_BESIDE = "ctx._source.putAll(params.changes)"
@@ -26,11 +19,15 @@ _NUMBER = "; if (ctx._source.undrift_space != null) { ctx._source.undrift_sequen
 
 
 def source(places: Places, record: Record) -> dict[str, Any]:
-    """Return a document without its vector."""
+    """Return a document without its vector.
+
+    Raises:
+        StoreRejected: its metadata have something under a key of LlamaIndex that is no node.
+    """
     encode_metadata(record.id, record.metadata)
     kept = dict(record.metadata)
     if _is_llama_index(places):
-        _fill(kept)
+        kept = llama_node.written(record.id, "", kept)
     made: dict[str, Any] = kept if places.metadata == EVERYTHING_ELSE else {places.metadata: kept}
     if places.text != NO_TEXT:
         made[places.text] = record.text
@@ -39,13 +36,17 @@ def source(places: Places, record: Record) -> dict[str, Any]:
     return made
 
 
-def change(places: Places, stored: Mapping[str, Any], changes: Mapping[str, Any], *, sequence: int) -> dict[str, Any]:
-    """Return the script that puts keys into a document's metadata."""
+def change(
+    places: Places, id: str, stored: Mapping[str, Any], changes: Mapping[str, Any], *, sequence: int
+) -> dict[str, Any]:
+    """Return the script that puts keys into a document's metadata.
+
+    Raises:
+        StoreRejected: the changes have something under a key of LlamaIndex that is no node.
+    """
     kept = dict(changes)
     if _is_llama_index(places):
-        full = {**_whole(places, stored), **changes}
-        _fill(full)
-        kept |= {_NODE: full[_NODE]} if _NODE in full else {}
+        kept = llama_node.changed(id, _whole(places, stored), kept)
     beside = places.metadata == EVERYTHING_ELSE
     params: dict[str, Any] = {"changes": kept, "sequence": sequence, **({} if beside else {"at": places.metadata})}
     return {"lang": "painless", "source": (_PUT_BESIDE if beside else _PUT) + _NUMBER, "params": params}
@@ -64,9 +65,7 @@ def fields(places: Places, *, with_text: bool, with_vector: bool) -> list[str]:
 def metadata(places: Places, stored: Mapping[str, Any]) -> dict[str, Any]:
     """Return the metadata of a document."""
     found = _whole(places, stored)
-    if _is_llama_index(places) and (node := _node(found)) is not None:
-        found[_NODE] = json.dumps({**node, "metadata": {}}, ensure_ascii=False)
-    return found
+    return llama_node.read(found) if _is_llama_index(places) else found
 
 
 def _whole(places: Places, stored: Mapping[str, Any]) -> dict[str, Any]:
@@ -78,19 +77,3 @@ def _whole(places: Places, stored: Mapping[str, Any]) -> dict[str, Any]:
 
 def _is_llama_index(places: Places) -> bool:
     return places.shape is not None and places.shape.preset == "llama_index"
-
-
-def _fill(kept: dict[str, Any]) -> None:
-    """Put the metadata into the node that LlamaIndex reads them from."""
-    node = _node(kept)
-    if node is not None:
-        inside = {key: value for key, value in kept.items() if key not in _NODE_KEYS}
-        kept[_NODE] = json.dumps({**node, "metadata": inside}, ensure_ascii=False)
-
-
-def _node(kept: Mapping[str, Any]) -> dict[str, Any] | None:
-    try:
-        node = json.loads(kept.get(_NODE, ""))
-    except (TypeError, ValueError):
-        return None
-    return node if isinstance(node, dict) and isinstance(node.get("metadata"), dict) else None

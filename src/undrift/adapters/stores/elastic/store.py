@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
+from undrift.adapters.asked import condition_of, require_positive
 from undrift.adapters.clock import SystemClock
 from undrift.adapters.listing import Listings
 from undrift.adapters.stores.elastic.collections import Collections, Found
@@ -28,7 +29,8 @@ from undrift.adapters.stores.elastic.reading import Reading
 from undrift.adapters.stores.elastic.wire import Wire
 from undrift.adapters.stores.elastic.writing import Writing
 from undrift.domain.cost import Footprint
-from undrift.domain.filter import Condition, matches, native, parse
+from undrift.domain.filter import Condition, matches, native
+from undrift.domain.names import NameRule
 from undrift.domain.record import DocumentId, Entry, Hit, Metadata, Record, Vector, encode_metadata
 from undrift.domain.route import VectorField
 from undrift.domain.shape import split_address
@@ -82,6 +84,7 @@ class ElasticStore:
                 raise BadArgument(f"{name} is {value}; it can be {least} to {most}")
         self._capabilities = StoreCapabilities(
             name=dialect.name,
+            names=NameRule(capitals=False, letter_first=True),
             metrics=frozenset(Metric),
             max_dimensions=dialect.max_dimensions,
             layouts=frozenset({Layout.COLLECTION}),
@@ -160,7 +163,7 @@ class ElasticStore:
 
     def delete(self, field: VectorField, ids: Sequence[DocumentId], *, filter: Filter | None = None) -> None:
         """Delete records by id, those only that match the filter if there is one."""
-        condition, wanted = _condition(filter), list(dict.fromkeys(ids))
+        condition, wanted = condition_of(filter), list(dict.fromkeys(ids))
         if not wanted:
             return
         found = self._collections.get(field)
@@ -219,14 +222,14 @@ class ElasticStore:
         filter: Filter | None = None,
     ) -> list[Entry]:
         """Return the next records in the order of their ids: at most `limit` with after < id <= until."""
-        _require_positive("limit", limit)
-        condition = _condition(filter)
+        require_positive("limit", limit)
+        condition = condition_of(filter)
         found = self._seen(field)
         return list(islice(self._matching(found, condition, after=after, until=until, limit=limit, parts=parts), limit))
 
     def ids(self, field: VectorField, *, after: str = "", limit: int) -> list[DocumentId]:
         """Return the next ids in order, at most `limit`."""
-        _require_positive("limit", limit)
+        require_positive("limit", limit)
         found = self._seen(field)
         if not found.is_own:
             return list(self._listed(found, after=after, until=None)[:limit])
@@ -235,7 +238,7 @@ class ElasticStore:
 
     def count(self, field: VectorField, filter: Filter | None = None) -> int:
         """Return how many records there are, or how many match the filter."""
-        condition = _condition(filter)
+        condition = condition_of(filter)
         found = self._seen(field)
         query, exact = query_of(condition, found.places)
         if exact:
@@ -244,9 +247,9 @@ class ElasticStore:
 
     def search(self, field: VectorField, vector: Vector, *, k: int, filter: Filter | None = None) -> list[Hit]:
         """Return the k nearest records that match the filter, best first."""
-        _require_positive("k", k)
+        require_positive("k", k)
         theirs = native(filter)
-        condition = None if theirs is not None else _condition(filter)
+        condition = None if theirs is not None else condition_of(filter)
         found = self._seen(field) if self._refreshes_search else self._collections.get(field)
         query = checked_query(vector, dimensions=found.dimensions, metric=found.metric)
         bound, exact = (theirs, True) if theirs is not None else query_of(condition, found.places)
@@ -314,12 +317,3 @@ class ElasticStore:
 
 
 _REFRESHES = ("search", "scan")
-
-
-def _condition(filter: Filter | None) -> Condition | None:
-    return None if filter is None else parse(filter)
-
-
-def _require_positive(name: str, value: int) -> None:
-    if value < 1:
-        raise BadArgument(f"{name} is {value}; at least 1 can be asked for")

@@ -25,10 +25,12 @@ _NOTHING = "nothing of this call was written"
 def columns(table: Table, named: Sequence[str]) -> list[str]:
     """Return what the columns are called that undrift's own tables call so; those that there are."""
     places = table.places
-    found = {"id": places.id, "text": places.text, "metadata": places.metadata, "vector": places.vector}
+    found = {"id": [places.id], "text": [places.text], "metadata": [places.metadata], "vector": [places.vector]}
     if table.has_tags:
-        found |= dict(zip(("space", "content", "sequence"), TAG, strict=True))
-    return [found[name] for name in named if found.get(name, NO_TEXT) != NO_TEXT]
+        found |= {name: [column] for name, column in zip(("space", "content", "sequence"), TAG, strict=True)}
+    if table.kept is Kept.COLUMNS:
+        found["metadata"] = [*table.rest]
+    return [column for name in named for column in found.get(name, []) if column != NO_TEXT]
 
 
 def row_from(table: Table, stored: Mapping[str, Any]) -> dict[str, Any]:
@@ -40,7 +42,10 @@ def row_from(table: Table, stored: Mapping[str, Any]) -> dict[str, Any]:
         "content": stored.get(TAG[1]) or "",
         "sequence": stored.get(TAG[2]) or 0,
     }
-    if places.metadata in stored:
+    if table.kept is Kept.COLUMNS:
+        there = {name: stored[name] for name in table.rest if stored.get(name) is not None}
+        found["metadata"] = json.dumps(there, ensure_ascii=False)
+    elif places.metadata in stored:
         metadata = metadata_from(table, stored[places.metadata])
         found["metadata"] = json.dumps(metadata, ensure_ascii=False)
     if places.text in stored:
@@ -74,6 +79,12 @@ def kept(table: Table, id: str, text: str, metadata: Metadata) -> Any:
             f"table {table.places.table} keeps a key that is null as one that is missing; {_NOTHING}",
             "leave it out",
         )
+    if table.kept is Kept.COLUMNS and (taken := sorted(metadata.keys() & {*table.schema.names} - {*table.rest})):
+        raise StoreRejected(
+            f"the metadata key {taken[0]!r} of document {id!r} cannot be kept in table {table.places.table}",
+            f"its column {taken[0]} is another part of the record; {_NOTHING}",
+            "give it another name",
+        )
     return llama_node.written(id, text, metadata) if table.places.has_nodes else dict(metadata)
 
 
@@ -84,11 +95,11 @@ def missing(table: Table, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         table: the table.
         rows: metadata as it would keep them.
     """
-    if table.kept is not Kept.STRUCT:
+    if table.kept is Kept.TEXT:
         return {}
     import pyarrow as pa
 
-    there = {field.name for field in table.schema.field(table.places.metadata).type}
+    there = {field.name for field in table.of_metadata}
     values: dict[str, list[Any]] = {}
     for row in rows:
         for key in row.keys() - there:
@@ -123,7 +134,7 @@ def block(table: Table, records: Sequence[Record], metadata: Sequence[Any]) -> A
     values: dict[str, Any] = {
         places.id: pa.array([record.id for record in records], pa.string()),
         places.vector: pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), table.dimensions),
-        places.metadata: metadata_array(table, [record.id for record in records], metadata),
+        **metadata_columns(table, [record.id for record in records], metadata),
     }
     if places.text != NO_TEXT:
         values[places.text] = pa.array([record.text for record in records], pa.string())
@@ -136,17 +147,17 @@ def block(table: Table, records: Sequence[Record], metadata: Sequence[Any]) -> A
     return pa.table(values)
 
 
-def metadata_array(table: Table, ids: Sequence[str], metadata: Sequence[Any]) -> Any:
-    """Return metadata as a column.
+def metadata_columns(table: Table, ids: Sequence[str], metadata: Sequence[Any]) -> dict[str, Any]:
+    """Return metadata as the columns that have them.
 
     Raises:
         StoreRejected: a value does not come back as it was.
     """
     import pyarrow as pa
 
-    column = table.schema.field(table.places.metadata).type
+    column = table.of_metadata
     if table.kept is Kept.TEXT:
-        return pa.array(metadata, column)
+        return {table.places.metadata: pa.array(metadata, column)}
     for id, one in zip(ids, metadata, strict=True):
         try:
             (back,) = pa.array([one], column).to_pylist()
@@ -157,7 +168,10 @@ def metadata_array(table: Table, ids: Sequence[str], metadata: Sequence[Any]) ->
             if not _is_same(one.get(key), there.get(key)):
                 field = column.field(key).type if column.get_field_index(key) >= 0 else "not there"
                 raise _refused(table, id, f"the key {key!r} would change; its field is {field}")
-    return pa.array(metadata, column)
+    made = pa.array(metadata, column)
+    if table.kept is Kept.COLUMNS:
+        return dict(zip(table.rest, made.flatten(), strict=True))
+    return {table.places.metadata: made}
 
 
 def _is_same(left: Any, right: Any) -> bool:
@@ -169,7 +183,7 @@ def _is_same(left: Any, right: Any) -> bool:
 
 
 def _refused(table: Table, id: str, why: str) -> StoreRejected:
-    fields = table.schema.field(table.places.metadata).type
+    fields = table.of_metadata
     return StoreRejected(
         f"table {table.places.table} cannot keep the metadata of document {id!r} as they are",
         f"{why}; they have the fields {', '.join(field.name for field in fields) or 'none'}; {_NOTHING}",

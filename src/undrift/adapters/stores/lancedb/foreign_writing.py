@@ -63,7 +63,7 @@ class ForeignWriting:
         ids = [row["id"] for row in rows]
         values: dict[str, Any] = {
             table.places.id: pa.array(ids, pa.string()),
-            table.places.metadata: foreign.metadata_array(table, ids, metadata),
+            **foreign.metadata_columns(table, ids, metadata),
         }
         if table.has_tags:
             numbers = [sequence if row["space"] else None for row in rows]
@@ -108,7 +108,9 @@ class ForeignWriting:
         lacks_tags = tags and table.places.tags_in_row and not table.has_tags
         if lacks_tags:
             await table.handle.add_columns(pa.schema(tag_fields()))
-        if missing:
+        if missing and table.kept is Kept.COLUMNS:
+            await table.handle.add_columns(pa.schema([pa.field(name, kind) for name, kind in missing.items()]))
+        elif missing:
             await asyncio.to_thread(self._widen, table, missing)
         return await self._session.opened(table.places) if missing or lacks_tags else table
 

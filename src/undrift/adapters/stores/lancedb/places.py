@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from undrift.domain.shape import OWN, Shape, TagPlace, split_address
+from undrift.domain.shape import EVERYTHING_ELSE, OWN, Shape, TagPlace, split_address
 from undrift.errors import BadConfig
 
 
@@ -16,6 +16,8 @@ class Kept(Enum):
     JSON = "json"
     #: As JSON text in a column of strings, as `langchain-lancedb` does.
     TEXT = "text"
+    #: In columns of their own, as programs do that use LanceDB without a framework.
+    COLUMNS = "columns"
     #: In a struct with a field for each key, as LlamaIndex and `langchain-community` do.
     STRUCT = "struct"
 
@@ -28,7 +30,7 @@ class Places:
         table: the name of the table.
         id: the column of the id.
         text: the column of the text; `-` when it is elsewhere.
-        metadata: the column of all metadata.
+        metadata: the column of all metadata, or `*` for whatever other columns there are.
         vector: the column of the vector.
         shape: what the address says; None for undrift's own.
     """
@@ -71,11 +73,11 @@ def places_of(collection: str) -> Places:
         raise BadConfig(f"collection {collection!r} names a column with a backtick, which LanceDB cannot be asked for")
     if replace(shape, tags=TagPlace.PAYLOAD) == OWN:
         return Places(table=table)
-    if (shape.preset and shape.preset not in PRESETS) or shape.metadata == "*":
+    if shape.preset and (shape.preset not in PRESETS or shape.metadata == EVERYTHING_ELSE):
         raise BadConfig(
             f"collection {collection} of store lancedb cannot be read so",
-            f"as= can be {' or '.join(PRESETS)}, and metadata= is one column",
-            f"write {table}?as=langchain, or {table}?text=COLUMN&vector=COLUMN",
+            f"as= can be {' or '.join(PRESETS)}, whose metadata are in one column",
+            f"write {table}?as=langchain, or {table}?text=COLUMN&vector=COLUMN&metadata=*",
         )
     return Places(
         table=table,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
+from undrift.adapters.asked import require_positive
 from undrift.adapters.stores.lancedb import tables
 from undrift.adapters.stores.lancedb.foreign_writing import ForeignWriting
 from undrift.adapters.stores.lancedb.housekeeping import Housekeeper
@@ -225,7 +226,7 @@ class LanceDbStore:
         filter: Filter | None = None,
     ) -> list[Entry]:
         """Return the next records in the order of their ids: at most `limit` with after < id <= until."""
-        _require_positive("limit", limit)
+        require_positive("limit", limit)
         wanted = self._wanted(field, filter)
         rows = self._on(
             field,
@@ -237,7 +238,7 @@ class LanceDbStore:
 
     def ids(self, field: VectorField, *, after: str = "", limit: int) -> list[DocumentId]:
         """Return the next ids in order, at most `limit`."""
-        _require_positive("limit", limit)
+        require_positive("limit", limit)
         rows = self._on(field, lambda table: Reader(table).page(after, None, limit, columns=("id",), wanted=Wanted()))
         return [DocumentId(row["id"]) for row in rows]
 
@@ -248,7 +249,7 @@ class LanceDbStore:
 
     def search(self, field: VectorField, vector: Vector, *, k: int, filter: Filter | None = None) -> list[Hit]:
         """Return the k nearest records that match the filter, best first."""
-        _require_positive("k", k)
+        require_positive("k", k)
         wanted = self._wanted(field, filter)
 
         async def work(table: Table) -> list[Hit]:
@@ -306,8 +307,3 @@ async def _nothing(table: Table) -> None:
 
 def _texts(parts: Part) -> tuple[str, ...]:
     return ("text",) if Part.TEXT in parts else ()
-
-
-def _require_positive(name: str, value: int) -> None:
-    if value < 1:
-        raise BadArgument(f"{name} is {value}; at least 1 can be asked for")

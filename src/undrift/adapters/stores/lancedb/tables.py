@@ -6,8 +6,10 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from undrift.adapters import llama_node
+from undrift.adapters.asked import require_dimensions
 from undrift.adapters.stores.lancedb.places import Kept, Places
-from undrift.domain.shape import NO_TEXT
+from undrift.domain.shape import EVERYTHING_ELSE, NO_TEXT
 from undrift.domain.space import Metric
 from undrift.errors import BadArgument, StoreRejected, StoreUnavailable
 
@@ -39,6 +41,7 @@ class Table:
         places: the columns of the parts of a record.
         kept: how it keeps metadata.
         is_ours: whether undrift made it, for itself or in the shape of another program.
+        rest: the columns that are the metadata, where these have columns of their own.
     """
 
     handle: Any
@@ -48,6 +51,16 @@ class Table:
     places: Places
     kept: Kept = Kept.JSON
     is_ours: bool = True
+    rest: tuple[str, ...] = ()
+
+    @property
+    def of_metadata(self) -> Any:
+        """The type of all metadata of a record, a `pyarrow` one."""
+        import pyarrow as pa
+
+        if self.kept is Kept.COLUMNS:
+            return pa.struct([self.schema.field(name) for name in self.rest])
+        return self.schema.field(self.places.metadata).type
 
     @property
     def is_own(self) -> bool:
@@ -72,12 +85,7 @@ def require_creatable(name: str, *, dimensions: int) -> None:
             "its name has 1 to 200 ASCII letters, digits, underscores, hyphens and periods",
             "choose another name",
         )
-    if not 1 <= dimensions <= MOST_DIMENSIONS:
-        raise BadArgument(
-            f"collection {name} cannot have {dimensions} dimensions",
-            f"store lancedb takes 1 to {MOST_DIMENSIONS}",
-            "choose a model with fewer dimensions, or another store",
-        )
+    require_dimensions(name, dimensions, most=MOST_DIMENSIONS, who="store lancedb")
 
 
 def schema(dimensions: int, metric: Metric) -> Any:
@@ -103,7 +111,7 @@ def foreign_schema(places: Places, dimensions: int, metric: Metric) -> Any:
     import pyarrow as pa
 
     if places.has_nodes:
-        keys = ("_node_content", "_node_type", "document_id", "doc_id", "ref_doc_id")
+        keys = (llama_node.NODE, llama_node.TYPE, *llama_node.REFERENCES)
         metadata = pa.struct([pa.field(key, pa.string()) for key in keys])
     else:
         metadata = pa.string()
@@ -113,7 +121,8 @@ def foreign_schema(places: Places, dimensions: int, metric: Metric) -> Any:
     fields.append(pa.field(places.vector, pa.list_(pa.float32(), dimensions)))
     if places.text != NO_TEXT:
         fields.append(pa.field(places.text, pa.string()))
-    fields.append(pa.field(places.metadata, metadata))
+    if places.metadata != EVERYTHING_ELSE:
+        fields.append(pa.field(places.metadata, metadata))
     if places.tags_in_row:
         fields += tag_fields()
     return pa.schema(fields, metadata={_METRIC_KEY: metric.value.encode()})
@@ -177,13 +186,19 @@ def _foreign(handle: Any, schema: Any, places: Places, searched_by: Metric | Non
             (places.vector, lambda kind: types.is_fixed_size_list(kind) and types.is_float32(kind.value_type)),
             (places.metadata, lambda kind: types.is_string(kind) or types.is_struct(kind)),
         )
-        if name != NO_TEXT and not (name in column and fits(column[name]))
+        if name not in {NO_TEXT, EVERYTHING_ELSE} and not (name in column and fits(column[name]))
     ]
+    rest: tuple[str, ...] = ()
+    if places.metadata == EVERYTHING_ELSE:
+        taken = {places.id, places.text, places.vector, *TAG}
+        rest = tuple(name for name, kind in column.items() if name not in taken and not _is_vector(kind))
+        faults += [f"{name} is {column[name]}, which no metadata are" for name in rest if not _is_json(column[name])]
     if faults:
         raise StoreRejected(
             f"table {places.table} does not look as its address says",
             f"{'; '.join(faults)}; its columns are {', '.join(column)}",
-            f"name its columns: {places.table}?id=COLUMN&text=COLUMN&vector=COLUMN&metadata=COLUMN",
+            f"name its columns: {places.table}?id=COLUMN&text=COLUMN&vector=COLUMN&metadata=COLUMN\n"
+            "metadata=* is all other columns",
         )
     return Table(
         handle=handle,
@@ -192,6 +207,31 @@ def _foreign(handle: Any, schema: Any, places: Places, searched_by: Metric | Non
         # LanceDB compares by distance where nobody says otherwise, and so do LangChain and LlamaIndex.
         metric=Metric(said) if said else searched_by or Metric.L2,
         places=places,
-        kept=Kept.TEXT if types.is_string(column[places.metadata]) else Kept.STRUCT,
+        kept=_kept(column.get(places.metadata)),
         is_ours=bool(said),
+        rest=rest,
     )
+
+
+def _kept(kind: Any) -> Kept:
+    from pyarrow import types
+
+    return Kept.COLUMNS if kind is None else Kept.TEXT if types.is_string(kind) else Kept.STRUCT
+
+
+def _is_vector(kind: Any) -> bool:
+    from pyarrow import types
+
+    return bool(types.is_fixed_size_list(kind) and types.is_floating(kind.value_type))
+
+
+def _is_json(kind: Any) -> bool:
+    """Whether values of a type are what JSON has."""
+    from pyarrow import types
+
+    if types.is_struct(kind):
+        return all(_is_json(part.type) for part in kind)
+    if types.is_list(kind) or types.is_large_list(kind):
+        return _is_json(kind.value_type)
+    fits = (types.is_string, types.is_large_string, types.is_integer, types.is_floating, types.is_boolean)
+    return any(test(kind) for test in fits)

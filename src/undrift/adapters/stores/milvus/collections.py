@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any
 
+from undrift.adapters.asked import require_dimensions
 from undrift.adapters.stores.milvus.foreign import Places, places_of
 from undrift.domain.shape import EVERYTHING_ELSE, NO_TEXT, split_address
 from undrift.domain.space import Metric
@@ -79,12 +80,7 @@ def require_creatable(name: str, *, dimensions: int) -> None:
     """
     if not name:
         raise BadArgument("a collection of store milvus has to have a name")
-    if not LEAST_DIMENSIONS <= dimensions <= MOST_DIMENSIONS:
-        raise BadArgument(
-            f"collection {name} cannot have {dimensions} dimensions",
-            f"store milvus takes {LEAST_DIMENSIONS} to {MOST_DIMENSIONS}",
-            "choose another model, or another store",
-        )
+    require_dimensions(name, dimensions, most=MOST_DIMENSIONS, who="store milvus", least=LEAST_DIMENSIONS)
 
 
 def make(client: Any, address: str, *, dimensions: int, metric: Metric, index: Hnsw | None, timeout: float) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
+from undrift.adapters.asked import condition_of, require_positive
 from undrift.adapters.listing import Listings
 from undrift.adapters.stores.milvus import collections
 from undrift.adapters.stores.milvus.collections import FIELDS, Collection, Hnsw
@@ -22,7 +23,8 @@ from undrift.adapters.stores.milvus.rows import (
 )
 from undrift.adapters.stores.milvus.session import TIMEOUT_S, Session
 from undrift.domain.cost import Footprint
-from undrift.domain.filter import Condition, parse
+from undrift.domain.filter import Condition
+from undrift.domain.names import NameRule
 from undrift.domain.record import DocumentId, Entry, Hit, Metadata, Record, Vector
 from undrift.domain.route import VectorField
 from undrift.domain.space import Metric
@@ -34,6 +36,7 @@ _T = TypeVar("_T")
 
 _CAPABILITIES = StoreCapabilities(
     name="milvus",
+    names=NameRule(marks="_", letter_first=True),
     metrics=frozenset(collections.METRICS),
     min_dimensions=collections.LEAST_DIMENSIONS,
     max_dimensions=collections.MOST_DIMENSIONS,
@@ -171,7 +174,7 @@ class MilvusStore:
 
     def delete(self, field: VectorField, ids: Sequence[DocumentId], *, filter: Filter | None = None) -> None:
         """Delete records by id, those only that match the filter if there is one."""
-        condition = _condition(filter)
+        condition = condition_of(filter)
 
         def write(found: Collection, reader: Reader) -> list[DocumentId]:
             with self._session.locks.hold(ids):
@@ -223,8 +226,8 @@ class MilvusStore:
         filter: Filter | None = None,
     ) -> list[Entry]:
         """Return the next records in the order of their ids: at most `limit` with after < id <= until."""
-        _require_positive("limit", limit)
-        condition = _condition(filter)
+        require_positive("limit", limit)
+        condition = condition_of(filter)
         rows = self._on(
             field, lambda _, reader: self._page(reader, after, until, limit, fields=_fields(parts), condition=condition)
         )
@@ -232,19 +235,19 @@ class MilvusStore:
 
     def ids(self, field: VectorField, *, after: str = "", limit: int) -> list[DocumentId]:
         """Return the next ids in order, at most `limit`."""
-        _require_positive("limit", limit)
+        require_positive("limit", limit)
         rows = self._on(field, lambda _, reader: self._page(reader, after, None, limit, fields=("id",)))
         return [DocumentId(row["id"]) for row in rows]
 
     def count(self, field: VectorField, filter: Filter | None = None) -> int:
         """Return how many records there are, or how many match the filter."""
-        condition = _condition(filter)
+        condition = condition_of(filter)
         return self._on(field, lambda _, reader: reader.count(condition))
 
     def search(self, field: VectorField, vector: Vector, *, k: int, filter: Filter | None = None) -> list[Hit]:
         """Return the k nearest records that match the filter, best first."""
-        _require_positive("k", k)
-        condition = _condition(filter)
+        require_positive("k", k)
+        condition = condition_of(filter)
 
         def read(found: Collection, reader: Reader) -> list[Hit]:
             query = checked_query(vector, dimensions=found.dimensions, metric=found.metric)
@@ -325,14 +328,5 @@ class MilvusStore:
         return found
 
 
-def _condition(filter: Filter | None) -> Condition | None:
-    return None if filter is None else parse(filter)
-
-
 def _fields(parts: Part) -> tuple[str, ...]:
     return FIELDS if Part.TEXT in parts else _WITHOUT_TEXT
-
-
-def _require_positive(name: str, value: int) -> None:
-    if value < 1:
-        raise BadArgument(f"{name} is {value}; at least 1 can be asked for")

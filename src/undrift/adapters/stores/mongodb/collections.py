@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from undrift.adapters.asked import require_dimensions
 from undrift.adapters.stores.mongodb.documents import ID, MOST_METADATA, MOST_TEXT, TAGS, TAKEN, WORDS, vector_from
 from undrift.adapters.stores.mongodb.foreign import INDEX, Places, places_of
 from undrift.adapters.stores.mongodb.found import VECTOR, Found, named
@@ -82,7 +83,8 @@ class Collections:
             try:
                 self._describe(database, field, number, dimensions=dimensions, metric=metric)
             except BaseException:
-                if is_new:
+                # Whoever described it first has a field in it, although it was made here.
+                if is_new and database[FIELDS].find_one({"collection": name, "number": number}) is None:
                     database.drop_collection(name)
                 raise
         self.forget(field)
@@ -289,7 +291,7 @@ class Collections:
             )
         except DuplicateKeyError as error:
             if index:
-                database[name].drop_search_index(index)
+                self._drop_index(database, name, index)
             raise self._in_use(field) from error
 
     def _finish(self, database: Any, there: Any) -> None:
@@ -357,12 +359,7 @@ def _require_creatable(name: str, vector: str, *, dimensions: int, metric: Metri
             f"it is a key of the documents: letters, digits, _ and -, and none of {', '.join(sorted(TAKEN))}",
             "choose another name",
         )
-    if not 1 <= dimensions <= MAX_DIMENSIONS:
-        raise BadArgument(
-            f"collection {name} cannot have {dimensions} dimensions",
-            f"Atlas takes 1 to {MAX_DIMENSIONS}",
-            "choose a model with fewer dimensions, or another store",
-        )
+    require_dimensions(name, dimensions, most=MAX_DIMENSIONS, who="Atlas")
     if metric not in SIMILARITIES:
         raise BadArgument(
             f"collection {name} cannot be searched by {metric.value}",

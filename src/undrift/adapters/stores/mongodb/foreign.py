@@ -146,7 +146,7 @@ def changed(
     taken = {ID, TAG, places.text, places.vector} if places.metadata == EVERYTHING_ELSE else set()
     kept = dict(changes)
     if places.has_nodes:
-        kept = llama_node.written(id, "", {**_metadata(places, document), **changes})
+        kept = llama_node.changed(id, _as_json(places, document), kept)
     said = {places.path(key): value for key, value in _stored(id, kept, taken).items()}
     if (document.get(TAG) or {}).get("space"):
         said[f"{TAG}.sequence"] = sequence
@@ -154,10 +154,14 @@ def changed(
 
 
 def _metadata(places: Places, document: Mapping[str, Any]) -> dict[str, Any]:
+    found = _as_json(places, document)
+    return llama_node.read(found) if places.has_nodes else found
+
+
+def _as_json(places: Places, document: Mapping[str, Any]) -> dict[str, Any]:
     from bson.json_util import RELAXED_JSON_OPTIONS, dumps
 
-    found: dict[str, Any] = json.loads(dumps(_raw(places, document), json_options=RELAXED_JSON_OPTIONS))
-    return llama_node.read(found) if places.has_nodes else found
+    return dict(json.loads(dumps(_raw(places, document), json_options=RELAXED_JSON_OPTIONS)))
 
 
 def _raw(places: Places, document: Mapping[str, Any]) -> dict[str, Any]:

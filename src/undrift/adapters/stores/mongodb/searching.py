@@ -5,16 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from heapq import nlargest
-from typing import Any, assert_never
-
-import numpy as np
+from typing import Any
 
 from undrift.adapters.stores.mongodb.conditions import EVERYTHING, Query
 from undrift.adapters.stores.mongodb.documents import ID, METADATA, vector_from
 from undrift.adapters.stores.mongodb.found import Found
 from undrift.adapters.stores.mongodb.session import Session
 from undrift.domain.record import Vector
-from undrift.domain.space import Metric
+from undrift.domain.vectors import scores
 from undrift.ports.store import Part
 
 Document = Mapping[str, Any]
@@ -162,24 +160,6 @@ class _Last:
 
     def __lt__(self, other: _Last) -> bool:
         return self._text > other._text
-
-
-def scores(vectors: Sequence[Vector], query: Vector, metric: Metric) -> list[float]:
-    """Return how near vectors are to a query's, in float64 and rounded: equal vectors get equal scores."""
-    if not vectors:
-        return []
-    rows, wanted = np.stack(vectors).astype(np.float64), query.astype(np.float64)
-    match metric:
-        case Metric.COSINE:
-            lengths = np.sqrt((rows * rows).sum(axis=1)) * np.sqrt((wanted * wanted).sum())
-            found = (rows * wanted).sum(axis=1) / lengths
-        case Metric.DOT:
-            found = (rows * wanted).sum(axis=1)
-        case Metric.L2:
-            found = -np.sqrt(((rows - wanted) ** 2).sum(axis=1))
-        case _:
-            assert_never(metric)
-    return [float(score) for score in found.astype(np.float32)]
 
 
 def _in_order(scored: Any) -> list[tuple[float, Document]]:

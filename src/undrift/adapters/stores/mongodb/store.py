@@ -8,6 +8,7 @@ from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
 
+from undrift.adapters.asked import condition_of, require_positive
 from undrift.adapters.clock import SystemClock
 from undrift.adapters.listing import Listings
 from undrift.adapters.stores.mongodb import foreign
@@ -33,7 +34,7 @@ from undrift.adapters.stores.mongodb.reading import PAGE, Reading, asked_of, fit
 from undrift.adapters.stores.mongodb.searching import Searching
 from undrift.adapters.stores.mongodb.session import Session
 from undrift.adapters.stores.mongodb.writing import Writing
-from undrift.domain.filter import Condition, native, parse
+from undrift.domain.filter import native
 from undrift.domain.record import DocumentId, Entry, Hit, Metadata, Record, Vector, encode_metadata, is_tagged
 from undrift.domain.route import VectorField
 from undrift.domain.shape import NO_TEXT
@@ -193,7 +194,7 @@ class MongoDbStore:
 
     def delete(self, field: VectorField, ids: Sequence[DocumentId], *, filter: Filter | None = None) -> None:
         """Delete records by id, those only that match the filter if there is one."""
-        condition = _condition(filter)
+        condition = condition_of(filter)
         if not ids:
             return
         found = self._required(field)
@@ -263,8 +264,8 @@ class MongoDbStore:
         filter: Filter | None = None,
     ) -> list[Entry]:
         """Return the next records in the order of their ids: at most `limit` with after < id <= until."""
-        _require_positive("limit", limit)
-        condition = _condition(filter)
+        require_positive("limit", limit)
+        condition = condition_of(filter)
         found = self._collections.get(field)
         with self._session.translated(found.collection):
             documents = self._reading.matching(
@@ -275,7 +276,7 @@ class MongoDbStore:
 
     def ids(self, field: VectorField, *, after: str = "", limit: int) -> list[DocumentId]:
         """Return the next ids in order, at most `limit`."""
-        _require_positive("limit", limit)
+        require_positive("limit", limit)
         found = self._collections.get(field)
         with self._session.translated(found.collection):
             documents = self._reading.matching(found, None, after=after, until=None, limit=limit, named={ID: 1})
@@ -284,7 +285,7 @@ class MongoDbStore:
 
     def count(self, field: VectorField, filter: Filter | None = None) -> int:
         """Return how many records there are, or how many match the filter."""
-        condition = _condition(filter)
+        condition = condition_of(filter)
         found = self._collections.get(field)
         query, exact = asked_of(found, condition)
         with self._session.translated(found.collection):
@@ -298,9 +299,9 @@ class MongoDbStore:
 
     def search(self, field: VectorField, vector: Vector, *, k: int, filter: Filter | None = None) -> list[Hit]:
         """Return the k nearest records that match the filter, best first."""
-        _require_positive("k", k)
+        require_positive("k", k)
         theirs = native(filter)
-        condition = None if theirs is not None else _condition(filter)
+        condition = None if theirs is not None else condition_of(filter)
 
         def read(found: Found) -> list[Hit]:
             if theirs is not None and not found.index:
@@ -385,12 +386,3 @@ def _require_own(found: Found) -> None:
             f"collection {found.collection} cannot have a second vector beside that of another program",
             hint="let the migration make a collection of its own: --layout collection",
         )
-
-
-def _condition(filter: Filter | None) -> Condition | None:
-    return None if filter is None else parse(filter)
-
-
-def _require_positive(name: str, value: int) -> None:
-    if value < 1:
-        raise BadArgument(f"{name} is {value}; at least 1 can be asked for")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
+from undrift.adapters.asked import require_dimensions
 from undrift.adapters.stores.pgvector import shapes, tables
 from undrift.adapters.stores.pgvector.shapes import Place, comment_on_table, comment_on_vectors, split_type
 from undrift.adapters.stores.pgvector.tables import CLASSES, Found, Hnsw, Table, indexed, quoted, unquoted
@@ -36,13 +37,8 @@ def require_creatable(place: Place, *, dimensions: int, most: int, index: Hnsw |
             f"it is the name of a column, and with the names for its tag it has at most {tables.LONGEST_NAME} bytes",
             "choose a shorter name",
         )
-    if not 1 <= dimensions <= most:
-        raise BadArgument(
-            f"collection {place.told} cannot have {dimensions} dimensions",
-            f"store pgvector takes 1 to {most}"
-            + (f" with an index, and up to {tables.MOST} without" if index is not None else ""),
-            "choose a model with fewer dimensions, or another store",
-        )
+    more = f" with an index, and up to {tables.MOST} without" if index is not None else ""
+    require_dimensions(place.told, dimensions, most=most, who="store pgvector", more=more)
 
 
 def creation(place: Place, home: str, dimensions: int, metric: Metric) -> list[str]:

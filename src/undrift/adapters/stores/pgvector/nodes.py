@@ -1,33 +1,41 @@
-"""Nodes of LlamaIndex, which reads metadata from the node that is kept as JSON among them, not from those beside it."""
+"""Nodes of LlamaIndex in a table: what is read as undrift has it, and a change that the database itself makes."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-NODE = "_node_content"
-#: Keys beside a node's metadata that are none of them.
-_KEYS = (NODE, "_node_type", "document_id", "doc_id", "ref_doc_id")
+from undrift.adapters import llama_node
+from undrift.domain.record import Record, decode_metadata
 
 
-def filled(metadata: str) -> str:
-    """Return metadata, as JSON, with those in the node as they are beside it; as they were where nothing differs."""
-    if NODE not in metadata:
-        return metadata
-    outside: dict[str, Any] = json.loads(metadata)
-    try:
-        node = json.loads(outside[NODE])
-    except (KeyError, TypeError, ValueError):
-        return metadata
-    inside = {key: value for key, value in outside.items() if key not in _KEYS}
-    if not isinstance(node, dict) or node.get("metadata") == inside:
-        return metadata
-    outside[NODE] = json.dumps({**node, "metadata": inside})
-    return json.dumps(outside, ensure_ascii=False)
+def dressed(records: Sequence[Record]) -> list[Record]:
+    """Return records whose metadata are what LlamaIndex reads a node from; their texts are in a column.
+
+    Raises:
+        StoreRejected: the metadata of one have something under a key of LlamaIndex that is no node.
+    """
+    return [replace(record, metadata=llama_node.written(record.id, "", record.metadata)) for record in records]
 
 
-def merged(value: str) -> str:
-    """Return the expression for changed metadata, a `jsonb`, with those in the node changed as well."""
-    keys = ", ".join(f"'{key}'" for key in _KEYS)
-    node = f"jsonb_set(({value} ->> '{NODE}')::jsonb, '{{metadata}}', {value} - ARRAY[{keys}])"
-    return f"CASE WHEN {value} ? '{NODE}' THEN {value} || jsonb_build_object('{NODE}', ({node})::text) ELSE {value} END"
+def shown(rows: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """Return rows that begin with an id and metadata as JSON, with the metadata that the node has."""
+    return [(id, json.dumps(llama_node.read(decode_metadata(said))), *rest) for id, said, *rest in rows]
+
+
+def merged(id: str, stored: str, change: str) -> str:
+    """Return the expression for metadata, a `jsonb`, into which a change is put: where there is a node, into it, too.
+
+    Args:
+        id: the expression of the document's id.
+        stored: that of the metadata that are there.
+        change: that of the keys that change.
+    """
+    whole, node = f"({stored} || {change})", f"'{llama_node.NODE}'"
+    keys = ", ".join(f"'{key}'" for key in sorted(llama_node.KEYS))
+    own = f"jsonb_build_object('id_', {id}::text, 'embedding', NULL, 'metadata', {whole} - ARRAY[{keys}])"
+    # A node that is put in says nothing of a text, which LlamaIndex takes from the column.
+    made = f"jsonb_build_object('text', '') || ({whole} ->> {node})::jsonb || {own}"
+    return f"CASE WHEN {whole} ? {node} THEN {whole} || jsonb_build_object({node}, ({made})::text) ELSE {whole} END"

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+from undrift.adapters import llama_node
+from undrift.adapters.asked import require_positive
 from undrift.adapters.postgres import Database, Owner, address_from
-from undrift.adapters.stores.pgvector import tables, writing
-from undrift.adapters.stores.pgvector.conditions import Sql, on, where
+from undrift.adapters.stores.pgvector import reading, tables, writing
+from undrift.adapters.stores.pgvector.conditions import Sql, where
 from undrift.adapters.stores.pgvector.fitting import require_fitting, require_room
-from undrift.adapters.stores.pgvector.ids import bounds, can_be, possible
+from undrift.adapters.stores.pgvector.ids import can_be, possible
 from undrift.adapters.stores.pgvector.making import Collections
+from undrift.adapters.stores.pgvector.nodes import dressed
 from undrift.adapters.stores.pgvector.rows import (
     Row,
     Wire,
@@ -26,6 +29,7 @@ from undrift.adapters.stores.pgvector.session import Rows, Statement
 from undrift.adapters.stores.pgvector.tables import Hnsw, Table
 from undrift.domain.cost import Footprint
 from undrift.domain.filter import parse
+from undrift.domain.names import NameRule
 from undrift.domain.record import DocumentId, Entry, Hit, Metadata, Record, Vector, Vectors
 from undrift.domain.route import VectorField
 from undrift.domain.space import Metric
@@ -35,6 +39,8 @@ from undrift.ports.store import FieldDescription, Filter, Layout, Part, StoreCap
 
 _CAPABILITIES = StoreCapabilities(
     name="pgvector",
+    # LlamaIndex puts a word before the name of a table.
+    names=NameRule(longest=tables.LONGEST_NAME - len("data_")),
     metrics=frozenset(tables.OPERATORS),
     max_dimensions=tables.MOST,
     layouts=frozenset(Layout),
@@ -147,7 +153,7 @@ class PgVectorStore(Collections):
         if found is None:
             return None
         try:
-            ((count,),) = self._read([_counted(found, None)], field)
+            ((count,),) = self._read([reading.counted(found, None)], field)
         except CollectionMissing:
             return None
         return FieldDescription(dimensions=found.dimensions, metric=found.metric, count=count)
@@ -177,6 +183,9 @@ class PgVectorStore(Collections):
 
         def work(table: Table) -> None:
             kept = {id: texts[id] for id in possible(texts, table.ids)}
+            if table.has_nodes:
+                for id in kept:
+                    llama_node.require(id, changes[id])
             require_room(table, [(id, changes[id]) for id in kept])
             if kept:
                 self._write([writing.merge_metadata(self._tagged(field, table), kept, sequence=sequence)], field)
@@ -232,7 +241,7 @@ class PgVectorStore(Collections):
         self, field: VectorField, ids: Sequence[DocumentId], parts: Part = Part.TEXT
     ) -> dict[DocumentId, Entry]:
         """Return the records without their vectors."""
-        rows = self._by_id(field, ids, lambda table: _text(table, parts))
+        rows = self._by_id(field, ids, lambda table: reading.text(table, parts))
         return {entry.id: entry for entry in map(entry_from, rows)}
 
     def scan(
@@ -246,13 +255,13 @@ class PgVectorStore(Collections):
         filter: Filter | None = None,
     ) -> list[Entry]:
         """Return the next records in the order of their ids: at most `limit` with after < id <= until."""
-        _require_positive("limit", limit)
+        require_positive("limit", limit)
         condition = _condition(filter)
-        rows = self._rows(
+        rows = self._records(
             field,
-            lambda table: _page(
+            lambda table: reading.page(
                 table,
-                f"{table.selected}, {_text(table, parts)}",
+                f"{table.selected}, {reading.text(table, parts)}",
                 after=after,
                 until=until,
                 limit=limit,
@@ -263,21 +272,21 @@ class PgVectorStore(Collections):
 
     def ids(self, field: VectorField, *, after: str = "", limit: int) -> list[DocumentId]:
         """Return the next ids in order, at most `limit`."""
-        _require_positive("limit", limit)
+        require_positive("limit", limit)
         rows = self._rows(
-            field, lambda table: _page(table, table.id_text, after=after, until=None, limit=limit, where=None)
+            field, lambda table: reading.page(table, table.id_text, after=after, until=None, limit=limit, where=None)
         )
         return [DocumentId(id) for (id,) in rows]
 
     def count(self, field: VectorField, filter: Filter | None = None) -> int:
         """Return how many records there are, or how many match the filter."""
         condition = _condition(filter)
-        ((count,),) = self._rows(field, lambda table: _counted(table, condition))
+        ((count,),) = self._rows(field, lambda table: reading.counted(table, condition))
         return int(count)
 
     def search(self, field: VectorField, vector: Vector, *, k: int, filter: Filter | None = None) -> list[Hit]:
         """Return the k nearest records that match the filter, best first."""
-        _require_positive("k", k)
+        require_positive("k", k)
         condition = _condition(filter)
         return self._on(field, lambda table: self._nearest(field, table, vector, k, condition))
 
@@ -300,10 +309,11 @@ class PgVectorStore(Collections):
         records: Sequence[Record],
         statements: Callable[[Table, Sequence[Row], Vectors], list[Statement]],
     ) -> None:
-        rows = encoded(records)
+        plain = encoded(records)
 
         def work(table: Table) -> None:
             require_fitting(table, records)
+            rows = encoded(dressed(records)) if table.has_nodes else plain
             block = stacked(records, dimensions=table.dimensions, metric=table.metric)
             written = self._write(statements(self._tagged(field, table), rows, block), field)
             if table.part is not None and statements is writing.upsert and len(written) < len(rows):
@@ -321,79 +331,32 @@ class PgVectorStore(Collections):
         asked = by_index(table, self._index, query, k=k, condition=condition) if self._index else None
         if asked is not None:
             rows = self._read(asked, field)
-        rows = _distinct(rows, table)
+        rows = reading.distinct(rows, table)
         if len(rows) < k:
             # An index may give up before it has found enough that match.
             rows = self._all_nearest(field, table, query, k, condition)
         if any(row[-1] != table.number for row in rows):
             raise CollectionMissing(f"collection {field.collection} was dropped and made anew during a search")
-        return [hit_from(row[:-1], table.metric) for row in rows]
+        return [hit_from(row[:-1], table.metric) for row in reading.shown(table, rows)]
 
     def _all_nearest(self, field: VectorField, table: Table, query: Wire, k: int, condition: Sql | None) -> Rows:
         """Compare with every record; where a document is in several rows, until there are k documents."""
         asked = k
         while True:
             rows = self._read(exactly(table, query, k=asked, condition=condition), field)
-            if table.unique or len(rows) < asked or len(_distinct(rows, table)) >= k:
-                return _distinct(rows, table)[:k]
+            if table.unique or len(rows) < asked or len(reading.distinct(rows, table)) >= k:
+                return reading.distinct(rows, table)[:k]
             asked *= 2
 
     def _rows(self, field: VectorField, statement: Callable[[Table], Statement]) -> Rows:
         return self._on(field, lambda table: self._read([statement(table)], field))
 
+    def _records(self, field: VectorField, statement: Callable[[Table], Statement]) -> Rows:
+        return self._on(field, lambda table: reading.shown(table, self._read([statement(table)], field)))
+
     def _by_id(self, field: VectorField, ids: Sequence[DocumentId], more: Callable[[Table], str]) -> Rows:
-        def statement(table: Table) -> Statement:
-            wanted = possible(ids, table.ids)
-            if not wanted:
-                # A collection that is missing is said to be, also when nothing is asked of it.
-                return f"SELECT {table.vector} FROM {table.name} LIMIT 0", []
-            return (
-                f"SELECT {_once(table)}{table.selected}, {more(table)} FROM {table.name} AS r "
-                f"WHERE r.{table.id} = ANY (%b::text[]{table.ids.array}) AND {table.present}{_first(table)}",
-                [wanted],
-            )
-
-        return self._rows(field, statement)
-
-
-def _page(table: Table, selected: str, *, after: str, until: str | None, limit: int, where: Sql | None) -> Statement:
-    sql, bound = on(where, table.metadata_value)
-    within, limits, order = bounds(f"r.{table.id}", table.id_text, table.ids, after, until)
-    order = f"{order}, r.ctid DESC" if not table.unique else order
-    return (
-        f"SELECT {_once(table)}{selected} FROM {table.name} AS r WHERE {within} AND {table.present} AND {sql} "
-        f"ORDER BY {order} LIMIT %s",
-        [*limits, *bound, limit],
-    )
-
-
-def _counted(table: Table, condition: Sql | None) -> Statement:
-    sql, bound = on(condition, table.metadata_value)
-    what = "*" if table.unique else f"DISTINCT r.{table.id}"
-    return f"SELECT count({what}) FROM {table.name} AS r WHERE {table.present} AND {sql}", bound
-
-
-def _once(table: Table) -> str:
-    """Return what makes a query answer each document once: of those that are in several rows, the last one."""
-    return "" if table.unique else f"DISTINCT ON ({table.id_text}) "
-
-
-def _first(table: Table) -> str:
-    return "" if table.unique else f" ORDER BY {table.id_text}, r.ctid DESC"
-
-
-def _distinct(rows: Rows, table: Table) -> Rows:
-    return rows if table.unique else list({row[0]: row for row in reversed(rows)}.values())[::-1]
+        return self._records(field, lambda table: reading.by_id(table, ids, more(table)))
 
 
 def _condition(filter: Filter | None) -> Sql | None:
     return None if filter is None else where(parse(filter))
-
-
-def _text(table: Table, parts: Part) -> str:
-    return table.text_value if Part.TEXT in parts else "NULL"
-
-
-def _require_positive(name: str, value: int) -> None:
-    if value < 1:
-        raise BadArgument(f"{name} is {value}; at least 1 can be asked for")

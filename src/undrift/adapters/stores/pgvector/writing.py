@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from undrift.adapters.stores.pgvector.conditions import Sql, on
-from undrift.adapters.stores.pgvector.nodes import filled, merged
+from undrift.adapters.stores.pgvector.nodes import merged
 from undrift.adapters.stores.pgvector.rows import Row, packed_vectors
 from undrift.adapters.stores.pgvector.session import Statement
 from undrift.adapters.stores.pgvector.tables import Table, quoted
@@ -109,8 +109,9 @@ def merge_metadata(table: Table, changes: Mapping[DocumentId, str], *, sequence:
     sets = []
     if table.metadata is not None:
         json = "::json" if table.is_json else ""
-        changed = f"({table.metadata_value} || there.change::jsonb)"
-        sets.append(f"{table.metadata} = ({merged(changed) if table.has_nodes else changed}){json}")
+        stored, change = table.metadata_value, "there.change::jsonb"
+        made = merged(f"r.{table.id}", stored, change) if table.has_nodes else f"{stored} || {change}"
+        sets.append(f"{table.metadata} = ({made}){json}")
     sets += [f"{quoted(name)} = (jsonb_populate_record(r, there.change::jsonb)).{quoted(name)}" for name in table.rest]
     values: list[object] = [list(changes), list(changes.values())]
     if table.tag:
@@ -130,8 +131,6 @@ def _given(table: Table, rows: Sequence[Row], block: Vectors) -> tuple[str, list
     # The order is that in which the rows come out of `unnest`.
     order = sorted(range(len(rows)), key=lambda number: rows[number][0])
     columns = [list(column) for column in zip(*(rows[number] for number in order), strict=True)]
-    if table.has_nodes:
-        columns[2] = [filled(str(metadata)) for metadata in columns[2]]
     vectors = packed_vectors(block[order], element=table.element)
     return f"unnest({_ARRAYS}, %b::{table.home}.vector[]) AS {_GIVEN}", [*columns, vectors]
 

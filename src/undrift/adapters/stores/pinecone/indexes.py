@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-import threading
 import time
 from dataclasses import dataclass
 from typing import Any
 
+from undrift.adapters.asked import require_dimensions
+from undrift.adapters.known import Known
 from undrift.adapters.stores.pinecone.session import Session
 from undrift.domain.route import VectorField
 from undrift.domain.shape import own_name
@@ -68,8 +69,7 @@ class Indexes:
         self._session = session
         self._place = {"deployment_type": "managed", "cloud": cloud, "region": region}
         self._ready_s = ready_s
-        self._guard = threading.Lock()
-        self._known: dict[str, Found] = {}
+        self.known = Known(self._find, lambda field: session.missing(own_name(field.collection)))
 
     def create(self, field: VectorField, *, dimensions: int, metric: Metric) -> None:
         """Make an index, and wait until it can be used.
@@ -82,14 +82,9 @@ class Indexes:
         name = own_name(field.collection)
         if not name or not name.isprintable():
             raise BadArgument(f"a collection of store pinecone cannot be called {name!r}", hint="choose another name")
-        if not 1 <= dimensions <= MAX_DIMENSIONS:
-            raise BadArgument(
-                f"collection {name} cannot have {dimensions} dimensions",
-                f"Pinecone takes 1 to {MAX_DIMENSIONS}",
-                "choose a model with fewer dimensions, or another store",
-            )
+        require_dimensions(name, dimensions, most=MAX_DIMENSIONS, who="Pinecone")
         vector = {"type": "dense_vector", "dimension": dimensions, "metric": METRICS[metric]}
-        self.forget(field)
+        self.known.forget(field)
         try:
             self._session.ask(
                 name,
@@ -117,9 +112,8 @@ class Indexes:
             FieldInUse: undrift did not make it.
             StoreUnavailable: it was still there after a while.
         """
-        self.forget(field)
-        found = self.find(field)
-        self.forget(field)
+        found = self.known.find(field)
+        self.known.forget(field)
         if found is None:
             return
         name = own_name(field.collection)
@@ -130,20 +124,7 @@ class Indexes:
             return
         self._wait(name, "gone", lambda said: said is None or said.host != found.host)
 
-    def get(self, field: VectorField, *, fresh: bool = False) -> Found:
-        """Return a collection as it was last seen, or as it is now.
-
-        Raises:
-            CollectionMissing: there is none.
-        """
-        known = None if fresh else self._known.get(field.collection)
-        if known is None:
-            known = self.find(field)
-        if known is None:
-            raise self._session.missing(own_name(field.collection))
-        return known
-
-    def find(self, field: VectorField) -> Found | None:
+    def _find(self, field: VectorField) -> Found | None:
         """Look a collection up; None when there is none, or none any more.
 
         Raises:
@@ -153,17 +134,8 @@ class Indexes:
         name = own_name(field.collection)
         said = self._look(name)
         if said is None:
-            self.forget(field)
             return None
-        found = self._described(name, said)
-        with self._guard:
-            self._known[field.collection] = found
-        return found
-
-    def forget(self, field: VectorField) -> None:
-        """Look a collection up when it is used next."""
-        with self._guard:
-            self._known.pop(field.collection, None)
+        return self._described(name, said)
 
     def _look(self, name: str) -> Any:
         try:

@@ -12,9 +12,9 @@ from undrift.adapters.stores.pinecone.rows import id_of, key_of, metadata_of, pl
 from undrift.adapters.stores.pinecone.session import Session
 from undrift.domain.filter import And, Compare, Condition, Exists, Not, OneOf, Or, matches
 from undrift.domain.record import DocumentId, Vector
-from undrift.domain.relaxation import relaxed
-from undrift.domain.space import Metric
+from undrift.domain.relaxation import has_not, relaxed
 from undrift.domain.terms import answers, word_of, word_of_key
+from undrift.domain.vectors import scores
 
 #: Ids of one request, and their length together: they stand in its address.
 _MANY_IDS, _LONG_IDS = 100, 4_000
@@ -82,7 +82,7 @@ class Reader:
             theirs: a filter of Pinecone's own, and then no condition.
         """
         bound, exact = (None, True) if condition is None else relaxed(condition, answers)
-        if bound is not None and _has_not(bound):
+        if bound is not None and has_not(bound):
             bound, exact = None, False
         filter = theirs if theirs is not None else None if bound is None else _filter(bound)
         asked = min(k + 1 if exact else 4 * k + 16, _MOST)
@@ -122,22 +122,7 @@ class Reader:
         return (found for found in self.by_id(ids).values() if matches(condition, metadata_of(found)))
 
     def _scores(self, found: Sequence[Any], query: Vector) -> list[float]:
-        """Return how near vectors are, computed in float64 and rounded: equal vectors get equal scores."""
-        if not found:
-            return []
-        rows = np.stack([vector_of(one) for one in found]).astype(np.float64)
-        wanted = query.astype(np.float64)
-        match self._found.metric:
-            case Metric.COSINE:
-                lengths = np.sqrt((rows * rows).sum(axis=1)) * np.sqrt((wanted * wanted).sum())
-                scores = (rows * wanted).sum(axis=1) / lengths
-            case Metric.DOT:
-                scores = (rows * wanted).sum(axis=1)
-            case Metric.L2:
-                scores = -np.sqrt(((rows - wanted) ** 2).sum(axis=1))
-            case _:
-                assert_never(self._found.metric)
-        return [float(score) for score in scores.astype(np.float32)]
+        return scores([vector_of(one) for one in found], query, self._found.metric)
 
 
 def _pages(keys: Sequence[str]) -> Iterator[list[str]]:
@@ -155,19 +140,6 @@ def _pages(keys: Sequence[str]) -> Iterator[list[str]]:
 
 def _kth(found: Sequence[tuple[float, Any]], k: int) -> float:
     return sorted((score for score, _ in found), reverse=True)[k - 1]
-
-
-def _has_not(condition: Condition) -> bool:
-    """Whether Pinecone, which turns no condition round and knows no empty ones, cannot be asked."""
-    match condition:
-        case Not():
-            return True
-        case And(parts=parts) | Or(parts=parts):
-            return (isinstance(condition, And) and not parts) or any(map(_has_not, parts))
-        case Compare() | OneOf() | Exists():
-            return False
-        case _:
-            assert_never(condition)
 
 
 def _filter(condition: Condition) -> dict[str, Any]:

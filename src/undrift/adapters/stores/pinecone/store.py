@@ -9,24 +9,27 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any, TypeVar
 
+from undrift.adapters.asked import condition_of, require_positive
 from undrift.adapters.listing import Listings
 from undrift.adapters.stores.pinecone import rows
 from undrift.adapters.stores.pinecone.indexes import MAX_DIMENSIONS, Found, Indexes
 from undrift.adapters.stores.pinecone.reading import Reader
 from undrift.adapters.stores.pinecone.session import Session
 from undrift.adapters.stores.pinecone.writing import Writer
-from undrift.domain.filter import Condition, matches, native, parse
+from undrift.domain.filter import Condition, matches, native
+from undrift.domain.names import NameRule
 from undrift.domain.record import DocumentId, Entry, Hit, Metadata, Record, Vector, encode_metadata
 from undrift.domain.route import VectorField
 from undrift.domain.shape import own_name
 from undrift.domain.space import Metric
 from undrift.domain.vectors import checked_query
-from undrift.errors import BadArgument, BadConfig, CollectionMissing, StoreRejected, StoreUnavailable
+from undrift.errors import BadArgument, BadConfig, CollectionMissing
 from undrift.ports.store import FieldDescription, Filter, Layout, Part, StoreCapabilities
 
 _T = TypeVar("_T")
 _CAPABILITIES = StoreCapabilities(
     name="pinecone",
+    names=NameRule(marks="-", capitals=False, letter_first=True, longest=45),
     metrics=frozenset(Metric),
     max_dimensions=MAX_DIMENSIONS,
     layouts=frozenset({Layout.COLLECTION}),
@@ -113,7 +116,7 @@ class PineconeStore:
 
     def describe(self, field: VectorField) -> FieldDescription | None:
         """Return what the store knows about a field."""
-        found = self._indexes.find(field)
+        found = self._indexes.known.find(field)
         if found is None:
             return None
         try:
@@ -139,7 +142,7 @@ class PineconeStore:
 
     def delete(self, field: VectorField, ids: Sequence[DocumentId], *, filter: Filter | None = None) -> None:
         """Delete records by id, those only that match the filter if there is one."""
-        condition, wanted = _condition(filter), list(dict.fromkeys(ids))
+        condition, wanted = condition_of(filter), list(dict.fromkeys(ids))
         if not wanted:
             return
 
@@ -194,8 +197,8 @@ class PineconeStore:
         filter: Filter | None = None,
     ) -> list[Entry]:
         """Return the next records in the order of their ids: at most `limit` with after < id <= until."""
-        _require_positive("limit", limit)
-        condition = _condition(filter)
+        require_positive("limit", limit)
+        condition = condition_of(filter)
 
         def read(_: Found, reader: Reader) -> list[Any]:
             found = self._matching(field, reader, condition, after=after, until=until, limit=limit)
@@ -209,7 +212,7 @@ class PineconeStore:
 
     def count(self, field: VectorField, filter: Filter | None = None) -> int:
         """Return how many records there are, or how many match the filter."""
-        condition = _condition(filter)
+        condition = condition_of(filter)
 
         def read(_: Found, reader: Reader) -> int:
             return reader.count() if condition is None else sum(1 for _ in reader.matching(condition))
@@ -218,9 +221,9 @@ class PineconeStore:
 
     def search(self, field: VectorField, vector: Vector, *, k: int, filter: Filter | None = None) -> list[Hit]:
         """Return the k nearest records that match the filter, best first."""
-        _require_positive("k", k)
+        require_positive("k", k)
         theirs = native(filter)
-        condition = None if theirs is not None else _condition(filter)
+        condition = None if theirs is not None else condition_of(filter)
 
         def read(found: Found, reader: Reader) -> list[tuple[float, Any]]:
             query = checked_query(vector, dimensions=found.dimensions, metric=found.metric)
@@ -251,41 +254,17 @@ class PineconeStore:
     ) -> Iterator[Any]:
         """Yield what is there and matches in the order of the ids; more than the limit, if asked."""
         size = max(limit, _PAGE)
-        while page := self._listings.after(field.collection, reader.everybody, after, until, size):
+        for page in self._listings.pages(field.collection, reader.everybody, after, until, size):
             there = reader.by_id(page)
             for id in page:
                 if id in there and (condition is None or matches(condition, rows.metadata_of(there[id]))):
                     yield there[id]
-            if len(page) < size:
-                return
-            after = page[-1]
 
     def _on(self, field: VectorField, work: Callable[[Found, Reader], _T], *, asks: bool = True) -> _T:
-        """Do something with a collection as it was last seen, and once more when it is another one by now.
-
-        Args:
-            field: whose collection.
-            work: what is done with it.
-            asks: whether a collection that is gone would be noticed; else it is looked up first.
-        """
-        known = self._indexes.get(field, fresh=not asks)
-        try:
-            return work(known, self._reader(field, known))
-        except (CollectionMissing, StoreRejected, StoreUnavailable, BadArgument):
-            present = self._indexes.find(field)
-            if present is None:
-                self._listings.forget(field.collection)
-                raise self._session.missing(own_name(field.collection)) from None
-            if present == known:
-                raise
-        self._listings.forget(field.collection)
-        return work(present, self._reader(field, present))
-
-
-def _condition(filter: Filter | None) -> Condition | None:
-    return None if filter is None else parse(filter)
-
-
-def _require_positive(name: str, value: int) -> None:
-    if value < 1:
-        raise BadArgument(f"{name} is {value}; at least 1 can be asked for")
+        """Do something with a collection; if a collection that is gone would not be noticed, it is looked up first."""
+        return self._indexes.known.on(
+            field,
+            lambda found: work(found, self._reader(field, found)),
+            asks=asks,
+            changed=lambda field: self._listings.forget(field.collection),
+        )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from undrift.adapters import llama_node
 from undrift.adapters.stores.qdrant.conditions import among
 from undrift.adapters.stores.qdrant.engine import Engine, Put
-from undrift.adapters.stores.qdrant.nodes import node_key
 from undrift.adapters.stores.qdrant.payload import VERSION, new_mark
 from undrift.adapters.stores.qdrant.places import Place, seen
 from undrift.adapters.stores.qdrant.points import Point, point_id
@@ -80,7 +80,7 @@ def _texted(engine: Engine, place: Place, entries: Sequence[Entry]) -> Iterator[
             yield entry, Point(id=point_id(entry.id), payload={shape.text: entry.text} if shape.text else {})
         return
     wanted = {point_id(entry.id): entry for entry in entries}
-    for point in seen(engine, place, list(wanted), payload=[node_key()], wire=None):
+    for point in seen(engine, place, list(wanted), payload=[llama_node.NODE], wire=None):
         if shape.text_of(point) == wanted[point.id].text:
             yield wanted[point.id], point
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from undrift.adapters.asked import require_dimensions
 from undrift.adapters.stores.qdrant.conditions import quoted
 from undrift.adapters.stores.qdrant.engine import Engine, Hnsw, NewCollection, Put
 from undrift.adapters.stores.qdrant.payload import PayloadShape
@@ -35,10 +36,7 @@ def create(
         BadArgument: Qdrant has no such collections.
     """
     name, shape = shape_of(field)
-    if not 1 <= dimensions <= _MOST_DIMENSIONS:
-        raise BadArgument(
-            f"collection {name} cannot have {dimensions} dimensions", f"Qdrant takes 1 to {_MOST_DIMENSIONS}"
-        )
+    require_dimensions(name, dimensions, most=_MOST_DIMENSIONS, who="Qdrant")
     _require_name(name, shape.vector)
     root = f"{quoted(shape.metadata)}." if shape.metadata else ""
     made = NewCollection(

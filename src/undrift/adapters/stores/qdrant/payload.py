@@ -7,18 +7,19 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
+from undrift.adapters import llama_node
 from undrift.adapters.stores.qdrant.conditions import quoted
-from undrift.adapters.stores.qdrant.nodes import (
-    EXTRAS,
-    merged_node,
-    node_metadata,
-    node_payload,
-    node_text,
-    unchanged_node,
-)
 from undrift.adapters.stores.qdrant.numbers import BESIDE, gathered, spread
 from undrift.adapters.stores.qdrant.points import OWN_VECTOR, Filter, Point, document_id, keeps_its_id
-from undrift.domain.record import DocumentId, Metadata, Record, SpaceTag, tag_from_stored
+from undrift.domain.record import (
+    DocumentId,
+    Metadata,
+    Record,
+    SpaceTag,
+    decode_metadata,
+    encode_metadata,
+    tag_from_stored,
+)
 from undrift.domain.shape import EVERYTHING_ELSE, NO_TEXT, Shape, TagPlace
 from undrift.errors import BadConfig, StoreRejected
 
@@ -63,7 +64,8 @@ class PayloadShape:
         if self.has_tags:
             metadata |= self.tagged(record.tag)
         if self.is_node:
-            payload = node_payload(record.id, record.text, record.metadata) | metadata
+            said = decode_metadata(encode_metadata(record.id, record.metadata))
+            payload = llama_node.written(record.id, record.text, said) | metadata
         elif self.metadata:
             payload = {self.metadata: metadata}
         else:
@@ -80,8 +82,13 @@ class PayloadShape:
         return made | ({self._tag_keys[2]: sequence} if self.has_tags else {})
 
     def changed_node(self, point: Point, change: Metadata) -> dict[str, Any]:
-        """Return the keys of LlamaIndex's node after a change of its metadata."""
-        return merged_node(point.payload, change)
+        """Return the keys of LlamaIndex's node after a change of its metadata.
+
+        Raises:
+            StoreRejected: the change has something under a key of LlamaIndex that is no node.
+        """
+        made = llama_node.changed(self.id_of(point), self._node(point), change)
+        return {key: value for key, value in made.items() if key in llama_node.KEYS}
 
     def id_of(self, point: Point) -> DocumentId:
         """Return the id of a point's document."""
@@ -90,16 +97,14 @@ class PayloadShape:
 
     def text_of(self, point: Point) -> str:
         """Return the text; empty where there is none."""
-        text = node_text(point.payload) if self.is_node else point.payload.get(self.text)
+        text = llama_node.text_in(point.payload) if self.is_node else point.payload.get(self.text)
         return text if isinstance(text, str) else ""
 
     def metadata_of(self, point: Point) -> dict[str, Any]:
         """Return the metadata, without what is undrift's."""
         if self.is_node:
-            return node_metadata(point.payload)
-        found = gathered(self._stored(point))
-        text = None if self.metadata else self.text
-        return {key: value for key, value in found.items() if key != text and key.partition(":")[0] not in _OURS}
+            return llama_node.read(self._node(point))
+        return self._said(point)
 
     def tag_of(self, point: Point) -> SpaceTag:
         """Return the tag; one that says nothing where there is none."""
@@ -160,7 +165,13 @@ class PayloadShape:
         A node has its text among other things; whoever changes one of these changes the node.
         """
         if self.is_node:
-            return unchanged_node(point.payload)
+            node = point.payload.get(llama_node.NODE)
+            is_text = isinstance(node, str)
+            return (
+                {"key": llama_node.NODE, "match": {"value": node}}
+                if is_text
+                else {"is_empty": {"key": llama_node.NODE}}
+            )
         if not self.text:
             return None
         text = self.text_of(point)
@@ -177,6 +188,18 @@ class PayloadShape:
         """What to ask for of a payload when the text is not needed."""
         return [ID, quoted(self.metadata)] if self.metadata else True
 
+    def _node(self, point: Point) -> dict[str, Any]:
+        """Return what LlamaIndex reads: the metadata in the node, which has them exactly, and its own keys."""
+        inside = llama_node.metadata_in(point.payload)
+        own = {key: value for key, value in point.payload.items() if key in llama_node.KEYS}
+        return (self._said(point) if inside is None else inside) | own
+
+    def _said(self, point: Point) -> dict[str, Any]:
+        """Return the metadata that are not in a node."""
+        found = gathered(self._stored(point))
+        text = None if self.metadata else self.text
+        return {key: value for key, value in found.items() if key != text and key.partition(":")[0] not in _OURS}
+
     def _stored(self, point: Point) -> Mapping[str, Any]:
         found = point.payload.get(self.metadata, {}) if self.metadata else point.payload
         return found if isinstance(found, Mapping) else {}
@@ -191,7 +214,7 @@ class PayloadShape:
                 "nothing of this call was written",
                 "give it another name",
             )
-        shown = {key: value for key, value in metadata.items() if not (self.is_node and key in EXTRAS)}
+        shown = {key: value for key, value in metadata.items() if not (self.is_node and key in llama_node.KEYS)}
         made = spread(id, shown, keeps_floats=keeps_floats, merging=merging)
         # A node has its metadata exactly, in its own text.
         return {key: value for key, value in made.items() if not (self.is_node and key.startswith(BESIDE))}

@@ -13,14 +13,13 @@ from undrift.adapters.stores.qdrant.engine import Engine
 from undrift.adapters.stores.qdrant.payload import PayloadShape, payload_shape
 from undrift.adapters.stores.qdrant.points import OWN_VECTOR, Point, PointId, VectorInfo
 from undrift.adapters.stores.qdrant.points import Filter as Wire
-from undrift.domain.filter import Condition, matches, parse
+from undrift.domain.filter import Condition, matches
 from undrift.domain.record import Metadata
 from undrift.domain.relaxation import relaxed
 from undrift.domain.route import VectorField
 from undrift.domain.shape import OWN, TagPlace, split_address
 from undrift.domain.space import Metric
 from undrift.errors import BadArgument, CollectionMissing, StoreRejected
-from undrift.ports.store import Filter
 
 _T = TypeVar("_T")
 #: What a collection is made like does not change; only another one of the same name is made otherwise.
@@ -197,8 +196,3 @@ def seen(
     if wire is None:
         return engine.retrieve(place.name, ids, payload=payload, vector=None)
     return engine.select(place.name, among(list(ids), wire), payload=payload, limit=len(ids)) if ids else []
-
-
-def parsed(filter: Filter | None) -> Condition | None:
-    """Return what a filter asks for, None for everything."""
-    return None if filter is None else parse(filter)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from undrift.adapters.asked import condition_of, require_positive
 from undrift.adapters.listing import Listings
 from undrift.adapters.stores.qdrant import beside, changing, making, searching
 from undrift.adapters.stores.qdrant.conditions import among
 from undrift.adapters.stores.qdrant.engine import Engine, Hnsw, Upsert
 from undrift.adapters.stores.qdrant.payload import ID
-from undrift.adapters.stores.qdrant.places import Asked, Place, Places, parsed, seen, shape_of
+from undrift.adapters.stores.qdrant.places import Asked, Place, Places, seen, shape_of
 from undrift.adapters.stores.qdrant.points import Point, PointId, point_id
 from undrift.adapters.stores.qdrant.portions import portions, spans
 from undrift.domain.filter import native
@@ -17,7 +18,7 @@ from undrift.domain.record import DocumentId, Entry, Hit, Metadata, Record, Vect
 from undrift.domain.route import VectorField
 from undrift.domain.space import Metric
 from undrift.domain.vectors import stacked
-from undrift.errors import BadArgument, StoreRejected, StoreUnavailable
+from undrift.errors import StoreRejected, StoreUnavailable
 from undrift.ports.store import FieldDescription, Filter, Part, StoreCapabilities
 
 #: Points in one request.
@@ -109,7 +110,7 @@ class QdrantVectors:
 
     def delete(self, field: VectorField, ids: Sequence[DocumentId], *, filter: Filter | None = None) -> None:
         """Delete records by id, those only that match the filter if there is one."""
-        condition = parsed(filter)
+        condition = condition_of(filter)
         if ids:
             self._places.on(
                 field, lambda place: self._delete(place, ids, self._places.asked(place, condition, anywhere=True))
@@ -169,8 +170,8 @@ class QdrantVectors:
         filter: Filter | None = None,
     ) -> list[Entry]:
         """Return the next records in the order of their ids: at most `limit` with after < id <= until."""
-        _require_positive("limit", limit)
-        condition = parsed(filter)
+        require_positive("limit", limit)
+        condition = condition_of(filter)
 
         def work(place: Place) -> list[Entry]:
             asked = self._places.asked(place, condition)
@@ -187,7 +188,7 @@ class QdrantVectors:
 
     def ids(self, field: VectorField, *, after: str = "", limit: int) -> list[DocumentId]:
         """Return the next ids in order, at most `limit`."""
-        _require_positive("limit", limit)
+        require_positive("limit", limit)
 
         def work(place: Place) -> list[DocumentId]:
             found: list[DocumentId] = []
@@ -203,7 +204,7 @@ class QdrantVectors:
 
     def count(self, field: VectorField, filter: Filter | None = None) -> int:
         """Return how many records there are, or how many match the filter."""
-        condition = parsed(filter)
+        condition = condition_of(filter)
 
         def work(place: Place) -> int:
             asked, shape = self._places.asked(place, condition), place.shape
@@ -220,9 +221,9 @@ class QdrantVectors:
         The filter may be one of Qdrant's own: `{"$native": ...}`, a dict as its REST interface has it, or the client's
         `models.Filter`.
         """
-        _require_positive("k", k)
+        require_positive("k", k)
         own = native(filter)
-        condition = None if own is not None else parsed(filter)
+        condition = None if own is not None else condition_of(filter)
 
         def work(place: Place) -> list[Hit]:
             # What has no such vector is not found by one.
@@ -325,11 +326,7 @@ class QdrantVectors:
         def everything() -> Iterator[DocumentId]:
             return map(place.shape.id_of, self._engine.every(place.name, payload=[ID]))
 
-        while some := self._listings.after(place.name, everything, after, until, size):
-            yield some
-            if len(some) < size:
-                return
-            after = some[-1]
+        return self._listings.pages(place.name, everything, after, until, size)
 
     def _forget(self, field: VectorField) -> None:
         self._places.forget(field)
@@ -347,8 +344,3 @@ def _own(place: Place, points: Iterable[Point], ids: Iterable[DocumentId]) -> It
         id = by_point.get(point.id)
         if id is not None and place.shape.id_of(point) == id:
             yield id, point
-
-
-def _require_positive(name: str, value: int) -> None:
-    if value < 1:
-        raise BadArgument(f"{name} is {value}; at least 1 can be asked for")

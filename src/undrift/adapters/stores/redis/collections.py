@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from undrift.adapters.asked import require_dimensions
 from undrift.adapters.stores.redis.session import Session
 from undrift.domain.route import VectorField
 from undrift.domain.shape import own_name
@@ -111,12 +112,7 @@ class Collections:
                 f"it is a part of keys: 1 to {_LONGEST_NAME} bytes, and no braces",
                 "choose another name",
             )
-        if not 1 <= dimensions <= MAX_DIMENSIONS:
-            raise BadArgument(
-                f"collection {name} cannot have {dimensions} dimensions",
-                f"Redis takes 1 to {MAX_DIMENSIONS}",
-                "choose a model with fewer dimensions, or another store",
-            )
+        require_dimensions(name, dimensions, most=MAX_DIMENSIONS, who="Redis")
         found = Found(
             name=name,
             incarnation=uuid.uuid4().hex[:12],

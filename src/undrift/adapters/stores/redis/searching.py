@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, assert_never
-
-import numpy as np
 
 from undrift.adapters.stores.redis.collections import Found
 from undrift.adapters.stores.redis.rows import shortened
 from undrift.adapters.stores.redis.session import TIMEOUT_S, Session
 from undrift.domain.filter import And, Compare, Condition, Exists, Not, OneOf, Or
 from undrift.domain.record import Vector
-from undrift.domain.space import Metric
 from undrift.domain.terms import word_of, word_of_key
 from undrift.errors import StoreUnavailable
 
@@ -70,24 +66,6 @@ def candidates(session: Session, found: Found, vector: Vector, query: str, *, k:
         raise StoreUnavailable(f"{session.place.name} answered with a part of what it has", text, "try again later")
     prefix = len(found.prefix.encode())
     return [_said(one, "id")[prefix:].decode() for one in results]
-
-
-def scores(vectors: Sequence[Vector], query: Vector, metric: Metric) -> list[float]:
-    """Return how near vectors are to a query's, in float64 and rounded: equal vectors get equal scores."""
-    if not vectors:
-        return []
-    rows, wanted = np.stack(vectors).astype(np.float64), query.astype(np.float64)
-    match metric:
-        case Metric.COSINE:
-            lengths = np.sqrt((rows * rows).sum(axis=1)) * np.sqrt((wanted * wanted).sum())
-            found = (rows * wanted).sum(axis=1) / lengths
-        case Metric.DOT:
-            found = (rows * wanted).sum(axis=1)
-        case Metric.L2:
-            found = -np.sqrt(((rows - wanted) ** 2).sum(axis=1))
-        case _:
-            assert_never(metric)
-    return [float(score) for score in found.astype(np.float32)]
 
 
 def _in(query: str) -> str:

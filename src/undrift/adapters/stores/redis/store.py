@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
+from undrift.adapters.asked import condition_of, require_positive
 from undrift.adapters.place import place_from
 from undrift.adapters.stores.redis.collections import MAX_DIMENSIONS, Collections, Found, Index
 from undrift.adapters.stores.redis.rows import (
@@ -18,16 +19,16 @@ from undrift.adapters.stores.redis.rows import (
     record_from,
     vector_of,
 )
-from undrift.adapters.stores.redis.searching import EVERYTHING, NOTHING, candidates, query_of, scores
+from undrift.adapters.stores.redis.searching import EVERYTHING, NOTHING, candidates, query_of
 from undrift.adapters.stores.redis.session import Session, database_from
 from undrift.domain.cost import Footprint
-from undrift.domain.filter import Condition, matches, native, parse
+from undrift.domain.filter import Condition, matches, native
 from undrift.domain.record import DocumentId, Entry, Hit, Metadata, Record, Vector, encode_metadata
 from undrift.domain.relaxation import relaxed
 from undrift.domain.route import VectorField
 from undrift.domain.space import Metric
 from undrift.domain.terms import answers
-from undrift.domain.vectors import checked_query, stacked
+from undrift.domain.vectors import checked_query, scores, stacked
 from undrift.errors import BadArgument, StoreRejected, UndriftError
 from undrift.ports.store import FieldDescription, Filter, Layout, Part, StoreCapabilities
 
@@ -153,7 +154,7 @@ class RedisStore:
 
     def delete(self, field: VectorField, ids: Sequence[DocumentId], *, filter: Filter | None = None) -> None:
         """Delete records by id, those only that match the filter if there is one."""
-        condition, wanted = _condition(filter), list(dict.fromkeys(ids))
+        condition, wanted = condition_of(filter), list(dict.fromkeys(ids))
         if not wanted:
             return
         found = self._collections.get(field)
@@ -209,18 +210,18 @@ class RedisStore:
         filter: Filter | None = None,
     ) -> list[Entry]:
         """Return the next records in the order of their ids: at most `limit` with after < id <= until."""
-        _require_positive("limit", limit)
-        condition = _condition(filter)
+        require_positive("limit", limit)
+        condition = condition_of(filter)
         return list(islice(self._matching(field, condition, after=after, until=until, limit=limit, parts=parts), limit))
 
     def ids(self, field: VectorField, *, after: str = "", limit: int) -> list[DocumentId]:
         """Return the next ids in order, at most `limit`."""
-        _require_positive("limit", limit)
+        require_positive("limit", limit)
         return self._ids(field, after=after, until=None, limit=limit)
 
     def count(self, field: VectorField, filter: Filter | None = None) -> int:
         """Return how many records there are, or how many match the filter."""
-        condition = _condition(filter)
+        condition = condition_of(filter)
         if condition is None:
             return self._size(field)
         everything = self._matching(field, condition, after="", until=None, limit=_PAGE, parts=Part.NONE)
@@ -228,9 +229,9 @@ class RedisStore:
 
     def search(self, field: VectorField, vector: Vector, *, k: int, filter: Filter | None = None) -> list[Hit]:
         """Return the k nearest records that match the filter, best first."""
-        _require_positive("k", k)
+        require_positive("k", k)
         theirs = native(filter)
-        condition = None if theirs is not None else _condition(filter)
+        condition = None if theirs is not None else condition_of(filter)
         found = self._collections.get(field)
         wanted = checked_query(vector, dimensions=found.dimensions, metric=found.metric)
         bound, exact = (None, True) if condition is None else relaxed(condition, answers)
@@ -378,12 +379,3 @@ class RedisStore:
             if condition is None or matches(condition, metadata_of(row))
         ]
         return sorted(hits, key=lambda hit: (-hit.score, hit.id)), min(scored, default=0.0)
-
-
-def _condition(filter: Filter | None) -> Condition | None:
-    return None if filter is None else parse(filter)
-
-
-def _require_positive(name: str, value: int) -> None:
-    if value < 1:
-        raise BadArgument(f"{name} is {value}; at least 1 can be asked for")

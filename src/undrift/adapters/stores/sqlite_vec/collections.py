@@ -8,6 +8,7 @@ from typing import Any
 
 import apsw
 
+from undrift.adapters.asked import require_dimensions
 from undrift.domain.route import VectorField
 from undrift.domain.shape import own_name
 from undrift.domain.space import Metric
@@ -187,11 +188,7 @@ def require_creatable(field: VectorField, *, dimensions: int, metric: Metric, ma
             f"it can by {', '.join(sorted(METRICS.values()))}; for vectors of length 1, cosine is the inner product",
             "declare the metric cosine for a model with normalized vectors, or choose another store",
         )
-    if not 1 <= dimensions <= max_dimensions:
-        raise BadArgument(
-            f"collection {field.collection} cannot have {dimensions} dimensions",
-            f"store sqlite-vec takes 1 to {max_dimensions}",
-        )
+    require_dimensions(field.collection, dimensions, most=max_dimensions, who="store sqlite-vec")
 
 
 def _row(connection: apsw.Connection, name: str) -> tuple[int, int, str, int] | None:

@@ -9,6 +9,7 @@ from weakref import WeakKeyDictionary
 
 import apsw
 
+from undrift.adapters.asked import require_positive
 from undrift.adapters.sqlite import Database, Owner, Session, translate, translating
 from undrift.adapters.stores.sqlite_vec import collections, writing
 from undrift.adapters.stores.sqlite_vec.collections import METRICS, StoredCollection
@@ -162,7 +163,7 @@ class SqliteVecStore:
         filter: Filter | None = None,
     ) -> list[Entry]:
         """Return the next records in the order of their ids: at most `limit` with after < id <= until."""
-        _require_positive("limit", limit)
+        require_positive("limit", limit)
         sql, bound = _condition(filter) or ("1", [])
         before, end = ("r.id <= ?", [until]) if until is not None else ("1", [])
         with self._reading(field) as (connection, collection):
@@ -175,7 +176,7 @@ class SqliteVecStore:
 
     def ids(self, field: VectorField, *, after: str = "", limit: int) -> list[DocumentId]:
         """Return the next ids in order, at most `limit`."""
-        _require_positive("limit", limit)
+        require_positive("limit", limit)
         with self._reading(field) as (connection, collection):
             rows = connection.execute(
                 f"SELECT id FROM {collection.rows} WHERE id > ? ORDER BY id LIMIT ?", (after, limit)
@@ -190,7 +191,7 @@ class SqliteVecStore:
 
     def search(self, field: VectorField, vector: Vector, *, k: int, filter: Filter | None = None) -> list[Hit]:
         """Return the k nearest records that match the filter, best first."""
-        _require_positive("k", k)
+        require_positive("k", k)
         condition = _condition(filter)
         with self._asking(), self.database.session() as session:
             try:
@@ -272,11 +273,6 @@ def _count(connection: apsw.Connection, collection: StoredCollection, condition:
 
 def _text(parts: Part) -> str:
     return "r.text" if Part.TEXT in parts else "NULL"
-
-
-def _require_positive(name: str, value: int) -> None:
-    if value < 1:
-        raise BadArgument(f"{name} is {value}; at least 1 can be asked for")
 
 
 def _extension() -> str:

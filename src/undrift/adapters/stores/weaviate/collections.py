@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import threading
 from dataclasses import dataclass
 from typing import Any
 
+from undrift.adapters.asked import require_dimensions
+from undrift.adapters.known import Known
 from undrift.adapters.stores.weaviate.session import Session
 from undrift.domain.route import VectorField
 from undrift.domain.shape import own_name
@@ -85,8 +86,7 @@ class Collections:
         """Know none yet."""
         self._session = session
         self._index = index
-        self._guard = threading.Lock()
-        self._known: dict[str, Found] = {}
+        self.known = Known(self._find, lambda field: session.missing(own_name(field.collection)))
 
     def create(self, field: VectorField, *, dimensions: int, metric: Metric) -> None:
         """Make a collection.
@@ -98,13 +98,8 @@ class Collections:
         name = own_name(field.collection)
         if not name or not name.isprintable():
             raise BadArgument(f"a collection of store weaviate cannot be called {name!r}", hint="choose another name")
-        if not 1 <= dimensions <= MAX_DIMENSIONS:
-            raise BadArgument(
-                f"collection {name} cannot have {dimensions} dimensions",
-                f"Weaviate takes 1 to {MAX_DIMENSIONS}",
-                "choose a model with fewer dimensions, or another store",
-            )
-        self.forget(field)
+        require_dimensions(name, dimensions, most=MAX_DIMENSIONS, who="Weaviate")
+        self.known.forget(field)
         said = self._said(name, dimensions, metric)
         try:
             self._session.ask(name, lambda client: client.collections.create_from_dict(said))
@@ -122,26 +117,12 @@ class Collections:
         Raises:
             FieldInUse: undrift did not make it.
         """
-        self.forget(field)
-        found = self.find(field)
-        self.forget(field)
+        found = self.known.find(field)
+        self.known.forget(field)
         if found is not None:
             self._session.ask(own_name(field.collection), lambda client: client.collections.delete(found.name))
 
-    def get(self, field: VectorField, *, fresh: bool = False) -> Found:
-        """Return a collection as it was last seen, or as it is now.
-
-        Raises:
-            CollectionMissing: there is none.
-        """
-        known = None if fresh else self._known.get(field.collection)
-        if known is None:
-            known = self.find(field)
-        if known is None:
-            raise self._session.missing(own_name(field.collection))
-        return known
-
-    def find(self, field: VectorField) -> Found | None:
+    def _find(self, field: VectorField) -> Found | None:
         """Look a collection up; None when there is none.
 
         Raises:
@@ -151,17 +132,8 @@ class Collections:
         try:
             said = self._session.ask(name, lambda client: client.collections.export_config(physical(name)))
         except CollectionMissing:
-            self.forget(field)
             return None
-        found = self._described(name, said)
-        with self._guard:
-            self._known[field.collection] = found
-        return found
-
-    def forget(self, field: VectorField) -> None:
-        """Look a collection up when it is used next."""
-        with self._guard:
-            self._known.pop(field.collection, None)
+        return self._described(name, said)
 
     def point(self, alias: str, found: Found) -> None:
         """Let an alias of the server stand for a collection, in one step.

@@ -7,7 +7,7 @@ from typing import Any, assert_never
 
 from undrift.adapters.stores.weaviate.rows import key_of, shortened
 from undrift.domain.filter import And, Compare, Condition, Exists, Not, OneOf, Or
-from undrift.domain.relaxation import relaxed
+from undrift.domain.relaxation import has_not, relaxed
 from undrift.domain.terms import answers, word_of, word_of_key
 
 #: What a condition is that is never true, whatever the records: the one filter that the server takes and that finds
@@ -27,7 +27,7 @@ def asked(condition: Condition | None, *, knows_not: bool) -> tuple[Any, bool]:
     bound, exact = relaxed(condition, answers)
     if bound is None:
         return None, exact
-    if not knows_not and _has_not(bound):
+    if not knows_not and has_not(bound):
         return None, False
     return _filter(bound), exact
 
@@ -65,19 +65,6 @@ def _filter(condition: Condition) -> Any:
 
 def _nothing() -> Any:
     return _one_of("filter_words", [_NEVER])
-
-
-def _has_not(condition: Condition) -> bool:
-    match condition:
-        case Not():
-            return True
-        case And(parts=parts) | Or(parts=parts):
-            # Everything, which is the empty conjunction inside another condition, is written as not nothing.
-            return (isinstance(condition, And) and not parts) or any(map(_has_not, parts))
-        case Compare() | OneOf() | Exists():
-            return False
-        case _:
-            assert_never(condition)
 
 
 def _one_of(property: str, values: Sequence[str]) -> Any:

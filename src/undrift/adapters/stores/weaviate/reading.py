@@ -6,8 +6,6 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any, assert_never
 
-import numpy as np
-
 from undrift.adapters.stores.weaviate.collections import VECTOR, Found
 from undrift.adapters.stores.weaviate.conditions import among, asked
 from undrift.adapters.stores.weaviate.rows import id_of, key_of, metadata_of, properties, vector_of
@@ -15,6 +13,7 @@ from undrift.adapters.stores.weaviate.session import Session
 from undrift.domain.filter import Condition, matches
 from undrift.domain.record import DocumentId, Vector
 from undrift.domain.space import Metric
+from undrift.domain.vectors import scores
 from undrift.errors import StoreUnavailable
 from undrift.ports.store import Part
 
@@ -150,11 +149,11 @@ class Reader:
 
     def _one_by_one(self, query: Vector, condition: Condition | None) -> list[tuple[float, Any]]:
         """Compare with each that matches, where one answer cannot have enough of them."""
-        found = []
+        found: list[tuple[float, Any]] = []
         for result in self.everything(Part.TEXT, with_vector=True):
             vector = vector_of(result)
             if vector is not None and (condition is None or _holds(result, condition)):
-                found.append((_computed(vector, query, self._found.metric), result))
+                found += zip(scores([vector], query, self._found.metric), [result], strict=True)
         return found
 
     def _search(
@@ -217,18 +216,3 @@ def _score(distance: float, metric: Metric) -> float:
             return -math.sqrt(max(distance, 0.0))
         case _:
             assert_never(metric)
-
-
-def _computed(vector: Vector, query: Vector, metric: Metric) -> float:
-    """Return the score, computed in float64 and rounded: equal vectors get equal scores."""
-    left, right = vector.astype(np.float64), query.astype(np.float64)
-    match metric:
-        case Metric.COSINE:
-            found = (left @ right) / np.sqrt((left @ left) * (right @ right))
-        case Metric.DOT:
-            found = left @ right
-        case Metric.L2:
-            found = -np.sqrt(((left - right) ** 2).sum())
-        case _:
-            assert_never(metric)
-    return float(np.float32(found))

@@ -8,6 +8,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any, TypeVar
 
+from undrift.adapters.asked import condition_of, require_positive
 from undrift.adapters.listing import Listings
 from undrift.adapters.place import place_from
 from undrift.adapters.stores.weaviate import rows
@@ -16,18 +17,20 @@ from undrift.adapters.stores.weaviate.conditions import among, asked, both
 from undrift.adapters.stores.weaviate.reading import Reader
 from undrift.adapters.stores.weaviate.session import Session
 from undrift.adapters.stores.weaviate.writing import Writer
-from undrift.domain.filter import Condition, matches, native, parse
+from undrift.domain.filter import Condition, matches, native
+from undrift.domain.names import NameRule
 from undrift.domain.record import DocumentId, Entry, Hit, Metadata, Record, Vector, encode_metadata
 from undrift.domain.route import VectorField
 from undrift.domain.shape import own_name
 from undrift.domain.space import Metric
 from undrift.domain.vectors import checked_query
-from undrift.errors import BadArgument, BadFilter, CollectionMissing, StoreRejected, StoreUnavailable
+from undrift.errors import BadArgument, BadFilter, CollectionMissing
 from undrift.ports.store import FieldDescription, Filter, Layout, Part, StoreCapabilities
 
 _T = TypeVar("_T")
 _CAPABILITIES = StoreCapabilities(
     name="weaviate",
+    names=NameRule(marks="_", letter_first=True),
     metrics=frozenset(Metric),
     max_dimensions=MAX_DIMENSIONS,
     # A vector beside another one would have to be written only if the text is still the same, which it cannot ask for.
@@ -137,11 +140,11 @@ class WeaviateStore:
     def point(self, name: str, field: VectorField) -> None:
         """Let an alias of the server stand for a collection from now on, if `follow_alias` is set."""
         if self._follow_alias:
-            self._collections.point(name, self._collections.get(field, fresh=True))
+            self._collections.point(name, self._collections.known.get(field, fresh=True))
 
     def describe(self, field: VectorField) -> FieldDescription | None:
         """Return what the store knows about a field."""
-        found = self._collections.find(field)
+        found = self._collections.known.find(field)
         if found is None:
             return None
         try:
@@ -155,7 +158,7 @@ class WeaviateStore:
         if not records:
             return
         # A write to a collection that is not there would make one, unless the server was told otherwise.
-        found = self._collections.get(field, fresh=True)
+        found = self._collections.known.get(field, fresh=True)
         ids = [record.id for record in records]
         writer = Writer(self._session, found, own_name(field.collection))
         objects = writer.objects(records)
@@ -165,10 +168,10 @@ class WeaviateStore:
 
     def delete(self, field: VectorField, ids: Sequence[DocumentId], *, filter: Filter | None = None) -> None:
         """Delete records by id, those only that match the filter if there is one."""
-        condition, wanted = _condition(filter), list(dict.fromkeys(ids))
+        condition, wanted = condition_of(filter), list(dict.fromkeys(ids))
         if not wanted:
             return
-        found = self._collections.get(field, fresh=True)
+        found = self._collections.known.get(field, fresh=True)
         theirs, exact = asked(condition, knows_not=condition is None or self._session.knows_not())
         reader = self._reader(field, found)
         writer = Writer(self._session, found, own_name(field.collection))
@@ -189,7 +192,7 @@ class WeaviateStore:
             encode_metadata(id, change)
         if not changes:
             return
-        found = self._collections.get(field, fresh=True)
+        found = self._collections.known.get(field, fresh=True)
         reader = self._reader(field, found)
         writer = Writer(self._session, found, own_name(field.collection))
         with self._session.locks.hold(changes):
@@ -219,8 +222,8 @@ class WeaviateStore:
         filter: Filter | None = None,
     ) -> list[Entry]:
         """Return the next records in the order of their ids: at most `limit` with after < id <= until."""
-        _require_positive("limit", limit)
-        condition = _condition(filter)
+        require_positive("limit", limit)
+        condition = condition_of(filter)
         found = self._on(
             field,
             lambda _, reader: list(
@@ -237,14 +240,14 @@ class WeaviateStore:
 
     def count(self, field: VectorField, filter: Filter | None = None) -> int:
         """Return how many records there are, or how many match the filter."""
-        condition = _condition(filter)
+        condition = condition_of(filter)
         return self._on(field, lambda _, reader: reader.count(condition))
 
     def search(self, field: VectorField, vector: Vector, *, k: int, filter: Filter | None = None) -> list[Hit]:
         """Return the k nearest records that match the filter, best first."""
-        _require_positive("k", k)
+        require_positive("k", k)
         theirs = native(filter)
-        condition = None if theirs is not None else _condition(filter)
+        condition = None if theirs is not None else condition_of(filter)
 
         def read(found: Found, reader: Reader) -> list[tuple[float, Any]]:
             query = checked_query(vector, dimensions=found.dimensions, metric=found.metric)
@@ -279,35 +282,20 @@ class WeaviateStore:
             return (rows.id_of(one) for one in reader.everything(Part.NONE))
 
         size = max(min(limit, _PAGE), 100)
-        while page := self._listings.after(field.collection, listed, after, until, size):
+        for page in self._listings.pages(field.collection, listed, after, until, size):
             results = reader.by_id(page, parts)
             for id in page:
                 if id in results and (condition is None or matches(condition, rows.metadata_of(results[id]))):
                     yield results[id]
-            if len(page) < size:
-                return
-            after = page[-1]
 
     def _on(self, field: VectorField, work: Callable[[Found, Reader], _T], *, asks: bool = True) -> _T:
-        """Do something with a collection as it was last seen, and once more when it is another one by now.
-
-        Args:
-            field: whose collection.
-            work: what is done with it.
-            asks: whether a collection that is gone would be noticed; else it is looked up first.
-        """
-        known = self._collections.get(field, fresh=not asks)
-        try:
-            return work(known, self._reader(field, known))
-        except (CollectionMissing, StoreRejected, StoreUnavailable, BadArgument):
-            present = self._collections.find(field)
-            if present is None:
-                self._listings.forget(field.collection)
-                raise self._session.missing(own_name(field.collection)) from None
-            if present == known:
-                raise
-        self._listings.forget(field.collection)
-        return work(present, self._reader(field, present))
+        """Do something with a collection; if a collection that is gone would not be noticed, it is looked up first."""
+        return self._collections.known.on(
+            field,
+            lambda found: work(found, self._reader(field, found)),
+            asks=asks,
+            changed=lambda field: self._listings.forget(field.collection),
+        )
 
 
 def _own_filter(theirs: Any) -> Any:
@@ -325,12 +313,3 @@ def _own_filter(theirs: Any) -> Any:
             hint='{"$native": Filter.by_property("space").equal("...")}',
         )
     return _FilterToGRPC.convert(theirs)
-
-
-def _condition(filter: Filter | None) -> Condition | None:
-    return None if filter is None else parse(filter)
-
-
-def _require_positive(name: str, value: int) -> None:
-    if value < 1:
-        raise BadArgument(f"{name} is {value}; at least 1 can be asked for")

@@ -1,0 +1,125 @@
+"""When each check looks next: kept in the ledger, so that of many processes one looks, and none twice."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from undrift.ports.memory import MemoryLedger
+
+_KEY = "watch/look/"
+#: A look may take so long; then another process may look, in case the first died. In seconds.
+LOOK_S = 1800.0
+#: A check that knew nothing for so many of its intervals is stale.
+STALE_AFTER = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Looks:
+    """What is remembered of a check's looks.
+
+    Attributes:
+        began: when it was first heard of.
+        due: when it has to look.
+        known: when it last knew something; None for never.
+        ended: when it last looked; None for never.
+        problem: why it knew nothing the last time; empty when it did.
+        took_s: how long the last look took, in seconds.
+        owner: who looks now; empty for nobody.
+        until: until when that process may take.
+        good: looks that knew something.
+        failed: looks that knew nothing.
+    """
+
+    began: datetime
+    due: datetime
+    known: datetime | None = None
+    ended: datetime | None = None
+    problem: str = ""
+    took_s: float = 0.0
+    owner: str = ""
+    until: datetime | None = None
+    good: int = 0
+    failed: int = 0
+
+    def stale_since(self, every_s: float) -> datetime:
+        """Return from when on too little is known."""
+        return (self.known or self.began) + timedelta(seconds=STALE_AFTER * every_s)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {name: one.isoformat() if isinstance(one, datetime) else one for name, one in values.items()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Looks:
+        """Read back the JSON form."""
+        moments = {
+            name: datetime.fromisoformat(values[name]) if values[name] else None
+            for name in ("began", "due", "known", "ended", "until")
+        }
+        return cls(**{**values, **moments})
+
+
+class Schedule:
+    """The looks of all checks, in the ledger."""
+
+    def __init__(self, ledger: MemoryLedger, me: str) -> None:
+        """Use a ledger, as a process of a name."""
+        self._ledger = ledger
+        self._me = me
+
+    def looks(self, check: str, now: datetime) -> Looks:
+        """Return what is remembered of a check; one that was never heard of has to look now."""
+        return self._read(check, now)[0]
+
+    def begin(self, check: str, now: datetime, *, anyway: bool = False) -> bool:
+        """Take the next look of a check; False when it is not due, or another process has it.
+
+        Args:
+            check: the check.
+            now: the time.
+            anyway: look although it is not due.
+        """
+        looks, version = self._read(check, now)
+        # A claim that ends later than any could is of a clock that was set back.
+        taken = looks.until is not None and now < looks.until <= now + timedelta(seconds=LOOK_S)
+        if (taken and looks.owner != self._me) or not (anyway or now >= looks.due):
+            return False
+        mine = replace(looks, owner=self._me, until=now + timedelta(seconds=LOOK_S))
+        return self._ledger.remember(_KEY + check, json.dumps(mine.as_dict()), version=version)
+
+    def end(self, check: str, now: datetime, *, due: datetime, took_s: float, problem: str) -> None:
+        """Give back a look of this process.
+
+        Args:
+            check: the check.
+            now: the time.
+            due: when it has to look next.
+            took_s: how long it took.
+            problem: why it knew nothing; empty when it did.
+        """
+        while True:
+            looks, version = self._read(check, now)
+            over = replace(looks, owner="", until=None) if looks.owner == self._me else looks
+            done = replace(
+                over,
+                due=due,
+                ended=now,
+                known=looks.known if problem else now,
+                problem=problem,
+                took_s=took_s,
+                good=looks.good + (not problem),
+                failed=looks.failed + bool(problem),
+            )
+            if self._ledger.remember(_KEY + check, json.dumps(done.as_dict()), version=version):
+                return
+
+    def _read(self, check: str, now: datetime) -> tuple[Looks, int]:
+        memo = self._ledger.recall(_KEY + check)
+        if memo is None:
+            return Looks(began=now, due=now), 0
+        return Looks.from_dict(json.loads(memo.text)), memo.version
