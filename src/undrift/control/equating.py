@@ -21,6 +21,8 @@ from undrift.quality.equal import Answer, Comparison, compare
 
 #: Calls of each model.
 _CALLS = 4
+#: What follows where nothing was measured.
+_NOTHING: dict[str, Any] = {"stands_for": None, "next_steps": []}
 
 
 class Equating(Probing):
@@ -46,16 +48,16 @@ class Equating(Probing):
         shown: dict[str, Any] = {"left": left, "right": right, "left_space": doors[0].space.id}
         shown["right_space"] = doors[1].space.id
         if doors[0].space.id == doors[1].space.id:
-            return {**shown, "verdict": Answer.EQUAL.value, "reason": "they have one space", "stands_for": None}
+            return {**shown, "verdict": Answer.EQUAL.value, "reason": "they have one space", **_NOTHING}
         apart = obstacles(doors[0].space, doors[1].space)
         if apart:
-            return {**shown, "verdict": Answer.DIFFERENT.value, "reason": "; ".join(apart), "stands_for": None}
+            return {**shown, "verdict": Answer.DIFFERENT.value, "reason": "; ".join(apart), **_NOTHING}
         probes, then = self._given(left, doors[0])
         try:
             now = np.stack([canary.ask(doors[1], probes, number) for number in range(_CALLS)])
         except (TextTooLong, EmbedderRejected) as error:
             reason = f"model {right} does not take every text that {left} takes: {error.message}"
-            return {**shown, "verdict": Answer.UNKNOWN.value, "reason": reason, "stands_for": None}
+            return {**shown, "verdict": Answer.UNKNOWN.value, "reason": reason, **_NOTHING}
         found = compare(then, now)
         shown |= _figures(found, probes)
         stands_for = self._let_stand(left, right, found, len(probes)) if keep and found.answer is Answer.EQUAL else None
