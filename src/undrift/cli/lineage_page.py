@@ -78,6 +78,7 @@ def comparison(value: Mapping[str, Any]) -> str:
     head = (
         f"{value['set']} on {value['alias']}: {plural(value['queries'], 'query', 'queries')}, "
         f"{number(value['documents'])}{some} documents"
+        + (f", of which {value['model']} refuses {number(value['refused'])}" if value["refused"] else "")
     )
     p = value["gains"][value["metric"]]["p_no_better"]
     words = f"{value['model']} is {value['verdict']}" if value["verdict"] != "not told apart" else "not told apart"
