@@ -186,7 +186,11 @@ def reference() -> str:
     """Return the page."""
     parts = [
         HEAD,
-        _table(_settings(Settings, only=("ledger", "pause_file", "cache_mb", "catalogue", "observations", "feeds"))),
+        _table(
+            _settings(
+                Settings, only=("ledger", "pause_file", "cache_mb", "catalogue", "observations", "feeds", "traces")
+            )
+        ),
         LEDGER,
     ]
     parts += [STORES, _table(_settings(StoreSettings)), STORE_KINDS]

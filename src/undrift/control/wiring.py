@@ -8,6 +8,7 @@ from functools import cache, partial
 from types import TracebackType
 from typing import Self, cast
 
+from undrift import telemetry
 from undrift.adapters.clock import SystemClock
 from undrift.adapters.processes import LinuxProcesses
 from undrift.adapters.sources.payload import PayloadSource
@@ -15,6 +16,7 @@ from undrift.adapters.stores.ledger_tags import LedgerTaggedStore
 from undrift.adapters.stores.texted import TextedStore
 from undrift.adapters.tokenizers.counting import counted
 from undrift.adapters.tokenizers.files import tokenizer_at
+from undrift.adapters.tracing import open_telemetry
 from undrift.config import Config, HookSettings, ModelSettings, ThrottleSettings
 from undrift.control.terms import pace_of_tier, terms_of
 from undrift.domain.notice import ModelNotice
@@ -73,6 +75,8 @@ class Wiring:
         )
         self._keeper = Keeper(self.ledger, self.clock, self.timing)
         self.router.also(self._keeper.beat)
+        if config.settings.traces:
+            telemetry.trace_with(open_telemetry())
         self._cache = self.plugins.cache()
         self._spool = self.plugins.spool()
         self._traffic: dict[AliasName, Traffic] = {}

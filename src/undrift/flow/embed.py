@@ -368,7 +368,10 @@ class EmbeddingDoor:
             halves = [self._request(half, progress, purse, prefix=prefix) for half in (texts[:middle], texts[middle:])]
             return np.concatenate(halves)
         meter = self._line.meter(sent, counted, purse=purse, oversight=progress.oversight)
-        with self._slots:
+        with (
+            self._slots,
+            telemetry.span("embeddings", gen_ai__request__model=self.space.model, undrift__texts=len(sent)),
+        ):
             try:
                 answer = self._line.ask(partial(self._embedder.embed_documents, sent), meter)
             finally:
