@@ -204,7 +204,8 @@ class Ancestry(Documents, Operations, Evidence):
             alias: the alias that it is to answer; the vectors that serve there have to be of its space.
 
         Raises:
-            CheckpointUnproven: nobody has recorded the checkpoint, or its files are not those that were recorded.
+            CheckpointUnproven: nobody has recorded the checkpoint, it is retired, or its files are not those that were
+                recorded.
             ModelChanged: it does not give the vectors any more that its space was recorded with.
             SpaceMismatch: the alias is served by vectors of another space.
         """
@@ -216,6 +217,10 @@ class Ancestry(Documents, Operations, Evidence):
                 f"nobody has recorded which checkpoint model {name} is",
                 "without that, no vector of it can be traced to its training",
                 f"undrift model record {name}",
+            )
+        if lineage.is_retired(name):
+            raise CheckpointUnproven(
+                f"model {name} is retired", hint=f"undrift model lineage {name} --history says who did it and why"
             )
         if known.space != space.id or known.hash != space.revision:
             raise CheckpointUnproven(
