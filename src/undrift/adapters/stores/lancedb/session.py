@@ -149,7 +149,7 @@ class Session:
             raise CollectionMissing(
                 f"table {places.table} in {self.name} is not undrift's",
                 "one that another program made has an address that says how it looks",
-                f"write {places.table}?as=langchain, ?as=llama_index, or ?metadata=* where it has a column for each key",
+                f"write {places.table}?as=langchain, ?as=llama_index, or ?metadata=* where keys have columns",
             )
         return found
 
