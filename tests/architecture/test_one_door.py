@@ -51,8 +51,9 @@ DOORS = (
     ),
     Door(
         act="call an embedder",
-        # A head stands behind a model, and is one itself: it is called through the door like any other.
-        rooms=("flow/embed", "adapters/embedders/head", KIT),
+        # What stands before or behind a model is one itself, and is called through the door like any other: a head, and
+        # what counts tokens for it.
+        rooms=("flow/embed", "adapters/embedders/head", "adapters/tokenizers/counting", KIT),
         mentioned=frozenset({"embed_documents", "embed_query"}),
         offences=(
             "embedder.embed_documents(texts)",

@@ -412,7 +412,7 @@ class SentenceTransformer:
         self.loads.append((folder, device))
         self.truncate_dim = truncate_dim
         self.max_seq_length = 512
-        self.prompts_seen = []
+        self.prompts_seen, self.batch_sizes = [], []
         self.model = HashingEmbedder(dimensions=24)
 
     def tokenizer(self, texts, truncation, padding):
@@ -420,7 +420,8 @@ class SentenceTransformer:
         return {"input_ids": [text.split() for text in texts]}
 
     def encode(self, texts, *, prompt, batch_size, normalize_embeddings, convert_to_numpy, show_progress_bar):
-        assert batch_size == len(texts) and convert_to_numpy and not show_progress_bar
+        assert batch_size <= len(texts) and convert_to_numpy and not show_progress_bar
+        self.batch_sizes.append(batch_size)
         if any("out of memory" in text for text in texts):
             raise RuntimeError("CUDA out of memory")
         self.prompts_seen.append(prompt)
@@ -520,6 +521,22 @@ def test_a_transformer_cuts_only_where_it_is_declared(fake_library: Path) -> Non
     np.testing.assert_allclose(
         cutting.embed_documents([long]), cutting.embed_documents(["passage: " + "ferry " * 9]), atol=1e-6
     )
+
+
+def test_a_transformer_computes_no_more_tokens_at_a_time_than_it_may(fake_library: Path) -> None:
+    """Counted with the padding to the longest text, as far as it is not cut."""
+    texts = ["passage: " + "ferry " * words for words in (9, 4, 4, 1)]
+    free, frugal, poor = (
+        SentenceTransformersEmbedder(path=str(fake_library), batch_tokens=most) for most in (None, 20, 3)
+    )
+
+    for model in (free, frugal, poor):
+        np.testing.assert_allclose(model.embed_documents(texts), free.embed_documents(texts), atol=1e-6)
+
+    assert set(free._model.batch_sizes) == {4}
+    assert (frugal._model.batch_sizes, poor._model.batch_sizes) == ([2], [1])
+    with pytest.raises(BadArgument, match="batch_tokens"):
+        SentenceTransformersEmbedder(path=str(fake_library), batch_tokens=0)
 
 
 def test_a_transformers_vectors_can_be_shortened(fake_library: Path) -> None:

@@ -42,6 +42,7 @@ class SentenceTransformersEmbedder:
         revision: str | None = None,
         device: str | None = None,
         batch_size: int = 32,
+        batch_tokens: int | None = None,
         threads: int | None = None,
         dimensions: int | None = None,
         max_tokens: int | None = None,
@@ -60,6 +61,8 @@ class SentenceTransformersEmbedder:
             revision: its version; a hash of its weights and settings when not given.
             device: `cpu`, `cuda`, `cuda:1`, `mps`; the library chooses when not given.
             batch_size: texts in a call.
+            batch_tokens: most tokens that are computed at a time, padding included, so that long texts fit into the
+                memory of the device; every text of a call when not given.
             threads: threads of torch on the CPU; one a usable core when not given.
             dimensions: keep that many of the vector's first dimensions; only for models trained for it.
             max_tokens: the longest text; the model's own limit when not given.
@@ -99,6 +102,11 @@ class SentenceTransformersEmbedder:
             max_tokens=max_tokens or own_limit,
             truncation=Truncation(truncation),
         )
+        if batch_tokens is not None and batch_tokens < 1:
+            raise BadArgument(
+                f"batch_tokens of model {model} is {batch_tokens}; at least 1 token is computed at a time"
+            )
+        self._batch_tokens = batch_tokens
         self._device = device
         self._threads = threads
         self._limits = EmbedderLimits(batch_size=batch_size, concurrency=1)
@@ -137,9 +145,13 @@ class SentenceTransformersEmbedder:
 
     def _encode(self, texts: Sequence[str], method: str, prefix: str) -> Vectors:
         limit = self._space.max_tokens
+        is_counted = limit is not None or self._batch_tokens is not None
+        lengths = self._lengths(texts) if is_counted else [1]
+        longest, at_once = max(lengths), len(texts)
+        if self._batch_tokens is not None:
+            # The library pads every text of a batch to the longest one.
+            at_once = max(1, self._batch_tokens // min(longest, limit or longest))
         if limit is not None:
-            lengths = self._lengths(texts)
-            longest = max(lengths)
             if longest > limit and self._space.truncation is Truncation.CUT:
                 WATCH.get().cut(sum(length > limit for length in lengths))
             elif longest > limit:
@@ -157,7 +169,7 @@ class SentenceTransformersEmbedder:
                 answer = encode(
                     [text.removeprefix(prefix) for text in texts],
                     prompt=prefix,
-                    batch_size=len(texts),
+                    batch_size=min(len(texts), at_once),
                     normalize_embeddings=self._space.normalized,
                     convert_to_numpy=True,
                     show_progress_bar=False,

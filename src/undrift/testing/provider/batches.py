@@ -21,6 +21,18 @@ Embed = Callable[[Mapping[str, Any]], tuple[int, dict[str, Any], int]]
 Reply = tuple[int, Any] | None
 
 _BATCH = re.compile(r"(?:/v1)?/batches(?:/([\w-]+))?(/cancel)?")
+_MISTRAL = re.compile(r"(?:/v1)?/batch/jobs(?:/([\w-]+))?(/cancel)?")
+#: What Mistral calls the states of a job.
+_WORDS = {
+    "validating": "QUEUED",
+    "in_progress": "RUNNING",
+    "finalizing": "RUNNING",
+    "completed": "SUCCESS",
+    "failed": "FAILED",
+    "expired": "TIMEOUT_EXCEEDED",
+    "cancelling": "CANCELLATION_REQUESTED",
+    "cancelled": "CANCELLED",
+}
 _FILE = re.compile(r"(?:/v1)?/files(?:/([\w-]+))?(/content)?")
 _WINDOW_S = 24 * 3600.0
 
@@ -56,6 +68,7 @@ class Job:
     file: str
     metadata: dict[str, str]
     created: float
+    options: dict[str, str] = field(default_factory=dict)
     outcome: Outcome
     status: str = "validating"
     looks: int = 0
@@ -68,7 +81,7 @@ class Job:
 
 
 class BatchEndpoints:
-    """`/files` and `/batches` as OpenAI has them, over the models of the provider.
+    """`/files` and `/batches` as OpenAI has them, and `/batch/jobs` as Mistral, over the models of the provider.
 
     Attributes:
         queue_tokens: most tokens of all jobs that are not over; None for any number.
@@ -141,6 +154,9 @@ class BatchEndpoints:
         with self._lock:
             if (found := _BATCH.fullmatch(place)) is not None:
                 call, reply = self._batch(method, found[1], found[2], asked, content)
+            elif (found := _MISTRAL.fullmatch(place)) is not None:
+                call, reply = self._batch(method, found[1], found[2], _limits(asked), _from_mistral(content))
+                reply = reply if reply is None else (reply[0], _as_mistral(reply[1]))
             elif (found := _FILE.fullmatch(place)) is not None and not found[1] and method == "POST":
                 call, reply = "upload", (200, _named(self._keep(*_form(headers, content))))
             elif found is not None:
@@ -190,6 +206,7 @@ class BatchEndpoints:
             id=id,
             file=body["input_file_id"],
             metadata=dict(body.get("metadata") or {}),
+            options={"model": body["model"]} if "model" in body else {},
             created=self.now(),
             outcome=self._outcomes.popleft() if self._outcomes else Outcome(),
         )
@@ -242,7 +259,7 @@ class BatchEndpoints:
                 errors.append({"custom_id": line["custom_id"], "response": None, "error": words})
                 continue
             text = line["body"]["input"][0]
-            status, answer, tokens = self._embed(line["body"])
+            status, answer, tokens = self._embed({**job.options, **line["body"]})
             if text in self.refuses:
                 status, answer = 400, {"error": {"code": "bad_text", "message": "this text is refused"}}
             response = {"status_code": status, "request_id": f"req_{number}", "body": answer}
@@ -282,6 +299,42 @@ class BatchEndpoints:
             "usage": {"input_tokens": job.tokens, "total_tokens": job.tokens} if over else None,
             **job.files,
         }
+
+
+def _from_mistral(content: bytes) -> bytes:
+    """Turn what begins a job at Mistral into what begins one at OpenAI."""
+    body = json.loads(content) if content else {}
+    return json.dumps({**body, "input_file_id": next(iter(body.get("input_files", ())), None)}).encode()
+
+
+def _as_mistral(found: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Show a job, or a list of them, in Mistral's words; what is an error is one."""
+    if "data" in found:
+        return {"object": "list", "data": [_as_mistral(one) for one in found["data"]], "total": len(found["data"])}
+    if "status" not in found:
+        return found
+    counts = found["request_counts"]
+    return {
+        "id": found["id"],
+        "object": "batch",
+        "input_files": [found["input_file_id"]],
+        "endpoint": found["endpoint"],
+        "errors": [{"message": one["message"], "count": 1} for one in (found["errors"] or {}).get("data", ())],
+        "status": _WORDS[found["status"]],
+        "created_at": found["created_at"],
+        "total_requests": counts["total"],
+        "completed_requests": counts["completed"] + counts["failed"],
+        "succeeded_requests": counts["completed"],
+        "failed_requests": counts["failed"],
+        "metadata": found["metadata"],
+        "output_file": found.get("output_file_id"),
+        "error_file": found.get("error_file_id"),
+    }
+
+
+def _limits(asked: Mapping[str, str]) -> dict[str, str]:
+    """Let a list be as long as it is: pages are for those who have more jobs than a test."""
+    return {**asked, "limit": "100"}
 
 
 def _page(items: list[dict[str, Any]], asked: Mapping[str, str]) -> dict[str, Any]:

@@ -202,7 +202,7 @@ class EmbeddingProvider:
         path = path_of(arrived.path)
         if arrived.method == "GET" and path == "/v1/models":
             return self._list(arrived.key)
-        if path.startswith(("/v1/files", "/v1/batches")):
+        if path.startswith(("/v1/files", "/v1/batches", "/v1/batch/jobs")):
             if self._api_key is not None and arrived.key != self._api_key:
                 return 401, {}, b'{"error": {"message": "Incorrect API key", "code": "invalid_api_key"}}'
             return self.batches.answer(arrived)

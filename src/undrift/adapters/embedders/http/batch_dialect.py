@@ -12,9 +12,11 @@ from undrift.adapters.embedders.http import dialect
 from undrift.adapters.embedders.http.dialect import within
 from undrift.domain.batch import JobId, Remote, RemoteJob
 
-_ENDPOINT = "/v1/embeddings"
+ENDPOINT = "/v1/embeddings"
 #: The pair by which a job is found again whose answer was lost.
-_KEY = "undrift"
+KEY = "undrift"
+#: Jobs on a page of the provider's list.
+_PAGE = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +29,7 @@ class BatchFlavour:
         price: its price, as a part of that of other requests.
         window: how long the provider may take.
         is_model_of_job: whether model and options are said once, of the job, and not in every line.
+        jobs: the path of its jobs.
     """
 
     most_items: int = 50_000
@@ -34,13 +37,14 @@ class BatchFlavour:
     price: float = 0.5
     window: str = "24h"
     is_model_of_job: bool = False
+    jobs: str = "/batches"
 
     def line(self, key: str, body: Mapping[str, Any]) -> bytes:
         """Return the request for one text as a line of a job's file, the line's end included."""
         if self.is_model_of_job:
             request: dict[str, Any] = {"custom_id": key, "body": {"input": body["input"]}}
         else:
-            request = {"custom_id": key, "method": "POST", "url": _ENDPOINT, "body": dict(body)}
+            request = {"custom_id": key, "method": "POST", "url": ENDPOINT, "body": dict(body)}
         # ASCII only: no reader can take a separator within a text for the end of a line.
         return json.dumps(request, separators=(",", ":")).encode() + b"\n"
 
@@ -54,13 +58,35 @@ class BatchFlavour:
         """
         job = {
             "input_file_id": file,
-            "endpoint": _ENDPOINT,
+            "endpoint": ENDPOINT,
             "completion_window": self.window,
-            "metadata": {_KEY: name},
+            "metadata": {KEY: name},
         }
         if self.is_model_of_job:
             job["request_params"] = {key: value for key, value in body.items() if key != "input"}
         return job
+
+    def remote(self, value: Mapping[str, Any]) -> RemoteJob:
+        """Read a job as the provider shows it.
+
+        Raises:
+            ValueError: it is none.
+        """
+        return remote_job(value)
+
+    def files_page(self) -> dict[str, str]:
+        """Return what asks for the first page of the files."""
+        return {"purpose": "batch", "limit": "10000"}
+
+    def jobs_page(self) -> dict[str, str]:
+        """Return what asks for the first page of the jobs, the newest first."""
+        return {"limit": str(_PAGE)}
+
+    def next_page(self, asked: Mapping[str, str], page: Mapping[str, Any]) -> dict[str, str] | None:
+        """Return what asks for the page after one, which has a list in `data`; None after the last."""
+        if not page["data"] or not page.get("has_more"):
+            return None
+        return {**asked, "after": str(page["data"][-1].get("id"))}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +128,7 @@ def remote_job(value: Mapping[str, Any]) -> RemoteJob:
     return RemoteJob(
         id=name_of(value),
         status=Remote(value.get("status")),
-        job=str(within(value, "metadata", _KEY) or ""),
+        job=str(within(value, "metadata", KEY) or ""),
         file=str(value.get("input_file_id") or ""),
         results=tuple(str(value[name]) for name in ("output_file_id", "error_file_id") if value.get(name)),
         completed=int(counts.get("completed") or 0),

@@ -28,8 +28,6 @@ _FIRST_PAUSE_S = 0.5
 #: Longest waits for an answer, in seconds; a file may have 200 megabytes.
 _TIMEOUT_S = 60.0
 _FILE_TIMEOUT_S = 600.0
-#: Jobs on a page of the provider's list.
-_PAGE = 100
 
 
 class HasBatches:
@@ -67,7 +65,7 @@ class HasBatches:
 
 
 class HttpBatches:
-    """`/files` and `/batches`, as OpenAI has them and others have taken them over."""
+    """`/files` and `/batches`, as OpenAI has them and others have taken them over, some with words of their own."""
 
     def __init__(
         self,
@@ -86,7 +84,7 @@ class HttpBatches:
         """Use the connections of a model.
 
         Args:
-            url: what comes before `/files` and `/batches`.
+            url: what comes before `/files` and the path of the jobs.
             host: the provider's name, for messages.
             model: the model's, for the same.
             dialect: how it is asked for vectors, and answers.
@@ -130,19 +128,19 @@ class HttpBatches:
         """Return the files at the provider whose names begin so."""
         return {
             str(one.get("id")): str(one.get("filename"))
-            for one in self._list("/files", {"purpose": "batch", "limit": "10000"})
+            for one in self._list("/files", self._flavour.files_page())
             if str(one.get("filename", "")).startswith(prefix)
         }
 
     def create(self, file: str, job: JobId) -> RemoteJob:
         """Begin a job; sent once."""
         body = self._flavour.job(file, job, self._dialect.request([""], Side.DOCUMENT).body)
-        return self._remote(self._call("POST", "/batches", json=body))
+        return self._remote(self._call("POST", self._flavour.jobs, json=body))
 
     def find(self, job: JobId, *, since: float) -> list[RemoteJob]:
         """Return the jobs at the provider under our name, the oldest first."""
         found = []
-        for one in self._list("/batches", {"limit": str(_PAGE)}):
+        for one in self._list(self._flavour.jobs, self._flavour.jobs_page()):
             remote = self._remote(one)
             if remote.created and remote.created < since:
                 break
@@ -152,12 +150,12 @@ class HttpBatches:
 
     def show(self, batch: str) -> RemoteJob:
         """Return how a job stands."""
-        return self._remote(self._again(lambda: self._call("GET", f"/batches/{batch}")))
+        return self._remote(self._again(lambda: self._call("GET", f"{self._flavour.jobs}/{batch}")))
 
     def cancel(self, batch: str) -> None:
         """Call a job off."""
         try:
-            self._again(lambda: self._call("POST", f"/batches/{batch}/cancel"))
+            self._again(lambda: self._call("POST", f"{self._flavour.jobs}/{batch}/cancel"))
         except EmbedderRejected:
             # It may have come to its end a moment before.
             if not self.show(batch).is_over:
@@ -209,22 +207,20 @@ class HttpBatches:
 
     def _remote(self, value: dict[str, Any]) -> RemoteJob:
         try:
-            return batch_dialect.remote_job(value)
+            return self._flavour.remote(value)
         except (KeyError, TypeError, ValueError) as error:
             raise self._malformed(error) from error
 
     def _list(self, path: str, parameters: dict[str, str]) -> Iterator[dict[str, Any]]:
         """Read a list page by page, the newest first."""
-        after: dict[str, str] = {}
-        while True:
-            page = self._again(partial(self._call, "GET", path, params={**parameters, **after}))
+        asked: dict[str, str] | None = parameters
+        while asked is not None:
+            page = self._again(partial(self._call, "GET", path, params=asked))
             items = page.get("data")
-            if not isinstance(items, list):
+            if not isinstance(items, list) or not all(isinstance(one, dict) for one in items):
                 raise self._malformed(ValueError("a list has no `data`"))
-            yield from (one for one in items if isinstance(one, dict))
-            if not items or not page.get("has_more"):
-                return
-            after = {"after": str(items[-1].get("id"))}
+            yield from items
+            asked = self._flavour.next_page(asked, page)
 
     def _again(self, send: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """Send what costs nothing to be sent twice, until it is answered."""

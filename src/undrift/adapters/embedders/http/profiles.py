@@ -8,6 +8,7 @@ from enum import Enum
 from types import MappingProxyType
 
 from undrift.adapters.embedders.http.batch_dialect import BatchFlavour
+from undrift.adapters.embedders.http.batch_mistral import MistralBatches
 from undrift.adapters.embedders.http.dialect import Dialect
 from undrift.adapters.embedders.http.dialects.bedrock import bedrock
 from undrift.adapters.embedders.http.dialects.cohere import Cohere
@@ -200,6 +201,7 @@ PROFILES = {
         base_url="https://api.mistral.ai/v1",
         channel="mistral",
         key_variable="MISTRAL_API_KEY",
+        batches=MistralBatches(),
         takes=_ENCODING,
     ),
     "jina": Profile(
