@@ -12,6 +12,7 @@ from typing import Any
 
 from benchmarks import (
     backfill,
+    canary,
     chroma,
     fairness,
     fixed_costs,
@@ -55,7 +56,7 @@ BENCHMARKS: dict[str, ModuleType] = {
     )
 }
 #: Those that return a table of their own, which has other columns.
-TABLES: dict[str, ModuleType] = {"trace": trace, "data_drift": data_drift}
+TABLES: dict[str, ModuleType] = {"trace": trace, "data_drift": data_drift, "canary": canary}
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -15,7 +15,7 @@ Chance = np.random.Generator
 #: What a provider answers to so many calls, made of the vectors that it would give without noise.
 Provider = Callable[[Chance, Numbers, int], Numbers]
 
-#: Where the vectors of a model and of its silently changed versions are looked for, if not under `UNDRIFT_BENCH_DATA`.
+#: Where the vectors of a model and of its silently changed versions are looked for, if not under `BENCH_DATA`.
 _PLACES = (Path("../shared/data/vectors"), Path("shared/data/vectors"))
 _FILE = "probe_changes.npz"
 #: Changes that are none: another batch size, and nothing at all.
@@ -39,7 +39,7 @@ class Changes:
 
 def load() -> Changes | None:
     """Return the vectors, or None where they are not at hand."""
-    named = os.environ.get("UNDRIFT_BENCH_DATA")
+    named = os.environ.get("BENCH_DATA")
     places = [Path(named)] if named else [Path(__file__).parents[1] / place for place in _PLACES]
     file = next((place / _FILE for place in places if (place / _FILE).is_file()), None)
     if file is None:
@@ -57,12 +57,13 @@ def _made(base: Numbers) -> dict[str, Numbers]:
     turned = chance.standard_normal((base.shape[1], base.shape[1]))
     turn = np.linalg.qr(turned)[0]
     generator = (turned - turned.T) * 0.1 / np.sqrt(base.shape[1])
+    steps = np.abs(base).max(axis=1)[:, None] / 127
     small = np.linalg.solve(np.eye(len(generator)) - generator / 2, np.eye(len(generator)) + generator / 2)
     return {
         **{f"displaced {size:g}": moved(chance, base, np.full(len(base), size)) for size in (1e-5, 1e-4, 1e-3, 1e-2)},
         "rotation, small": base @ small.T,
         "rotation": base @ turn.T,
-        "int8 output": np.round(base / np.abs(base).max(axis=1)[:, None] * 127),
+        "int8 output": np.round(base / steps) * steps,
     }
 
 

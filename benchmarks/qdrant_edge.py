@@ -105,7 +105,7 @@ def measure(folder: Path, size: Size = FULL) -> list[Row]:
             baseline=loaded,
             unit="docs/s",
         ),
-        *latency_rows(f"qdrant-edge: insert {BATCH}", *writes, p50=None, p99=None),
+        *latency_rows(f"qdrant-edge: insert {BATCH}", *writes, p50=_P50, p99=None),
         *latency_rows(f"qdrant-edge: search {size.documents:,} documents exactly", *searches, p50=_P50, p99=None),
     ]
 

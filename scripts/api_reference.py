@@ -18,6 +18,7 @@ from undrift.control.comparing import Comparing
 from undrift.control.crew import Crew
 from undrift.control.documents import Documents
 from undrift.control.evidence import Evidence
+from undrift.control.judging import Judging
 from undrift.control.migrations import Migrations
 from undrift.control.operations import Operations
 from undrift.control.planning import Planning
@@ -57,7 +58,18 @@ TRAINING = "\n## undrift.training\n\n"
 VERBS: tuple[tuple[type, tuple[str, ...]], ...] = (
     (
         Documents,
-        ("alias", "create_alias", "show_alias", "aliases", "add_model", "show_model", "models", "put", "export"),
+        (
+            "alias",
+            "alias_for",
+            "create_alias",
+            "show_alias",
+            "aliases",
+            "add_model",
+            "show_model",
+            "models",
+            "put",
+            "export",
+        ),
     ),
     (Planning, ("plan",)),
     (Migrations, ("register", "work")),
@@ -69,7 +81,8 @@ VERBS: tuple[tuple[type, tuple[str, ...]], ...] = (
     (Selftest, ("selftest",)),
     (Evidence, ("import_golden", "golden_sets", "run_golden", "doctor")),
     (Ancestry, ("register_model", "record_checkpoint", "lineage", "trace", "retire_model", "require_servable")),
-    (Promoting, ("compare_golden", "promote_model")),
+    (Judging, ("compare_golden",)),
+    (Promoting, ("promote_model",)),
     (Wiring, ("store_of", "door_of", "close")),
 )
 

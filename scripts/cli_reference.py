@@ -140,6 +140,11 @@ SHAPES: dict[str, tuple[str, ...]] = {
         *("alerts[id]", "alerts[event]", "alerts[key]", "alerts[severity]", "alerts[words]", "alerts[runbook]"),
         *("told", "next_steps"),
     ),
+    "drift": (
+        *("alias", "verdict", "findings[check]", "findings[subject]", "findings[state]", "findings[severity]"),
+        *("findings[moment]", "findings[words]", "findings[detail]", "findings[hint]", "findings[figures]"),
+        "next_steps",
+    ),
     "watch": ("checks", "url"),
     "watch --once": (
         *("looked", "findings[check]", "findings[subject]", "findings[state]", "findings[severity]"),

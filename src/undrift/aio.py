@@ -83,6 +83,10 @@ class AsyncControlPlane:
         """Return an alias to read and write; one that is configured but new is made."""
         return AsyncAlias(await _in_thread(self.sync.alias, name))
 
+    async def alias_for(self, name: str, domain: str | None = None) -> AsyncAlias:
+        """Return the one alias that answers the queries of a domain."""
+        return AsyncAlias(await _in_thread(self.sync.alias_for, name, domain))
+
     async def close(self) -> None:
         """End this process's lease and let go of every connection."""
         await _in_thread(self.sync.close)

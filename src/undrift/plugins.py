@@ -181,6 +181,10 @@ class Plugins:
                 raise BadConfig(f"model {name} cannot be set up", str(error), f"look at [models.{name}]") from error
         return self._embedders[name]
 
+    def forget_embedder(self, name: str) -> None:
+        """Make a model anew the next time; it is not closed, because a head shares its base with others."""
+        self._embedders.pop(name, None)
+
     def _base_of(self, name: str, base: str) -> Embedder:
         """Return the model that a head stands behind."""
         settings = self._config.settings.models.get(base)

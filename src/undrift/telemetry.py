@@ -1,10 +1,15 @@
-"""The names of everything undrift counts, and the counters of this process."""
+"""The names of everything undrift counts, the counters of this process, and the spans of its work."""
 
 from __future__ import annotations
 
 import threading
 from collections import Counter
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from enum import Enum
+
+#: Makes the context of a span, from its name and what is known of it.
+Tracer = Callable[[str, dict[str, str | int]], AbstractContextManager[object]]
 
 
 class Metric(Enum):
@@ -40,3 +45,24 @@ def counted(metric: Metric) -> int:
     """Return what a counter of this process stands at."""
     with _lock:
         return _counts[metric]
+
+
+_tracer: Tracer | None = None
+
+
+def trace_with(tracer: Tracer | None) -> None:
+    """Let every span of this process be made so; None for none."""
+    global _tracer  # noqa: PLW0603 - one process has one way to trace, as it has one set of counters
+    _tracer = tracer
+
+
+def span(name: str, **known: str | int) -> AbstractContextManager[object]:
+    """Return the context of a piece of work; it costs nothing while nobody traces.
+
+    Args:
+        name: what is done, in few words that are always the same.
+        known: of what; a double underscore in a name stands for a dot.
+    """
+    if _tracer is None:
+        return nullcontext()
+    return _tracer(name, {key.replace("__", "."): value for key, value in known.items()})

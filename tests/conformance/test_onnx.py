@@ -19,6 +19,9 @@ import onnx
 
 from undrift.adapters.embedders.onnx import OnnxEmbedder, Pooling, _of_one_length
 from undrift.adapters.embedders.wordllama import WordLlamaEmbedder, _load
+from undrift.config import load
+from undrift.control import ControlPlane
+from undrift.control.ancestry import Training
 from undrift.errors import BadArgument, EmbedderRejected, MissingExtra, TextTooLong
 from undrift.ports.embedder import Embedder
 from undrift.testing.embedders import EmbedderConformance
@@ -254,3 +257,12 @@ def test_more_dimensions_or_tokens_than_there_are_are_refused(small: Path) -> No
         OnnxEmbedder(path=str(small), max_tokens=13)
     with pytest.raises(BadArgument, match="no device"):
         OnnxEmbedder(path=str(small), device="tpu")
+
+
+def test_a_folder_is_registered_as_a_fine_tuned_model_by_the_hash_of_its_graph(static: Path, tmp_path: Path) -> None:
+    (tmp_path / "undrift.toml").write_text("")
+    with ControlPlane(load(tmp_path / "undrift.toml")) as plane:
+        shown = plane.register_model("graph", str(static), Training(base="l2_supercat"), {"pooling": "mean"})
+
+        assert (shown["provider"], shown["checkpoint"]["base"]) == ("onnx", "l2_supercat")
+        assert shown["checkpoint"]["hash"] == shown["revision"] == plane.require_servable("graph").space.revision

@@ -17,6 +17,7 @@ from tests.conformance.pgvector_door import SCHEMA, store_url
 from tests.conformance.postgres_server import PostgresServer
 from tests.lifecycle.test_lifecycle import CASES, models
 from undrift import Document
+from undrift.adapters.embedders.hashing import HashingEmbedder
 from undrift.adapters.stores.pgvector import PgVectorStore, making
 from undrift.domain.migration import Phase
 from undrift.domain.reconcile import FOREIGN_WRITE
@@ -100,6 +101,41 @@ def test_a_table_that_was_migrated_is_migrated_again(place: PostgresServer, tmp_
             assert kb.search("text 4", k=1)[0].id == "d4"
     # The last one went to a table of its own, and took the first one away.
     assert columns(place) == []
+
+
+def test_the_table_of_a_program_needs_no_name_for_its_vector(place: PostgresServer, tmp_path: Path) -> None:
+    """It is the one that undrift has not put there, from the adoption to the end of a migration in place."""
+    old = HashingEmbedder(dimensions=16, seed="old")
+    texts = [f"note {number} about {word}" for number, word in enumerate(["roots", "leaves", "bark", "stems"] * 8)]
+    place.sql("CREATE EXTENSION vector", DATABASE)
+    place.sql("CREATE TABLE notes (id bigint PRIMARY KEY, body text, page int, written vector(16))", DATABASE)
+    for number, (text, vector) in enumerate(zip(texts, old.embed_documents(texts), strict=True)):
+        place.sql(f"INSERT INTO notes VALUES ({number}, '{text}', {number}, '{vector.tolist()}')", DATABASE)
+    (tmp_path / "undrift.toml").write_text(
+        f'ledger = "{place.url(DATABASE)}"\n[stores.main]\nurl = "{store_url(place, DATABASE)}"\n'
+        '[models.old]\nprovider = "hashing"\ndimensions = 16\nseed = "old"\n'
+        '[models.new]\nprovider = "hashing"\ndimensions = 24\nseed = "new"\n[timing]\npoll_s = 0.05\n',
+        encoding="utf-8",
+    )
+    with undrift.open(tmp_path / "undrift.toml") as plane:
+        plane.adopt_collection("kb", store="main", collection="notes?text=body", model="old")
+        kb = plane.alias("kb")
+        for to in ("new", "old"):
+            plane.register("kb", to, layout=Layout.IN_PLACE)
+            plane.work("kb", lambda migration: migration is not None and migration.phase is Phase.READY)
+            assert kb.search(texts[7], k=1)[0].id == "7"
+            plane.cutover("kb")
+            kb.upsert([Document(id="7", text=f"written for {to}", metadata={"page": 70})])
+            plane.rollback("kb")
+            assert kb.search(f"written for {to}", k=1)[0].metadata == {"page": 70}
+            plane.cutover("kb")
+            plane.work("kb", lambda _: not plane.ledger.lag(AliasName("kb")).dirty)
+            plane.complete("kb")
+            kb.upsert([Document(id="7", text=texts[7], metadata={"page": 7})])
+        assert kb.count() == len(texts)
+    left = columns(place, "notes", "public")
+    assert left[:3] == ["id", "body", "page"]
+    assert not [name for name in left[3:] if name.startswith(("written", "v1_"))]
 
 
 def test_a_stranger_s_update_after_the_cutover_is_set_aside_and_adopted(place: PostgresServer, tmp_path: Path) -> None:

@@ -6,10 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from benchmarks import (
     backfill,
+    canary,
     chroma,
     fairness,
     fixed_costs,
@@ -121,6 +123,27 @@ def test_a_benchmark_yields_its_rows(module, size, about, tmp_path: Path, monkey
     assert all(row.baseline is None or row.baseline > 0 for row in rows), rows
     assert len(set(names)) == len(names)
     assert not [word for word in about if not any(word in name for name in names)], names
+
+
+def test_the_tables_about_canaries_are_made_of_vectors_that_lie_beside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chance = np.random.default_rng(0)
+    strata = np.repeat(["plain", "title", "lower", "upper", "accent", "long", "query", "code", "numeric", "short"], 4)
+    base = chance.standard_normal((len(strata), 64)).astype(np.float32)
+    base /= np.linalg.norm(base, axis=1)[:, None]
+    names = [name for name in canary.EXPECTED if name not in ("rotation", "rotation, small", "int8 output")]
+    changed = {name: base + 0.1 * chance.standard_normal(base.shape).astype(np.float32) for name in names}
+    np.savez(tmp_path / "probe_changes.npz", base=base, bs1=base, strata=strata, **changed)
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path))
+
+    tables = canary.measure(tmp_path, canary.Size(baselines=1, looks=1, changed=1))
+
+    assert "0 false alarms in 16 looks" in tables
+    assert "fixed > 0.05" in tables
+    assert "are named rightly" in tables
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path / "nowhere"))
+    assert "not at hand" in canary.measure(tmp_path, canary.QUICK)
 
 
 def test_every_benchmark_has_a_tiny_size_here() -> None:

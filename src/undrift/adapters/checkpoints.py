@@ -57,16 +57,21 @@ def from_folder(folder: Path, text: str) -> Origin:
     for mark, provider in _MARKS.items():
         if not (folder / mark).is_file():
             continue
-        base = model_folder.read(folder / mark).get("base") if provider == "head" else None
-        return Origin(
-            text=text, folder=folder, provider=provider, head_of=Space.from_dict(base) if base is not None else None
-        )
+        head_of = _base_of(folder / mark) if provider == "head" else None
+        return Origin(text=text, folder=folder, provider=provider, head_of=head_of)
     raise BadArgument(
         f"{text} has no model that undrift can run",
         f"one of {', '.join(_MARKS)} is looked for in {folder}",
         "give the folder of a sentence-transformers model, of an ONNX model, or of a head; any other model is "
         "undrift model add NAME --provider PROVIDER, then undrift model record NAME",
     )
+
+
+def _base_of(mark: Path) -> Space:
+    try:
+        return Space.from_dict(model_folder.read(mark)["base"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadArgument(f"{mark} does not say which model the head belongs to", repr(error)) from error
 
 
 def from_hub(reference: str) -> Origin:

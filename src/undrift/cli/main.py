@@ -20,12 +20,14 @@ from undrift.cli import (
     comparing,
     demo,
     documents,
+    drift,
     golden,
     lineage,
     lookout,
     migrations,
     models,
     operations,
+    probes,
     serving,
     setup,
     traffic,
@@ -61,7 +63,7 @@ SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
         ),
     ),
     ("Quality", (golden.golden,)),
-    ("The look-out", (lookout.watch, alerts.alert, catalogue.catalogue)),
+    ("The look-out", (lookout.watch, drift.drift, probes.probe, alerts.alert, catalogue.catalogue)),
     ("Other programs", (serving.serve,)),
 )
 #: What a shell calls a process that was ended by Ctrl-C.

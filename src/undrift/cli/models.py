@@ -79,6 +79,8 @@ def add_model(
         raise BadArgument(f"{', '.join(twice)} is given twice", hint=f"leave out --option {twice[0]}=…")
     with session.plane() as plane:
         if origin is not None:
+            # A person means a folder from where they are.
+            origin = origin if origin.startswith(("hf:", "mlflow:")) else str(Path(origin).expanduser().absolute())
             shown = plane.register_model(name, origin, training, {**given, **more})
             lived = f"\n\nlineage\n{lineage_page.checkpoint(shown['checkpoint'])}"
             plain = {key: value for key, value in shown.items() if key != "checkpoint"}

@@ -336,6 +336,11 @@ class Settings(Strict):
     ray_processes: int | None = Field(
         default=None, ge=1, description="most processes at a time in the Ray cluster; as many as find room by default"
     )
+    traces: bool = Field(
+        default=False,
+        description="whether migrations are traced for OpenTelemetry, through the exporter that the process is started "
+        "with; extra `otel`",
+    )
     timing: TimingSettings = Field(default_factory=TimingSettings)
     server: ServerSettings = Field(default_factory=ServerSettings)
     notices: NoticeSettings = Field(default_factory=NoticeSettings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ class Training:
     Attributes:
         base: the public model that the first training began with.
         parent: the checkpoint that this training began with.
-        data: files and folders of training data, or one fingerprint.
+        data: files and folders of training data, from where this process runs, or one fingerprint.
         recipe: how it was trained.
         code: revision of the code that trained it.
         reason: why it was trained.
@@ -66,7 +67,7 @@ class Ancestry(Documents, Operations, Evidence):
 
         Args:
             name: what it is called; it means this checkpoint for good.
-            origin: a folder, `mlflow:models:/NAME/VERSION`, or `hf:ORG/NAME@COMMIT`.
+            origin: a folder, from beside the configuration, `mlflow:models:/NAME/VERSION`, or `hf:ORG/NAME@COMMIT`.
             training: what is known of its training.
             options: keys for its provider, which win over those that its origin implies.
 
@@ -81,17 +82,18 @@ class Ancestry(Documents, Operations, Evidence):
             values["base"] = self._model_of_space(found.head_of.id)
         if found.head_of is not None and not (training.base or training.parent):
             training = replace(training, base=f"{found.head_of.model}@{found.head_of.revision}")
+        place = found.text if found.text.startswith(("hf:", "mlflow:")) else self._written(found.folder)
         before = self.config
         self._reconfigure(before.with_table("models", name, {"provider": found.provider, **values}))
         try:
             # Asked before the file is written: a name that cannot be recorded is not configured either.
-            self.lineages.read().check(
-                self._checkpoint(name, found.text, training, recipe=found.recipe, code=found.code)
-            )
+            entry = self._checkpoint(name, place, training, recipe=found.recipe, code=found.code)
+            self.lineages.read().check(entry)
         finally:
             self._reconfigure(before)
+            self.forget_model(name)
         shown = self.add_model(name, found.provider, values)
-        recorded = self.record_checkpoint(name, training, origin=found.text, recipe=found.recipe, code=found.code)
+        recorded = self.record_checkpoint(name, training, origin=place, recipe=found.recipe, code=found.code)
         return {**shown, "checkpoint": recorded}
 
     def record_checkpoint(
@@ -165,7 +167,8 @@ class Ancestry(Documents, Operations, Evidence):
         if name not in lineage.checkpoints:
             self.model_settings(name)
         spaces = {one.space for one in lineage.checkpoints.values() if one.model == name}
-        if name in self.config.settings.models:
+        # The files of a model that nobody uses may be gone; what it made is known by its name.
+        with suppress(UndriftError):
             spaces.add(self.model_door(name).space.id)
         users = [
             f"alias {alias}: {field.key} has vectors of {field.space}"

@@ -105,7 +105,7 @@ _ABOUT_PROCESS = {
     telemetry.Metric.TEXTS_EMBEDDED: "Texts that this process sent to embedding models.",
     telemetry.Metric.TEXTS_REUSED: "Texts whose vector this process had already.",
     telemetry.Metric.TEXTS_CUT: "Texts of this process that a provider cut.",
-    telemetry.Metric.TEXTS_SPLIT: "Texts of this process that were embedded in parts.",
+    telemetry.Metric.TEXTS_SPLIT: "Long texts that this process sent in parts, whose vector is the mean of theirs.",
     telemetry.Metric.WRITES_WAITED: "Writes of this process that waited for a document to be carried over.",
     telemetry.Metric.OUTCOMES_UNKNOWN: "Writes of this process whose outcome could not be known.",
 }

@@ -8,6 +8,7 @@ from functools import cache, partial
 from types import TracebackType
 from typing import Self, cast
 
+from undrift import telemetry
 from undrift.adapters.clock import SystemClock
 from undrift.adapters.processes import LinuxProcesses
 from undrift.adapters.sources.payload import PayloadSource
@@ -15,8 +16,11 @@ from undrift.adapters.stores.ledger_tags import LedgerTaggedStore
 from undrift.adapters.stores.texted import TextedStore
 from undrift.adapters.tokenizers.counting import counted
 from undrift.adapters.tokenizers.files import tokenizer_at
+from undrift.adapters.tracing import open_telemetry
 from undrift.config import Config, HookSettings, ModelSettings, ThrottleSettings
 from undrift.control.terms import pace_of_tier, terms_of
+from undrift.domain.baseline import Baseline
+from undrift.domain.baseline import key_of as key_of_baseline
 from undrift.domain.notice import ModelNotice
 from undrift.domain.order import Order
 from undrift.domain.record import ContentHash
@@ -27,6 +31,7 @@ from undrift.domain.tuning import Limits
 from undrift.errors import SpaceMismatch, UnknownModel
 from undrift.flow import probe
 from undrift.flow.batch import BatchDoor, Batching
+from undrift.flow.canary import Canary
 from undrift.flow.embed import EmbeddingDoor
 from undrift.flow.pacing import Pacer
 from undrift.flow.router import Router
@@ -73,6 +78,8 @@ class Wiring:
         )
         self._keeper = Keeper(self.ledger, self.clock, self.timing)
         self.router.also(self._keeper.beat)
+        if config.settings.traces:
+            telemetry.trace_with(open_telemetry())
         self._cache = self.plugins.cache()
         self._spool = self.plugins.spool()
         self._traffic: dict[AliasName, Traffic] = {}
@@ -173,6 +180,12 @@ class Wiring:
                     batching=self._batching(embedder, settings),
                 )
             return self._doors[name]
+
+    def forget_model(self, name: str) -> None:
+        """Make a model anew when it is asked for the next time; it was only tried out, and nothing was embedded."""
+        with self._lock:
+            self._doors.pop(name, None)
+            self.plugins.forget_embedder(name)
 
     def _batching(self, embedder: Embedder, settings: ModelSettings) -> Batching:
         """Return how a model's batch API is used: as it is configured, and where it is not, as the catalogue says."""
@@ -276,6 +289,7 @@ class Wiring:
                     clock=self.clock,
                     limits=self.limits_of(alias),
                     order=self.order_of(alias),
+                    sampling=self.config.settings.watch.queries.as_sampling(),
                 )
                 self._traffic[alias] = made
                 self.router.also(made.tell)
@@ -321,7 +335,25 @@ class Wiring:
         if known is None:
             raise SpaceMismatch(f"the ledger has no space {space}", hint="undrift doctor")
         door = self.model_door(self._model_of(known))
-        return door, probe.ModelProof(door, known.probes, model=known.model, clock=self.clock, every_s=every_s)
+        baseline = self.baseline_of(space)
+        return door, probe.ModelProof(
+            door,
+            known.probes,
+            model=known.model,
+            clock=self.clock,
+            every_s=every_s,
+            canary=Canary(door, baseline) if baseline is not None else None,
+        )
+
+    def baseline_of(self, space: SpaceId) -> Baseline | None:
+        """Return what the model of a space gave for the probes when it was trusted, if that was recorded."""
+        memo = self.ledger.recall(key_of_baseline(space))
+        return Baseline.from_text(memo.text) if memo is not None else None
+
+    def forget_proof(self, space: SpaceId) -> None:
+        """Prove the model of a space anew at its next use, by the baseline that is recorded then."""
+        with self._lock:
+            self._proofs = {key: value for key, value in self._proofs.items() if key[0] != space}
 
     def _model_of(self, known: ProvenSpace) -> str:
         """Return the configured model that computes a space: the one it was recorded under, or an equal one."""

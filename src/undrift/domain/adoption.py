@@ -91,7 +91,8 @@ def objections(finding: Finding, *, model: str, limit: float, explained: str) ->
             Objection(
                 doubt=Doubt.UNPROVEN if finding.is_too_few else Doubt.TEXTS,
                 detail=f"of {finding.sampled} records only {finding.compared} have a text that can be embedded ({why})",
-                hint="say where the texts are: --text payload:FIELD, sql:…, jsonl:PATH or python:MODULE:FUNCTION",
+                hint="say where the texts are: --collection 'NAME?text=KEY' where they are beside the vectors, or\n"
+                "--text payload:FIELD, sql:…, jsonl:PATH or python:MODULE:FUNCTION",
             )
         )
     if finding.compared and finding.differing:

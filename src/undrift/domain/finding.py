@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
@@ -71,6 +71,10 @@ class Finding:
     def key(self) -> str:
         """What is one thing over time: findings of the same key are about the same alert."""
         return f"{self.check}/{self.subject}"
+
+    def concerns(self, subjects: Collection[str]) -> bool:
+        """Whether it is about one of some subjects, or about a part of one: `kb/de` is a part of `kb`."""
+        return self.subject in subjects or any(self.subject.startswith(f"{one}/") for one in subjects)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the JSON form."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import NamedTuple
 
 
@@ -25,19 +24,21 @@ class Traits(NamedTuple):
     script: bool
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
     """A text that is embedded again and again.
 
     Attributes:
         text: the text; it never changes, because a baseline belongs to exactly this one.
         stratum: the kind of text it stands for; findings are told by stratum.
+        as_query: whether it is embedded as a query, because a model may change on one side only.
     """
 
     text: str
     stratum: str
+    as_query: bool = False
 
-    @cached_property
+    @property
     def traits(self) -> Traits:
         """What is in the text."""
         return traits_of(self.text)
@@ -67,7 +68,7 @@ def traits_of_stratum(stratum: str) -> Traits:
     """Return what texts of a stratum of the shipped set usually have in them, where the texts are not at hand."""
     return Traits(
         words={"long": 400.0, "short": 2.0, "title": 8.0, "query": 8.0, "code": 60.0}.get(stratum, 20.0),
-        capitals=stratum in ("plain", "title", "short", "upper", "accent", "accented", "long", "twin"),
+        capitals=stratum not in ("lower", "query"),
         accents=stratum in ("accent", "accented"),
         script=stratum == "script",
     )

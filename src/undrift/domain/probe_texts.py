@@ -124,7 +124,11 @@ _TIMES = [
 
 def shipped() -> tuple[Probe, ...]:
     """Return the shipped probes, always in the same order."""
-    written = [Probe(text=text, stratum=stratum) for stratum, texts in _WRITTEN.items() for text in texts]
+    written = [
+        Probe(text=text, stratum=stratum, as_query=stratum == "query")
+        for stratum, texts in _WRITTEN.items()
+        for text in texts
+    ]
     return (*written, *(Probe(text=_chronicle(words, start), stratum="long") for start, words in enumerate(_LENGTHS)))
 
 

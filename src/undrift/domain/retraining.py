@@ -13,6 +13,8 @@ AT_ONCE = frozenset({"retrieval"})
 LASTING = frozenset({"documents", "queries"})
 #: What forbids a conclusion: a model that has changed by itself, or vectors of another one, look like moved data.
 DOUBTS = frozenset({"probe", "foreign"})
+#: All that is looked at.
+SPEAKS = AT_ONCE | LASTING | DOUBTS
 _URGENCY = (Severity.INFO, Severity.WARNING, Severity.ERROR, Severity.CRITICAL)
 
 
@@ -51,7 +53,7 @@ class RetrainAdvice:
 def advise(
     findings: Sequence[Finding],
     *,
-    subject: str,
+    subjects: Sequence[str],
     now: datetime,
     trained: datetime | None = None,
     policy: RetrainPolicy | None = None,
@@ -63,25 +65,26 @@ def advise(
     in doubt, since a model that changed looks as if all data had moved.
 
     Args:
-        findings: what was found, in any order; findings about other subjects are left out.
-        subject: the alias.
+        findings: what was found, in any order; those that concern other subjects are left out.
+        subjects: the alias, and what else is about its model, such as the model's name.
         now: the time, aware UTC.
         trained: when the serving model was trained last; None when nobody knows.
         policy: what is enough.
     """
-    policy = policy or RetrainPolicy()
-    seen = sorted((one for one in findings if one.subject == subject and one.moment <= now), key=lambda one: one.moment)
-    last = {one.check: one for one in seen if now - one.moment <= policy.fresh}
-    doubtful = [one for check, one in sorted(last.items()) if check in DOUBTS and one.state is State.BAD]
+    policy, subject = policy or RetrainPolicy(), subjects[0]
+    seen = sorted((one for one in findings if one.concerns(subjects) and one.moment <= now), key=_by_moment)
+    last = {one.key: one for one in seen if now - one.moment <= policy.fresh}
+    doubtful = [one for _, one in sorted(last.items()) if one.check in DOUBTS and one.state is State.BAD]
     if doubtful:
         return RetrainAdvice(due=False, words=f"first the model of {subject}: {doubtful[0].words}")
     reasons = [
         one.words
-        for check, one in sorted(last.items())
-        if (check in AT_ONCE and _counts(one, policy)) or (check in LASTING and _lasts(seen, check, now, policy))
+        for key, one in sorted(last.items())
+        if (one.check in AT_ONCE and _counts(one, policy))
+        or (one.check in LASTING and _lasts([other for other in seen if other.key == key], now, policy))
     ]
     if not reasons:
-        known = sorted(last.keys() & (AT_ONCE | LASTING))
+        known = any(one.check in AT_ONCE | LASTING for one in last.values())
         words = f"nothing speaks for training the model of {subject} again"
         return RetrainAdvice(due=False, words=words if known else f"nobody has looked at {subject} lately")
     if trained is not None and now - trained < policy.rest:
@@ -112,11 +115,14 @@ def _counts(one: Finding, policy: RetrainPolicy) -> bool:
     return one.state is State.BAD and _URGENCY.index(one.severity) >= _URGENCY.index(policy.at_least)
 
 
-def _lasts(seen: Sequence[Finding], check: str, now: datetime, policy: RetrainPolicy) -> bool:
+def _by_moment(one: Finding) -> datetime:
+    return one.moment
+
+
+def _lasts(seen: Sequence[Finding], now: datetime, policy: RetrainPolicy) -> bool:
     """Whether every look that could see has found it for long enough; a look that could not says nothing."""
     since: datetime | None = None
     for one in seen:
-        if one.check != check or one.state is State.UNKNOWN:
-            continue
-        since = (since or one.moment) if _counts(one, policy) else None
+        if one.state is not State.UNKNOWN:
+            since = (since or one.moment) if _counts(one, policy) else None
     return since is not None and now - since >= policy.lasting

@@ -183,12 +183,7 @@ class EmbeddingDoor:
         return vector
 
     def _query(self, form: str) -> Vector:
-        sent = self.space.query_prefix + form
-        answer = self._line.ask_for_query(
-            partial(self._embedder.embed_query, sent), lambda: ([sent], self._embedder.count_tokens([sent]))
-        )
-        telemetry.count(telemetry.Metric.TEXTS_EMBEDDED)
-        return checked_query(answer, self.space)
+        return checked_query(self.raw_query(form), self.space)
 
     def fresh(self, texts: Sequence[str], *, purse: Purse | None = None, oversight: Oversight = UNSEEN) -> Vectors:
         """Embed texts as documents past the cache, to prove what the model gives now.
@@ -204,21 +199,27 @@ class EmbeddingDoor:
         Raises:
             UndriftError: as `documents`, and any text that fails.
         """
-        forms = [canonical_text(text) for text in texts]
-        progress = _Progress(oversight=oversight)
-        request = partial(self._request, progress=progress, purse=purse)
-        answers = [whole(batch, self.space, request) for batch in self._batches(forms)]
-        vectors = np.concatenate([np.empty((0, self.space.dimensions), dtype=np.float32), *answers])
+        vectors = self.otherwise(texts, prefix=self.space.document_prefix, purse=purse, oversight=oversight)
         refuse_defects(vectors, self.space)
         return vectors
 
-    def otherwise(self, texts: Sequence[str], *, prefix: str, purse: Purse | None = None) -> Vectors:
-        """Embed texts with another prefix, to find out how somebody else's vectors were made; as `fresh`.
+    def raw_query(self, text: str) -> Vector:
+        """Embed a query to look at the model; float32, shape (d,). What comes back may have no place in the space."""
+        sent = self.space.query_prefix + canonical_text(text)
+        answer = self._line.ask_for_query(
+            partial(self._embedder.embed_query, sent), lambda: ([sent], self._embedder.count_tokens([sent]))
+        )
+        telemetry.count(telemetry.Metric.TEXTS_EMBEDDED)
+        vector: Vector = checked([answer], 1, self.space)[0]
+        return vector
 
-        What comes back belongs to no space.
-        """
-        forms = [canonical_text(text) for text in texts]
-        made = [self._request(batch, _Progress(), purse, prefix=prefix) for batch in self._batches(forms)]
+    def otherwise(
+        self, texts: Sequence[str], *, prefix: str, purse: Purse | None = None, oversight: Oversight = UNSEEN
+    ) -> Vectors:
+        """Embed texts as `fresh` does, with another prefix or unchecked, to see how vectors are made; for no store."""
+        forms, progress = [canonical_text(text) for text in texts], _Progress(oversight=oversight)
+        request = partial(self._request, progress=progress, purse=purse, prefix=prefix)
+        made = [whole(batch, self.space, request) for batch in self._batches(forms)]
         return np.concatenate([np.empty((0, self.space.dimensions), dtype=np.float32), *made])
 
     def count_tokens(self, texts: Sequence[str]) -> tuple[int, bool]:
@@ -368,7 +369,10 @@ class EmbeddingDoor:
             halves = [self._request(half, progress, purse, prefix=prefix) for half in (texts[:middle], texts[middle:])]
             return np.concatenate(halves)
         meter = self._line.meter(sent, counted, purse=purse, oversight=progress.oversight)
-        with self._slots:
+        with (
+            self._slots,
+            telemetry.span("embeddings", gen_ai__request__model=self.space.model, undrift__texts=len(sent)),
+        ):
             try:
                 answer = self._line.ask(partial(self._embedder.embed_documents, sent), meter)
             finally:

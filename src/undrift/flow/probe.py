@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import threading
 
 import numpy as np
 
+from undrift.domain.finding import Severity
 from undrift.domain.record import Vectors
 from undrift.errors import BadArgument, MalformedVectors, ModelChanged, UndriftError
+from undrift.flow.canary import Canary, Judgement
 from undrift.flow.embed import EmbeddingDoor
 from undrift.ports.runtime import Clock
+from undrift.quality.canary import Verdict
 
 #: Embedded as documents. They never change: a recorded reference belongs to exactly these. Long and short, several
 #: scripts, code, numbers, one sentence in capitals, and pairs that differ in one word, because that is where a
@@ -96,15 +100,68 @@ def prove(door: EmbeddingDoor, reference: Vectors, model: str) -> None:
         )
 
 
+def prove_by(canary: Canary, model: str) -> None:
+    """Pass when a model still gives the vectors of its baseline, as far as its own noise lets anybody tell.
+
+    A change that no ranking shows (less than 1e-4) passes: the look-out tells of it.
+
+    Raises:
+        ModelChanged: two looks found a change that matters.
+        UndriftError: the model could not be asked.
+    """
+    judged = canary.judge()
+    if judged.verdict is Verdict.CHANGED and judged.look.severity is not Severity.INFO:
+        raise _changed(model, _of_judgement(judged), f"undrift probe run {model}")
+
+
+def vouch(door: EmbeddingDoor, reference: Vectors, repeats: int, model: str) -> None:
+    """Pass when what a model gives now, its noise included, is what its space was recorded with.
+
+    It comes before a first baseline, which must not make a change that nobody saw the truth.
+
+    Raises:
+        ModelChanged: it is not.
+        UndriftError: as `record`.
+    """
+    made = np.stack([record(door) for _ in range(repeats)]).astype(np.float64)
+    made /= np.linalg.norm(made, axis=2, keepdims=True)
+    then = reference.astype(np.float64)
+    then /= np.linalg.norm(then, axis=1, keepdims=True)
+    if then.shape != made.shape[1:]:
+        raise _changed(model, f"{then.shape[1]} dimensions were recorded, and it gives {made.shape[2]}")
+    apart = ((made[:, None] - made[None]) ** 2).sum(axis=3).max(axis=(0, 1)) / 2
+    moved = ((made - then) ** 2).sum(axis=2).min(axis=0) / 2
+    over = moved - np.maximum(1 - THRESHOLD, _NOISE * apart)
+    worst = int(np.argmax(over))
+    # Not `>`: a reference that is damaged (NaN) proves nothing.
+    if not over[worst] <= 0:
+        raise _changed(
+            model, f"probe {worst + 1} is {moved[worst]:.2e} from what was recorded, and its repeats {apart[worst]:.2e}"
+        )
+
+
+#: So many times as far as repeats are apart may a reference be from them: it is one more repeat, of another day.
+_NOISE = 3.0
+
+
 class ModelProof:
     """Proves a model before its first use and again every so often; safe to ask from several threads.
+
+    With a canary, each call in between embeds one probe more, so that a swap is seen within one batch.
 
     Everybody waits for a proof that is under way: what one thread embeds while another finds out that the model has
     changed would be in the wrong space.
     """
 
     def __init__(
-        self, door: EmbeddingDoor, reference: Vectors, *, model: str, clock: Clock, every_s: float = EVERY_S
+        self,
+        door: EmbeddingDoor,
+        reference: Vectors,
+        *,
+        model: str,
+        clock: Clock,
+        every_s: float = EVERY_S,
+        canary: Canary | None = None,
     ) -> None:
         """Remember what to prove; nothing is embedded yet.
 
@@ -114,7 +171,10 @@ class ModelProof:
             model: the name for the message.
             clock: what the proof's age is measured with.
             every_s: how long a proof holds, in seconds.
+            canary: looks at the model where a baseline is recorded; the reference is not needed then.
         """
+        self._canary = canary
+        self._glances = 0
         self._door = door
         self._reference = reference
         self._model = model
@@ -145,6 +205,10 @@ class ModelProof:
         with self._lock:
             if self._looked_at is None or self._clock.monotonic() - self._looked_at >= self._every_s:
                 self._look()
+            elif self._canary is not None and self._error is None and math.isfinite(self._every_s):
+                self._glances += 1
+                if not self._canary.glance(self._glances):
+                    self._look()
             if self._error is not None:
                 # A new one each time: one that several threads raise would grow their tracebacks.
                 raise ModelChanged(self._error.message, self._error.detail, self._error.hint)
@@ -152,7 +216,10 @@ class ModelProof:
     def _look(self) -> None:
         began = self._clock.monotonic()
         try:
-            prove(self._door, self._reference, self._model)
+            if self._canary is not None:
+                prove_by(self._canary, self._model)
+            else:
+                prove(self._door, self._reference, self._model)
         except ModelChanged as error:
             self._error = error
         else:
@@ -166,9 +233,20 @@ def _probe(number: int) -> str:
     return (*PROBE_TEXTS, *PROBE_QUERIES)[number][:60]
 
 
-def _changed(model: str, detail: str) -> ModelChanged:
+def _of_judgement(judged: Judgement) -> str:
+    seen, diagnosis = judged.look, judged.diagnosis
+    looks_like = f"it looks like {diagnosis.words}\n" if diagnosis is not None else ""
+    return (
+        f"{looks_like}the probes are displaced by {seen.size:.1e} on average (p = {seen.p_value:.1e}), "
+        f"{int(seen.jumped.sum())} of {len(seen.jumped)} by themselves; cosine: least {seen.cosines.min():.6f}, "
+        f"mean {seen.cosines.mean():.6f}"
+    )
+
+
+def _changed(model: str, detail: str, look: str = "") -> ModelChanged:
+    cure = "bring the old revision back, or add the new one as another model and migrate: undrift plan ALIAS --to MODEL"
     return ModelChanged(
         f"model {model} no longer gives the vectors that its space was recorded with",
         detail,
-        "bring the old revision back, or add the new one as another model and migrate: undrift plan ALIAS --to MODEL",
+        f"{cure}; {look} looks again" if look else cure,
     )

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
+from undrift import telemetry
 from undrift.domain.checkpoint import Chunk
 from undrift.domain.migration import Migration
 from undrift.domain.record import ContentHash, DocumentId, Entry, Record
@@ -85,6 +86,20 @@ def carry_chunk(
     )
     if chunk is None:
         return None
+    with telemetry.span(
+        "undrift.piece",
+        undrift__alias=workshop.alias,
+        undrift__migration=migration.id,
+        undrift__piece=chunk.number,
+        undrift__documents=chunk.count,
+    ):
+        _carry(workshop, migration, chunk, at_once=at_once, taking=taking)
+    return chunk.count
+
+
+def _carry(workshop: Workshop, migration: Migration, chunk: Chunk, *, at_once: int, taking: Taking) -> None:
+    """Carry a piece over that this worker has."""
+    ledger, timing = workshop.ledger, workshop.timing
     work = f"chunk {chunk.number} of {workshop.alias}"
     try:
         with workshop.keeper.holding(workshop.alias, chunk, workshop.me) as grip:
@@ -125,7 +140,6 @@ def carry_chunk(
     ledger.published(workshop.alias, chunk, owner=workshop.me)
     suspect(workshop, made.untagged, "the back-fill")
     taking.told(chunk, [record.tag.content for record in made.records if record.id in allowed])
-    return chunk.count
 
 
 def _while(grip: Grip, workshop: Workshop) -> Workshop:

@@ -9,6 +9,7 @@ from enum import Enum
 from functools import partial
 from typing import Any
 
+from undrift import telemetry
 from undrift.domain.checkpoint import Progress
 from undrift.domain.gate import Verdict
 from undrift.domain.migration import SYNCING, Migration, Phase, RunStatus
@@ -310,12 +311,13 @@ class Worker:
         if not self._coordinates(migration):
             self._waits("another worker, which compares both fields")
             return Tick.IDLE
-        report = verify(
-            self.workshop,
-            sample=self.sample,
-            carry=lambda: carry_dirty(self.workshop),
-            on_progress=lambda progress: self._compared(migration, progress),
-        )
+        with telemetry.span("undrift.verify", undrift__alias=migration.alias, undrift__migration=migration.id):
+            report = verify(
+                self.workshop,
+                sample=self.sample,
+                carry=lambda: carry_dirty(self.workshop),
+                on_progress=lambda progress: self._compared(migration, progress),
+            )
         if not report.is_faithful:
             raise ModelChanged(
                 f"vectors stored for {migration.target.space} are not what model {migration.target_model} gives "

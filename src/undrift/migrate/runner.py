@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from undrift import telemetry
 from undrift.domain.migration import Migration, MigrationId, Phase, advance
 from undrift.domain.plan import Finish, Flip, JournalWrites, Plan, Step, StopJournal, describe
 from undrift.errors import StaleRoute
@@ -38,7 +39,8 @@ class Runner:
         """
         for step in plan:
             self.on_step(describe(step))
-            self._carry_out(step)
+            with telemetry.span("undrift.step", undrift__migration=self.migration, undrift__step=describe(step)):
+                self._carry_out(step)
 
     def enter(self, phase: Phase, *, was: Phase, detail: str = "") -> Migration:
         """Record a phase that leaves the route as it is.

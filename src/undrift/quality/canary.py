@@ -206,10 +206,10 @@ def look(floor: Floor, fresh: Vectors) -> Look:
     if fresh.ndim != 3 or fresh.shape[:2] != (2, probes):
         raise BadArgument(f"a look of the shape {fresh.shape} is not two calls of {probes} probes")
     if fresh.shape[2] != dimensions:
-        return _unreadable(Broken.DIMENSIONS, probes)
+        return unreadable(Broken.DIMENSIONS, probes)
     lengths = np.linalg.norm(fresh.astype(np.float64), axis=2)
     if not np.isfinite(lengths).all() or not (lengths > 0).all():
-        return _unreadable(Broken.NOT_FINITE, probes)
+        return unreadable(Broken.NOT_FINITE, probes)
     calls = fresh / lengths[:, :, None]
     shifts = calls - floor.halves
     displacements = (shifts[0] * shifts[1]).sum(axis=1) / 2
@@ -309,7 +309,8 @@ def _broken(floor: Floor, logs: Numbers, grid: Grid) -> tuple[Broken, ...]:
     return tuple(broken for broken, is_so in found.items() if is_so)
 
 
-def _unreadable(broken: Broken, probes: int) -> Look:
+def unreadable(broken: Broken, probes: int) -> Look:
+    """Return the look at vectors that cannot be compared with those of a baseline."""
     return Look(
         verdict=Verdict.CHANGED,
         severity=Severity.CRITICAL,

@@ -12,6 +12,7 @@ from undrift.domain.wording import plural
 from undrift.quality import foreign, islands
 from undrift.quality.chances import binomial_at_least
 
+CHECK = "foreign"
 #: Vectors that are asked for.
 SAMPLE = islands.SAMPLE
 #: Share of a pure collection's own vectors that seem foreign, at most, and how unlikely a larger share has to be:
@@ -35,7 +36,7 @@ def look(alias: str, vectors: Vectors, *, moment: datetime) -> Finding:
     broken = int((~np.isfinite(vectors).all(axis=1)).sum()) if len(vectors) else 0
     if broken:
         return Finding(
-            check="foreign",
+            check=CHECK,
             subject=alias,
             state=State.BAD,
             severity=Severity.ERROR,
@@ -47,7 +48,7 @@ def look(alias: str, vectors: Vectors, *, moment: datetime) -> Finding:
     if len(vectors) < islands.LEAST:
         missing = islands.LEAST - len(vectors)
         return Finding(
-            check="foreign",
+            check=CHECK,
             subject=alias,
             state=State.UNKNOWN,
             severity=Severity.INFO,
@@ -77,7 +78,7 @@ def look(alias: str, vectors: Vectors, *, moment: datetime) -> Finding:
         words = f"some vectors of {alias} may be of another model"
         detail = "\n".join([*evidence, "this is a hint, no proof: two languages or formats can look the same"])
         return Finding(
-            check="foreign",
+            check=CHECK,
             subject=alias,
             state=State.BAD,
             severity=Severity.INFO,
@@ -89,11 +90,11 @@ def look(alias: str, vectors: Vectors, *, moment: datetime) -> Finding:
         )
     unsure = "" if can_tell else "; its own vectors vary so much that single foreign ones would not stand out"
     return Finding(
-        check="foreign",
+        check=CHECK,
         subject=alias,
         state=State.GOOD,
         severity=Severity.INFO,
         moment=moment,
-        words=f"{len(vectors)} sampled vectors of {alias} hang together as those of one model do{unsure}",
+        words=f"{len(vectors):,} sampled vectors of {alias} hang together as those of one model do{unsure}",
         figures=figures,
     )

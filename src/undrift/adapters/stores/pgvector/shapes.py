@@ -146,7 +146,9 @@ def foreign_table(place: Place, found: Found, *, part: str | None = None) -> Tab
     """
     shape, columns = place.shape, found.columns
     if not shape.vector:
-        there = [name for name, column in columns.items() if column.is_vector]
+        every = [name for name, column in columns.items() if column.is_vector]
+        # A migration in place adds a column, beside which its source goes on being the one that nobody had to name.
+        there = [name for name in every if not _is_made(columns[name])] or every
         if len(there) != 1:
             raise BadConfig(
                 f"table {place.name} has {len(there)} columns with vectors",
@@ -202,6 +204,11 @@ def is_left_half_made(found: Found, vector: str) -> bool:
     """Whether a column with vectors was begun by a process that died."""
     column = found.columns.get(vector)
     return column is not None and _is_being_made(column)
+
+
+def _is_made(column: Column) -> bool:
+    """Whether undrift has put a column into the table of somebody else."""
+    return _is_being_made(column) or _metric_said(column) is not None
 
 
 def _is_being_made(column: Column) -> bool:
