@@ -150,6 +150,11 @@ SHAPES: dict[str, tuple[str, ...]] = {
         *("alerts[id]", "alerts[event]", "alerts[key]", "alerts[severity]", "alerts[words]", "alerts[runbook]"),
         *("told", "next_steps"),
     ),
+    "drift": (
+        *("alias", "verdict", "findings[check]", "findings[subject]", "findings[state]", "findings[severity]"),
+        *("findings[moment]", "findings[words]", "findings[detail]", "findings[hint]", "findings[figures]"),
+        "next_steps",
+    ),
     "watch": ("checks", "url"),
     "watch --once": (
         *("looked", "findings[check]", "findings[subject]", "findings[state]", "findings[severity]"),
@@ -217,7 +222,20 @@ SHAPES: dict[str, tuple[str, ...]] = {
     ),
     "model retire": ("model", "reason", "still_named_by", "next_steps"),
     "golden compare": (
-        *("set", "alias", "model", "space", "against", "against_space", "metric", "k", "documents", "of", "queries"),
+        *(
+            "set",
+            "alias",
+            "model",
+            "space",
+            "against",
+            "against_space",
+            "metric",
+            "k",
+            "documents",
+            "refused",
+            "of",
+            "queries",
+        ),
         *("unjudged", "tokens", "before", "after", "gains", "verdict", "fell_most", "moment", "next_steps"),
     ),
     "golden run": ("set", "queries", "k", "space", "ndcg_at_10", "recall_at_10", "mrr_at_10", "ci95"),

@@ -26,9 +26,9 @@ from undrift.config import (
     ServerSettings,
     Settings,
     StoreSettings,
-    SunsetSettings,
     ThrottleSettings,
     TimingSettings,
+    WatchSettings,
     WindowSettings,
 )
 from undrift.control.checks import CHECKS
@@ -139,8 +139,8 @@ WATCH = """
 One table for each check of [`undrift watch`](../how-to/watch.md), named after it: %s. The keys of all:
 """
 
-SUNSET = """
-`[watch.sunset]` has one more:
+OWN = """
+`[watch.%s]` also has:
 """
 
 MAINTENANCE = """
@@ -214,9 +214,17 @@ def reference() -> str:
     parts += [TIMING, _table(_timing()), SERVER]
     parts += [_table(_settings(ServerSettings)), NOTICES, _table(_settings(NoticeSettings))]
     parts += [WATCH % ", ".join(f"`{check.name}`" for check in CHECKS), _table(_settings(CheckSettings))]
-    own = tuple(name for name in SunsetSettings.model_fields if name not in CheckSettings.model_fields)
-    parts += [SUNSET, _table(_settings(SunsetSettings, only=own)), MAINTENANCE, _table(_settings(WindowSettings))]
+    for name, settings in _checks():
+        own = tuple(key for key in type(settings).model_fields if key not in CheckSettings.model_fields)
+        parts += [OWN % name, _table(_settings(type(settings), only=own))] if own else []
+    parts += [MAINTENANCE, _table(_settings(WindowSettings))]
     return "\n".join(parts).rstrip() + "\n"
+
+
+def _checks() -> Iterator[tuple[str, CheckSettings]]:
+    for name, settings in WatchSettings():
+        if isinstance(settings, CheckSettings):
+            yield name, settings
 
 
 def _settings(model: type[BaseModel], only: tuple[str, ...] = ()) -> Iterator[tuple[str, str, str]]:

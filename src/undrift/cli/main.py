@@ -20,6 +20,7 @@ from undrift.cli import (
     comparing,
     demo,
     documents,
+    drift,
     golden,
     lineage,
     lookout,
@@ -62,7 +63,7 @@ SECTIONS: tuple[tuple[str, tuple[click.Command, ...]], ...] = (
         ),
     ),
     ("Quality", (golden.golden,)),
-    ("The look-out", (lookout.watch, alerts.alert, probes.probe, catalogue.catalogue)),
+    ("The look-out", (lookout.watch, drift.drift, probes.probe, alerts.alert, catalogue.catalogue)),
     ("Other programs", (serving.serve,)),
 )
 #: What a shell calls a process that was ended by Ctrl-C.

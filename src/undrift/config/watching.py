@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, field_validator
 from undrift.config.strict import Strict, known_time_zone
 from undrift.domain.silence import Window
 from undrift.domain.tuning import read_hours
+from undrift.domain.window import Sampling
 from undrift.errors import BadArgument
 
 
@@ -107,12 +108,62 @@ class WindowSettings(Strict):
         )
 
 
+class DocumentsSettings(CheckSettings):
+    """How the look-out looks at what documents are about."""
+
+    labels: list[str] = Field(
+        default=[],
+        description='keys of the metadata, such as `["lang", "tenant"]`: each of their 16 most frequent values is '
+        "looked at by itself too",
+    )
+
+
+class QueriesSettings(CheckSettings):
+    """How the look-out looks at what people ask."""
+
+    keep: Literal["nothing", "vectors", "texts"] = Field(
+        default="nothing",
+        description="what applications leave of a sample of their queries in the ledger, for the look-out: `vectors` "
+        "with the first score, or their `texts` too, which show what has changed. Texts may be private, and from a "
+        "vector much of its text can be guessed",
+    )
+    labels: list[str] = Field(
+        default=[], description="keys of the filter of a search, as for documents: each of their values by itself too"
+    )
+
+    def as_sampling(self) -> Sampling | None:
+        """Return the value that the core works with; None where nothing is kept."""
+        if self.keep == "nothing" or not self.enabled:
+            return None
+        return Sampling(texts=self.keep == "texts", labels=tuple(self.labels))
+
+
+class RetrievalSettings(CheckSettings):
+    """How the look-out asks golden queries."""
+
+    sets: dict[str, list[str]] = Field(
+        default={},
+        description='golden sets of each alias, such as `{ kb = ["support"] }`; all sets where there is one alias only',
+    )
+    churn: float = Field(
+        default=0.05,
+        gt=0,
+        le=0.5,
+        description="share of the documents that come or go while a baseline is in use: answers may change as much as "
+        "that explains",
+    )
+
+
 class WatchSettings(Strict):
     """What `undrift watch` looks at, one table a check: `[watch.NAME]`."""
 
     sunset: SunsetSettings = Field(default_factory=SunsetSettings)
     provider: CheckSettings = Field(default_factory=CheckSettings)
     retrain: CheckSettings = Field(default_factory=CheckSettings)
+    documents: DocumentsSettings = Field(default_factory=DocumentsSettings)
+    queries: QueriesSettings = Field(default_factory=QueriesSettings)
+    retrieval: RetrievalSettings = Field(default_factory=RetrievalSettings)
+    foreign: CheckSettings = Field(default_factory=CheckSettings)
     maintenance: list[WindowSettings] = Field(
         default=[], description="hours in which nobody is told: `[[watch.maintenance]]`"
     )

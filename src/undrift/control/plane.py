@@ -7,8 +7,8 @@ from typing import Any
 
 from undrift.config import load
 from undrift.control.alerting import Alerting
-from undrift.control.auditing import Auditing
 from undrift.control.crew import Crew
+from undrift.control.drifting import Drifting
 from undrift.control.ends import PROVIDER, look_at_ends, look_at_what_was_said
 from undrift.control.equating import Equating
 from undrift.control.lookout import LookOut
@@ -20,7 +20,7 @@ from undrift.errors import NotifierUnavailable
 from undrift.ports.runtime import Clock
 
 
-class ControlPlane(Auditing, Crew, Selftest, Promoting, Equating, Alerting):
+class ControlPlane(Drifting, Crew, Selftest, Promoting, Equating, Alerting):
     """Everything undrift can do, on one configuration.
 
     It is a client of the ledger like any application: it has a lease, which `close` ends.

@@ -294,6 +294,7 @@ class Wiring:
                     clock=self.clock,
                     limits=self.limits_of(alias),
                     order=self.order_of(alias),
+                    sampling=self.config.settings.watch.queries.as_sampling(),
                 )
                 self._traffic[alias] = made
                 self.router.also(made.tell)

@@ -51,7 +51,7 @@ class Reader:
             raise BadArgument(f"k is {k}; a search returns at least 1 document", hint="k=10")
 
         def answer(route: Route) -> Hits:
-            return self._nearest(route, self._door_of(route.serving.space).query(text), k, filter)
+            return self._nearest(route, self._door_of(route.serving.space).query(text), k, filter, text)
 
         return self._read(answer)
 
@@ -99,7 +99,7 @@ class Reader:
         store = self._store_of(route.serving)
         return store.scan(route.serving, after=after, limit=_PAGE, parts=Part.TEXT, filter=filter)
 
-    def _nearest(self, route: Route, vector: Vector, k: int, filter: Filter | None) -> Hits:
+    def _nearest(self, route: Route, vector: Vector, k: int, filter: Filter | None, text: str = "") -> Hits:
         store = self._store_of(route.serving)
         began = self._traffic.begin() if self._traffic else 0.0
         found = store.search(route.serving, vector, k=k, filter=filter)
@@ -112,7 +112,10 @@ class Reader:
             count(Metric.MIS_TAGGED_HITS, len(found) - len(hits))
         if self._traffic:
             self._traffic.returned(hit.id for hit in hits)
-        return Hits(hits=hits, space=space, epoch=route.epoch)
+        answer = Hits(hits=hits, space=space, epoch=route.epoch)
+        if self._traffic:
+            self._traffic.asked(vector, answer, text, filter)
+        return answer
 
     def _read(self, answer: Callable[[Route], Answer]) -> Answer:
         with self._router.using(self._alias) as route:

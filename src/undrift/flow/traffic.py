@@ -9,11 +9,15 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime
+from typing import Any
 
 from undrift.domain.order import Order, searched_note
+from undrift.domain.record import Hits, Vector
 from undrift.domain.route import AliasName, Mode
 from undrift.domain.tuning import Limits, tuned
+from undrift.domain.window import Sampling
 from undrift.errors import UndriftError
+from undrift.flow.asked import Asked
 from undrift.flow.popular import Popular
 from undrift.flow.router import Router
 from undrift.ports.ledger import Ledger
@@ -64,7 +68,15 @@ class Traffic:
     """The searches of one alias by this process; its heart tells of them while a migration wants to know."""
 
     def __init__(
-        self, alias: AliasName, *, ledger: Ledger, router: Router, clock: Clock, limits: Limits, order: Order
+        self,
+        alias: AliasName,
+        *,
+        ledger: Ledger,
+        router: Router,
+        clock: Clock,
+        limits: Limits,
+        order: Order,
+        sampling: Sampling | None = None,
     ) -> None:
         """Know of no search yet.
 
@@ -75,6 +87,7 @@ class Traffic:
             clock: the source of time.
             limits: the configured ones; only where searches are limited is it told how long they take.
             order: what comes first in a back-fill; only where it is what searches return is that counted.
+            sampling: what of queries may be kept for the look-out; None for nothing.
         """
         self._alias = alias
         self._ledger = ledger
@@ -83,6 +96,7 @@ class Traffic:
         self._limits = limits
         self._searches = Window(clock, _REMEMBERED)
         self._popular = Popular(order.documents) if order.counts_searches else None
+        self._asked = Asked(alias, sampling, memory=ledger, clock=clock) if sampling is not None else None
         self._has_told = False
         self._next = clock.monotonic() + _TELL_EVERY_S
 
@@ -99,8 +113,15 @@ class Traffic:
         if self._popular is not None:
             self._popular.saw(ids)
 
+    def asked(self, vector: Vector, hits: Hits, text: str, filter: Mapping[str, Any] | None) -> None:
+        """Take note of a query and its answer."""
+        if self._asked is not None:
+            self._asked.saw(hits.space, vector, hits.hits, text, filter)
+
     def tell(self) -> None:
-        """Leave notes for the workers, if it is time and anybody wants to know."""
+        """Leave notes for the workers and the look-out, if it is time and anybody wants to know."""
+        if self._asked is not None:
+            self._asked.tell()
         if self._popular is not None:
             self._popular.fold()
             self._tell_popular(self._popular)

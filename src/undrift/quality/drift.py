@@ -34,6 +34,8 @@ SHIFT_RADII = 0.1
 EXAMPLES = 5
 #: Of the largest spread along an axis, a share below which the axis counts as one along which nothing varies.
 _DEAD = 1e-12
+#: How far along such an axis a vector is from the others when it counts as awake: kept vectors are rounded to float16.
+_AWAKE = 1e-3
 
 
 class Lane(Enum):
@@ -88,8 +90,12 @@ class Drift:
     @property
     def is_remarkable(self) -> bool:
         """Whether the difference is both certain and large enough to matter; two looks running are an alarm."""
+        return self.is_remarkable_among(1)
+
+    def is_remarkable_among(self, tests: int) -> bool:
+        """Whether it is where so many tests are made at one look, each of which could be wrong (Bonferroni)."""
         matters = self.novel_share >= NOVEL_SHARE or self.shift_radii >= SHIFT_RADII
-        return bool(self.woken_axes) or (self.chance <= CHANCE and matters)
+        return bool(self.woken_axes) or (self.chance * tests <= CHANCE and matters)
 
 
 def learn(vectors: Vectors) -> Reference:
@@ -126,7 +132,9 @@ def compare(reference: Reference, vectors: Vectors) -> Drift:
     novelty = novelty_in(units, reference.neighbourhood)
     woken = _woken(reference, units)
     chance = 0.0 if woken else _both(shift.chance, novelty.chance)
-    lane = Lane.AXES if woken else Lane.MIX if shift.chance < novelty.chance else Lane.NOVELTY
+    # What is new moves the middle too; where both are certain, that something is new says more.
+    is_new = novelty.chance <= CHANCE and novelty.share >= NOVEL_SHARE
+    lane = Lane.AXES if woken else Lane.NOVELTY if is_new or novelty.chance <= shift.chance else Lane.MIX
     return Drift(
         chance=chance,
         lane=lane,
@@ -150,9 +158,9 @@ def _dead(units: NDArray[np.float32]) -> NDArray[np.bool_]:
 
 
 def _woken(reference: Reference, units: NDArray[np.float32]) -> tuple[int, ...]:
-    """Return the axes that were dead and along which a vector now differs by more than rounding."""
+    """Return the axes that were dead and along which a vector now differs by more than rounding to float16 explains."""
     away = np.abs(units - reference.anchor.cloud.centre).max(axis=0)
-    return tuple(int(axis) for axis in np.flatnonzero(reference.dead & (away > 1e-4)))
+    return tuple(int(axis) for axis in np.flatnonzero(reference.dead & (away > _AWAKE)))
 
 
 def _examples(

@@ -47,7 +47,7 @@ VERBS = [
         "rollback",
         "complete",
     ),
-    *("cancel", "selftest", "golden", "watch", "alert", "catalogue", "serve"),
+    *("cancel", "selftest", "golden", "watch", "drift", "probe", "alert", "catalogue", "serve"),
 ]
 
 
