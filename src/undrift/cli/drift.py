@@ -27,9 +27,10 @@ _REFERENCES = click.Choice(["documents", "queries", "retrieval"])
 )
 @pass_session
 def drift(session: Session, alias: str, only: tuple[str, ...], accept: tuple[str, ...]) -> int | None:
-    """Look once whether documents, queries or answers have changed, and for foreign vectors.
+    """Look once at what drifts, and for foreign vectors.
 
-    It ends with 3 where something has. No alert comes of it: `undrift watch` looks again and again, and tells.
+    Are documents and queries about something else, and have the answers to golden queries changed? It ends with 3
+    where something has. No alert comes of it: `undrift watch` looks again and again, and tells.
     """
     with session.plane() as plane:
         value = plane.drift(alias, only=only, accept=accept)

@@ -91,10 +91,16 @@ def packed(vectors: Vectors) -> str:
     They get length 1 before, so that long ones do not overflow; one that is no number stays so.
     """
     lengths = np.linalg.norm(vectors.astype(np.float64), axis=1)
-    units = vectors / np.maximum(lengths, 1e-300)[:, None]
+    with np.errstate(invalid="ignore"):
+        units = vectors / np.maximum(lengths, 1e-300)[:, None]
     return base64.b64encode(units.astype("<f2").tobytes()).decode("ascii")
 
 
 def unpacked(text: str, dimensions: int) -> Vectors:
     """Return vectors of that form, float32, shape (n, dimensions)."""
     return np.frombuffer(base64.b64decode(text), dtype="<f2").astype(np.float32).reshape(-1, dimensions)
+
+
+def as_kept(vectors: Vectors) -> Vectors:
+    """Return vectors as they would be read back: a text that stands twice has one vector, whenever it was kept."""
+    return unpacked(packed(vectors), vectors.shape[1])

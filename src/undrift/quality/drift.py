@@ -34,6 +34,8 @@ SHIFT_RADII = 0.1
 EXAMPLES = 5
 #: Of the largest spread along an axis, a share below which the axis counts as one along which nothing varies.
 _DEAD = 1e-12
+#: How far along such an axis a vector is from the others when it counts as awake: kept vectors are rounded to float16.
+_AWAKE = 1e-3
 
 
 class Lane(Enum):
@@ -156,9 +158,9 @@ def _dead(units: NDArray[np.float32]) -> NDArray[np.bool_]:
 
 
 def _woken(reference: Reference, units: NDArray[np.float32]) -> tuple[int, ...]:
-    """Return the axes that were dead and along which a vector now differs by more than rounding."""
+    """Return the axes that were dead and along which a vector now differs by more than rounding to float16 explains."""
     away = np.abs(units - reference.anchor.cloud.centre).max(axis=0)
-    return tuple(int(axis) for axis in np.flatnonzero(reference.dead & (away > 1e-4)))
+    return tuple(int(axis) for axis in np.flatnonzero(reference.dead & (away > _AWAKE)))
 
 
 def _examples(

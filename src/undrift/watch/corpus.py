@@ -14,7 +14,7 @@ import numpy as np
 from undrift.domain.finding import Finding, Severity, State
 from undrift.domain.record import DocumentId, Record
 from undrift.domain.route import VectorField
-from undrift.domain.window import Window, labels_of
+from undrift.domain.window import Window, as_kept, labels_of
 from undrift.domain.wording import plural
 from undrift.errors import ConflictError
 from undrift.ports.memory import MemoryLedger
@@ -146,6 +146,6 @@ def _window(corpus: Corpus, records: Sequence[Record], moment: datetime) -> Wind
     return Window(
         space=corpus.field.space,
         moment=moment.isoformat(),
-        vectors=np.stack([record.vector for record in records]),
+        vectors=as_kept(np.stack([record.vector for record in records])),
         labels=labels,
     )

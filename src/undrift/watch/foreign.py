@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 
 import numpy as np
 
@@ -31,42 +32,22 @@ def look(alias: str, vectors: Vectors, *, moment: datetime) -> Finding:
         vectors: float32, shape (n, d), a random choice of its serving field's; of more than `SAMPLE`, the first count.
         moment: when.
     """
-    vectors = vectors[:SAMPLE]
-    hint = f"undrift alias audit {alias}"
+    found = partial(Finding, check=CHECK, subject=alias, moment=moment)
+    vectors, audit = vectors[:SAMPLE], f"undrift alias audit {alias}"
+    figures = {"sampled": float(len(vectors))}
     broken = int((~np.isfinite(vectors).all(axis=1)).sum()) if len(vectors) else 0
     if broken:
-        return Finding(
-            check=CHECK,
-            subject=alias,
-            state=State.BAD,
-            severity=Severity.ERROR,
-            moment=moment,
-            words=f"{plural(broken, 'vector')} of {len(vectors)} sampled from {alias} have a value that is no number",
-            hint=hint,
-            figures={"sampled": len(vectors), "broken": broken},
-        )
-    if len(vectors) < islands.LEAST:
+        words = f"{plural(broken, 'vector')} of {len(vectors)} sampled from {alias} have a value that is no number"
+        return found(state=State.BAD, severity=Severity.ERROR, words=words, hint=audit, figures=figures)
+    narrows, detector = islands.narrowest(vectors), foreign.learn(vectors)
+    if narrows is None or detector is None:
         missing = islands.LEAST - len(vectors)
-        return Finding(
-            check=CHECK,
-            subject=alias,
-            state=State.UNKNOWN,
-            severity=Severity.INFO,
-            moment=moment,
-            words=f"{alias} has too few vectors to look for foreign ones: {missing} more are needed",
-            figures={"sampled": len(vectors)},
-        )
-    narrows = islands.narrowest(vectors)
-    detector = foreign.learn(vectors)
-    can_tell = detector is not None and detector.can_tell
-    strange = int((detector.scores(vectors) > 0).sum()) if detector is not None else 0
-    figures = {
-        "sampled": float(len(vectors)),
-        "conductance": narrows.conductance if narrows is not None else 1.0,
-        "strange_ratio": strange / len(vectors),
-    }
+        words = f"{alias} has too few vectors to look for foreign ones: {missing} more are needed"
+        return found(state=State.UNKNOWN, severity=Severity.INFO, words=words, figures=figures)
+    strange = int((detector.scores(vectors) > 0).sum())
+    figures |= {"conductance": narrows.conductance, "strange_ratio": strange / len(vectors)}
     evidence = []
-    if narrows is not None and narrows.is_narrow:
+    if narrows.is_narrow:
         share = len(narrows.smaller) / len(vectors)
         evidence.append(
             f"the sample falls into two parts that hardly touch: {share:.1%} of it lies apart (conductance "
@@ -75,26 +56,19 @@ def look(alias: str, vectors: Vectors, *, moment: datetime) -> Finding:
     if binomial_at_least(strange, len(vectors), _USUAL) <= _CHANCE:
         evidence.append(f"{plural(strange, 'vector')} of {len(vectors)} lie where those of an unrelated model would")
     if evidence:
-        words = f"some vectors of {alias} may be of another model"
-        detail = "\n".join([*evidence, "this is a hint, no proof: two languages or formats can look the same"])
-        return Finding(
-            check=CHECK,
-            subject=alias,
+        return found(
             state=State.BAD,
             severity=Severity.INFO,
-            moment=moment,
-            words=words,
-            detail=detail,
-            hint=hint,
+            words=f"some vectors of {alias} may be of another model",
+            detail="\n".join([*evidence, "this is a hint, no proof: two languages or formats can look the same"]),
+            hint=audit,
             figures=figures,
         )
-    unsure = "" if can_tell else "; its own vectors vary so much that single foreign ones would not stand out"
-    return Finding(
-        check=CHECK,
-        subject=alias,
+    unsure = "; its own vectors vary so much that single foreign ones would not stand out"
+    words = f"{len(vectors):,} sampled vectors of {alias} hang together as those of one model do"
+    return found(
         state=State.GOOD,
         severity=Severity.INFO,
-        moment=moment,
-        words=f"{len(vectors):,} sampled vectors of {alias} hang together as those of one model do{unsure}",
+        words=words if detector.can_tell else words + unsure,
         figures=figures,
     )

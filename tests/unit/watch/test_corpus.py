@@ -154,3 +154,26 @@ def test_the_reference_is_bounded_and_what_came_is_still_told_from_what_was_ther
     # Of 800 chosen among 2,400 about a half came since.
     assert found.state is State.BAD
     assert 250 <= int(found.words.split()[1]) <= 560
+
+
+def test_texts_that_stand_many_times_are_no_drift() -> None:
+    world = World()
+    world.put(np.tile(vectors(1, 60), (10, 1)))
+    world.look()
+    world.put(np.tile(vectors(1, 60), (5, 1)))
+
+    assert world.look()["kb"].state is State.GOOD
+
+
+def test_a_value_that_is_no_number_is_an_error(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.look()
+    broken = vectors(2, 400)
+    world.put(broken)
+    broken[7, 3] = np.nan
+    # The stores refuse it; another program may still have written it.
+    monkeypatch.setattr(corpus, "as_kept", lambda _: broken)
+
+    found = world.look()["kb"]
+
+    assert (found.state, found.severity) == (State.BAD, Severity.ERROR)
+    assert "1 of 400 vectors in the documents of kb have a value that is no number" in found.words
