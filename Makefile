@@ -80,8 +80,8 @@ lock: COMPILE = $(UV) compile --universal --python-version 3.11 --generate-hashe
 lock: $(VENV)/.base ## resolve the dependencies again (ARGS=--upgrade for the newest)
 	$(COMPILE) requirements/uv.in --output-file requirements/uv.txt
 	$(COMPILE) pyproject.toml --extra demo --group build --output-file requirements/demo.txt
-	$(COMPILE) pyproject.toml --extra demo --extra postgres --extra server --group dev --constraints requirements/demo.txt --output-file requirements/dev.txt
-	$(COMPILE) pyproject.toml --extra demo --extra server --extra stores --extra providers --extra ray --extra tokenizers --group stores --constraints requirements/dev.txt --output-file requirements/all.txt
+	$(COMPILE) pyproject.toml --extra demo --extra notify --extra otel --extra postgres --extra server --group dev --constraints requirements/demo.txt --output-file requirements/dev.txt
+	$(COMPILE) pyproject.toml --extra demo --extra notify --extra server --extra stores --extra providers --extra ray --extra tokenizers --group stores --constraints requirements/dev.txt --output-file requirements/all.txt
 
 clean: ## remove the environment and everything the tools leave behind
 	rm -rf $(VENV) $(ALL) dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

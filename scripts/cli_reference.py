@@ -100,6 +100,16 @@ SHAPES: dict[str, tuple[str, ...]] = {
         *("mixed", "wrong_space_answers", "ndcg_at_10.before", "ndcg_at_10.after", "tokens", "seconds"),
     ),
     "model add, model show": ("name", "provider", "space", "dimensions", "metric", "paid", "serves"),
+    "model equal": ("left", "right", "left_space", "right_space", "verdict", "reason", "stands_for", "next_steps"),
+    "probe record": (
+        *("model", "space", "baseline", "recorded", "probes", "strata", "left_out", "repeats", "noise_floor", "fleet"),
+        *("rounding", "next_steps"),
+    ),
+    "probe run": (
+        *("model", "space", "baseline", "probes", "statistic", "threshold", "verdict", "noise_floor", "cosine.mean"),
+        *("cosine.min", "displacement", "by_stratum", "moved", "exactly_equal", "broken", "severity", "looks"),
+        *("diagnosis", "next_steps"),
+    ),
     "alias create, alias show": _ALIAS,
     "alias adopt": (
         *("alias", "field", "space", "tags", "proof.sampled", "proof.compared", "proof.matched", "proof.share"),
@@ -212,7 +222,20 @@ SHAPES: dict[str, tuple[str, ...]] = {
     ),
     "model retire": ("model", "reason", "still_named_by", "next_steps"),
     "golden compare": (
-        *("set", "alias", "model", "space", "against", "against_space", "metric", "k", "documents", "of", "queries"),
+        *(
+            "set",
+            "alias",
+            "model",
+            "space",
+            "against",
+            "against_space",
+            "metric",
+            "k",
+            "documents",
+            "refused",
+            "of",
+            "queries",
+        ),
         *("unjudged", "tokens", "before", "after", "gains", "verdict", "fell_most", "moment", "next_steps"),
     ),
     "golden run": ("set", "queries", "k", "space", "ndcg_at_10", "recall_at_10", "mrr_at_10", "ci95"),
@@ -224,6 +247,10 @@ LISTS: dict[str, tuple[str, ...]] = {
     "alias list": _ALIAS,
     "status": _STATUS,
     "golden list": ("set", "queries"),
+    "probe list": (
+        *("model", "space", "baseline", "recorded", "probes", "strata", "left_out", "repeats", "noise_floor", "fleet"),
+        *("rounding", "last_look", "verdict", "displacement"),
+    ),
     "catalogue list": ("channel", "model", "region"),
     "catalogue show": ("channel", "model", "region", "facts"),
     "catalogue sunsets": (

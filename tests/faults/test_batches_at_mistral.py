@@ -35,7 +35,7 @@ def paid_once(world: Scene) -> None:
     assert migration.tokens_before == billed, "the answers say what they cost, the job does not"
 
 
-@pytest.mark.parametrize("lost", ["", "upload", "create", "show", "content"])
+@pytest.mark.parametrize("lost", ["", "create", "content"])
 def test_a_job_is_made_found_again_and_carried_over(folder: Path, lost: str) -> None:
     with scene(folder, provider="mistral") as world:
         if lost:

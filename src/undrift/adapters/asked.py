@@ -26,6 +26,16 @@ def require_positive(name: str, value: int) -> None:
         raise BadArgument(f"{name} is {value}; at least 1 can be asked for")
 
 
+def require_within(name: str, value: float, least: float, most: float) -> None:
+    """Pass when a setting has a value that it can have.
+
+    Raises:
+        BadArgument: it has not.
+    """
+    if not least <= value <= most:
+        raise BadArgument(f"{name} is {value}; it can be {least} to {most}")
+
+
 def require_dimensions(
     collection: str, dimensions: int, *, most: int, who: str, least: int = 1, more: str = ""
 ) -> None:

@@ -78,12 +78,14 @@ def comparison(value: Mapping[str, Any]) -> str:
     head = (
         f"{value['set']} on {value['alias']}: {plural(value['queries'], 'query', 'queries')}, "
         f"{number(value['documents'])}{some} documents"
+        + (f", of which {value['model']} refuses {number(value['refused'])}" if value["refused"] else "")
     )
     p = value["gains"][value["metric"]]["p_no_better"]
     words = f"{value['model']} is {value['verdict']}" if value["verdict"] != "not told apart" else "not told apart"
     fell = [(one["query"], f"{one['before']:.4f} → {one['after']:.4f}") for one in value["fell_most"]]
     told = f"Queries that fell most:\n{columns(fell, indent=2)}" if fell else ""
-    return paragraphs(head, columns(rows), f"{words} (nDCG; p = {p:.4f} that it is no better)", told)
+    chance = f"p = {p:.4f}" if p >= 0.0001 else "p < 0.0001"
+    return paragraphs(head, columns(rows), f"{words} (nDCG; {chance} that it is no better)", told)
 
 
 def promotion(value: Mapping[str, Any]) -> str:

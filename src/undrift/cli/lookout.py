@@ -86,7 +86,7 @@ def _loop(session: Session, plane: ControlPlane, lookout: LookOut, checks: Seque
     while not stop.requested():
         try:
             done = lookout.round(checks)
-            wait = lookout.due_in()
+            wait = lookout.due_in(checks)
         except BackendError as error:
             session.screen.note(f"could not look out: {error.message}; it is tried again")
             plane.clock.sleep(_AGAIN_S)

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from undrift.cli import lineage_page
-from undrift.cli.layout import columns, number, paragraphs
+from undrift.cli.layout import columns, number, paragraphs, steps
 from undrift.cli.lineage import about_training
 from undrift.cli.session import Assignment, Session, Verbs, pass_session, toml_values
 from undrift.domain.wording import plural
@@ -111,6 +111,57 @@ def show_model(session: Session, name: str) -> None:
     with session.plane() as plane:
         shown = plane.show_model(name)
     session.answer(shown, f"{name}\n{_model(shown)}")
+
+
+@model.command("equal")
+@click.argument("left")
+@click.argument("right", required=False)
+@click.option("--dry-run", is_flag=True, help="Only compare; keep nothing.")
+@click.option("--revoke", is_flag=True, help="Take back what was proved of LEFT.")
+@pass_session
+@click.pass_context
+def equal_models(
+    context: click.Context,
+    session: Session,
+    /,
+    left: str,
+    right: str | None,
+    *,
+    dry_run: bool,
+    revoke: bool,
+) -> None:
+    """Prove that two models are one, under another name, host or gateway.
+
+    Where they are, the one without vectors stands for the other: nothing is embedded again. Exit code 0: equal,
+    3: different, 4: not known.
+    """
+    if (right is None) != revoke:
+        raise BadArgument("two models are compared, or a proof about one is revoked", hint="undrift model equal A B")
+    with session.plane() as plane:
+        if right is None:
+            shown = plane.unequal(left)
+            session.answer(shown, f"model {left} has its own space again, {shown['space']}")
+            return
+        shown = plane.equal(left, right, keep=not dry_run)
+    session.answer(shown, paragraphs(_equality(shown), steps(shown.get("next_steps", []))))
+    if shown["verdict"] != "equal":
+        context.exit(3 if shown["verdict"] == "different" else 4)
+
+
+def _equality(shown: Mapping[str, Any]) -> str:
+    head = f"models {shown['left']} and {shown['right']}: {shown['verdict']}"
+    rows = [("spaces", f"{shown['left_space']}, {shown['right_space']}")]
+    if "probes" in shown:
+        rows += [
+            ("displacement", f"{shown['displacement']:.1e} on average, at most {shown['at_most']:.1e}"),
+            ("worst probe", f"{shown['worst']:.1e} of {shown['probes']}"),
+            ("noise floor", f"{shown['noise_floor']:.1e}"),
+        ]
+    if shown["reason"]:
+        rows.append(("reason", shown["reason"]))
+    if shown["verdict"] == "equal" and "probes" in shown:
+        rows.append(("from now on", shown["stands_for"] or "nothing changes"))
+    return f"{head}\n{columns(rows, indent=2)}"
 
 
 def _options(model: Mapping[str, Any]) -> str:

@@ -59,7 +59,8 @@ def record_probes(session: Session, /, model: str, *, pause_s: float | None, **o
 def run_probes(context: click.Context, session: Session, models: tuple[str, ...]) -> None:
     """Look at models now, by default at every one with a baseline.
 
-    A change is confirmed by a second look. Exit code 0: unchanged, 3: changed, 4: not known.
+    A change is confirmed by a second look. Exit code 0: unchanged, 3: changed, 4: not known. Unless one model is named,
+    the JSON form is a list.
     """
     with session.plane() as plane:
         shown = plane.run_probes(models)

@@ -309,7 +309,9 @@ class Settings(Strict):
         "shipped",
     )
     feeds: list[str] = Field(
-        default=[], description="tables of facts, as files or addresses, that `undrift catalogue refresh` reads as well"
+        default=[],
+        description="tables of facts, as files or addresses, that `undrift catalogue refresh` reads as well; or the "
+        "address of the list that deprecations.info publishes",
     )
     pause_file: str | None = Field(
         default=None, description="while this file is there, no worker with this configuration works, on any alias"

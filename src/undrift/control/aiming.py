@@ -102,7 +102,7 @@ class Aiming(Documents):
 
     def terms(self, model: str, door: EmbeddingDoor, catalogue: Catalogue, *, tier: str | None = None) -> Terms:
         """Return what a configured model costs, and how fast it may be asked."""
-        return terms_of(door.space, door.limits, self.model_settings(model), catalogue, tier=tier)
+        return terms_of(self.own_space(model), door.limits, self.model_settings(model), catalogue, tier=tier)
 
     def _price(self, model: str, door: EmbeddingDoor) -> float:
         """Return the price that a budget in dollars is reckoned with; 0 where there is none, or nobody knows."""

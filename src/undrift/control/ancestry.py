@@ -13,7 +13,7 @@ from undrift.control.evidence import Evidence
 from undrift.control.operations import Operations
 from undrift.domain.lineage import Checkpoint, Lineage, Retirement, as_dict
 from undrift.domain.migration import fields_of
-from undrift.domain.record import DocumentId, is_tagged
+from undrift.domain.record import DocumentId, Record, is_tagged
 from undrift.domain.route import AliasName, VectorField
 from undrift.domain.space import SpaceId
 from undrift.errors import (
@@ -147,10 +147,11 @@ class Ancestry(Documents, Operations, Evidence):
         """
         route = self.router.join(AliasName(name))
         lineage = self.lineages.read()
-        places = [("serving", route.serving), *([("follower", route.follower)] if route.follower else [])]
-        vectors = [
-            found for role, place in places if (found := self._traced(role, place, DocumentId(id), lineage)) is not None
-        ]
+        vectors = []
+        for role, place in (("serving", route.serving), ("follower", route.follower)):
+            record = self.store_of(place).fetch(place, [DocumentId(id)]).get(DocumentId(id)) if place else None
+            if place is not None and record is not None:
+                vectors.append({"role": role, **self._traced(name, place, record, lineage)})
         if not vectors:
             raise BadArgument(f"there is no document {id!r} in {name}", hint=f"undrift export {name}")
         return {"alias": name, "id": id, "vectors": vectors}
@@ -203,7 +204,8 @@ class Ancestry(Documents, Operations, Evidence):
             alias: the alias that it is to answer; the vectors that serve there have to be of its space.
 
         Raises:
-            CheckpointUnproven: nobody has recorded the checkpoint, or its files are not those that were recorded.
+            CheckpointUnproven: nobody has recorded the checkpoint, it is retired, or its files are not those that were
+                recorded.
             ModelChanged: it does not give the vectors any more that its space was recorded with.
             SpaceMismatch: the alias is served by vectors of another space.
         """
@@ -215,6 +217,10 @@ class Ancestry(Documents, Operations, Evidence):
                 f"nobody has recorded which checkpoint model {name} is",
                 "without that, no vector of it can be traced to its training",
                 f"undrift model record {name}",
+            )
+        if lineage.is_retired(name):
+            raise CheckpointUnproven(
+                f"model {name} is retired", hint=f"undrift model lineage {name} --history says who did it and why"
             )
         if known.space != space.id or known.hash != space.revision:
             raise CheckpointUnproven(
@@ -269,16 +275,13 @@ class Ancestry(Documents, Operations, Evidence):
             "serves": [alias for alias in self.ledger.aliases() if self._serves(alias) == one.space],
         }
 
-    def _traced(self, role: str, place: VectorField, id: DocumentId, lineage: Lineage) -> dict[str, Any] | None:
-        record = self.store_of(place).fetch(place, [id]).get(id)
-        if record is None:
-            return None
+    def _traced(self, alias: str, place: VectorField, record: Record, lineage: Lineage) -> dict[str, Any]:
+        """Follow a record's tag to its space, from there to its model, and from there to its checkpoint."""
         space = record.tag.space if is_tagged(record.tag) else None
         known = self.ledger.space(space) if space is not None else None
         made_by = lineage.of_space(space) if space is not None else []
         return {
             "field": place.key,
-            "role": role,
             "space": space,
             "is_of_field": space == place.space,
             "model": known.model if known is not None else None,
@@ -288,7 +291,9 @@ class Ancestry(Documents, Operations, Evidence):
                     **{key: value for key, value in as_dict(one).items() if key != "kind"},
                     "base": lineage.base(one.model),
                     "ancestors": [{"model": up.model, "hash": up.hash} for up in lineage.ancestors(one.model)],
-                    "promotion": next((as_dict(told) for told in reversed(lineage.promotions(one.model))), None),
+                    "promotion": next(
+                        (as_dict(told) for told in reversed(lineage.promotions(one.model)) if told.alias == alias), None
+                    ),
                 }
                 for one in made_by
             ],

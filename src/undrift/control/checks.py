@@ -11,6 +11,7 @@ from undrift.domain.alert import Policy
 from undrift.domain.sunset import CHECK as SUNSET
 from undrift.watch import corpus, foreign, queries, retrieval
 from undrift.watch.check import Check, Gauge
+from undrift.watch.probe import CHECK as PROBE
 
 if TYPE_CHECKING:
     from undrift.control.plane import ControlPlane
@@ -39,6 +40,27 @@ CHECKS: tuple[Check[ControlPlane], ...] = (
         look=look_at_what_was_said,
         every_s=HOUR_S,
         policy=Policy(looks_to_resolve=1, renotify_s=None),
+    ),
+    Check(
+        name=PROBE,
+        about="whether models with a baseline still give the vectors that they gave",
+        look=lambda plane: plane.probe_findings(),
+        every_s=HOUR_S,
+        # A look confirms its own alarm by a second one at once.
+        policy=Policy(),
+        gauges=(
+            Gauge(
+                figure="displacement_ratio",
+                metric="undrift_probe_displacement_ratio",
+                about="How far a model's vectors are from its baseline, as a cosine distance without the noise.",
+            ),
+            Gauge(
+                figure="noise_ratio",
+                metric="undrift_probe_noise_ratio",
+                about="How far a model's answers to one text are apart.",
+            ),
+            Gauge(figure="p_value", metric="undrift_probe_p_value_ratio", about="The p-value of the last look."),
+        ),
     ),
     Check(
         name=RETRAIN,

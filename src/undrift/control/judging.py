@@ -88,9 +88,9 @@ class Judging(Ancestry, Migrations):
         )
         ids, texts, served, total = self._documents_of(place, golden, documents)
         made, kept = _embedded(new, texts, allowance, on_progress)
-        ids = [ids[row] for row in kept]
-        before = measure(golden, _rankings(golden, old, served[kept], ids, k), k=k)
-        after = measure(golden, _rankings(golden, new, made, ids, k), k=k)
+        before = measure(golden, _rankings(golden, old, served, ids, k), k=k)
+        # What the new model refuses would be missing after a migration, so it cannot be found here either.
+        after = measure(golden, _rankings(golden, new, made, [ids[row] for row in kept], k), k=k)
         found = gains(before, after)
         metric = f"ndcg_at_{k}"
         evidence: dict[str, Any] = {
@@ -103,6 +103,7 @@ class Judging(Ancestry, Migrations):
             "against_space": place.space,
             "metric": metric,
             "documents": len(ids),
+            "refused": len(ids) - len(kept),
             "of": total,
             "moment": self.clock.now().isoformat(),
             "differences": found[metric].differences.tolist(),

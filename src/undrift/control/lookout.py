@@ -20,8 +20,11 @@ if TYPE_CHECKING:
 
 #: The check of the look-out itself: that something is not looked at any more.
 STALE = "stale"
-#: The look-out wakes at least so often, and a receiver that took nothing is left alone for so long. In seconds.
-TICK_S, PATIENCE_S = 15.0, 60.0
+#: The look-out wakes at least and at most so often, and a receiver that took nothing is left alone for so long, in
+#: seconds.
+TICK_S, LEAST_S, PATIENCE_S = 15.0, 1.0, 60.0
+#: What the look-out finds about itself is so at once.
+_AT_ONCE = Policy(looks_to_resolve=1)
 #: So much earlier or later than planned is looked, so that many hosts do not look at one moment.
 _JITTER = 0.1
 _FOUND = "watch/found/"
@@ -77,21 +80,23 @@ class LookOut:
             anyway: look also at what is not due, and at once a second time where that confirms.
         """
         done = Round()
-        for check in self.checks:
-            if (not names or check.name in names) and self._look(check, done, anyway=anyway):
+        for check in self._named(names):
+            if self._look(check, done, anyway=anyway):
                 pending = [one for one in self._alerts_of(check) if one.stage is Stage.PENDING]
                 if anyway and pending and check.confirm_s is not None:
                     self._look(check, done, anyway=True)
-        self._take_stock([check for check in self.checks if not names or check.name in names], done)
+        self._take_stock(self._named(names), done)
         self._tell(done)
         self.ended = self._plane.clock.now()
         return done
 
-    def due_in(self) -> float:
-        """Return how many seconds to wait until the next round."""
+    def due_in(self, names: Collection[str] = ()) -> float:
+        """Return how many seconds to wait until the next round of these checks; of all by default."""
         now = self._plane.clock.now()
-        dues = [(self._plane.schedule.looks(check.name, now).due - now).total_seconds() for check in self.checks]
-        return min(TICK_S, max(0.0, min(dues, default=TICK_S)) + 0.01)
+        looks = [self._plane.schedule.looks(check.name, now) for check in self._named(names)]
+        soonest = min(((one.due - now).total_seconds() for one in looks), default=TICK_S)
+        # What is overdue is another process's look, which may take its time.
+        return min(TICK_S, max(LEAST_S, soonest))
 
     def every_s(self, check: Check[ControlPlane]) -> float:
         """Return the seconds between two looks of a check, as it is configured."""
@@ -102,6 +107,9 @@ class LookOut:
         """Return what each check found when it last looked, whichever process did."""
         memos = self._plane.ledger.recall_all(_FOUND)
         return [Finding.from_dict(one) for memo in memos for one in json.loads(memo.text)]
+
+    def _named(self, names: Collection[str]) -> list[Check[ControlPlane]]:
+        return [check for check in self.checks if not names or check.name in names]
 
     def _enabled(self, check: Check[ControlPlane]) -> bool:
         settings = getattr(self._settings, check.name, None)
@@ -150,7 +158,7 @@ class LookOut:
             if alert.key not in seen and alert.stage is not Stage.RESOLVED
         ]
         for finding in gone:
-            self._plane.book.take(finding, Policy(looks_to_resolve=1))
+            self._plane.book.take(finding, _AT_ONCE)
         return gone
 
     def _keep(self, check: Check[ControlPlane], findings: Iterable[Finding]) -> None:
@@ -178,7 +186,7 @@ class LookOut:
                 else f"{check.about} are looked at",
                 hint=f"undrift watch --once {check.name}" if stale else "",
             )
-            self._plane.take([finding])
+            self._plane.take([finding], _AT_ONCE)
             done.findings += [finding] if stale else []
 
     def _tell(self, done: Round) -> None:
@@ -190,7 +198,7 @@ class LookOut:
         findings += [_hears(name, now) for name in told["told"]]
         for name in done.problems:
             self._left_alone[name] = now + timedelta(seconds=PATIENCE_S)
-        changed = [alert.key for alert in self._plane.take(findings)]
+        changed = [alert.key for alert in self._plane.take(findings, _AT_ONCE)]
         if changed:
             more = self._plane.tell(changed, not_now=[*alone, *done.problems])
             done.tellings += more["tellings"]

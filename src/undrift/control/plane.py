@@ -10,8 +10,8 @@ from undrift.control.alerting import Alerting
 from undrift.control.crew import Crew
 from undrift.control.drifting import Drifting
 from undrift.control.ends import PROVIDER, look_at_ends, look_at_what_was_said
+from undrift.control.equating import Equating
 from undrift.control.lookout import LookOut
-from undrift.control.probing import Probing
 from undrift.control.promoting import Promoting
 from undrift.control.selftest import Selftest
 from undrift.domain.sunset import CHECK as SUNSET
@@ -20,7 +20,7 @@ from undrift.errors import NotifierUnavailable
 from undrift.ports.runtime import Clock
 
 
-class ControlPlane(Drifting, Crew, Selftest, Promoting, Probing, Alerting):
+class ControlPlane(Drifting, Crew, Selftest, Promoting, Equating, Alerting):
     """Everything undrift can do, on one configuration.
 
     It is a client of the ledger like any application: it has a lease, which `close` ends.

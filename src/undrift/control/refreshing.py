@@ -10,6 +10,7 @@ from typing import Any
 
 from undrift.adapters.embedders.http.profiles import PROFILES
 from undrift.adapters.feeds import table, web
+from undrift.adapters.feeds.deprecations import deprecations, is_deprecations
 from undrift.adapters.feeds.provider_models import LISTS, address_of, listed
 from undrift.config import ModelSettings
 from undrift.control.outlook import Outlook
@@ -75,7 +76,11 @@ class Refreshing(Outlook):
     def _table(self, source: str) -> Feed:
         def read() -> tuple[Sequence[Fact], list[str]]:
             if source.startswith(("http://", "https://")):
-                return table.read_facts(web.read(source).splitlines(), source), []
+                content = web.read(source)
+                if is_deprecations(content):
+                    known = set(self.plugins.catalogue().models())
+                    return deprecations(content, source.partition("?")[0], knows=known.__contains__), []
+                return table.read_facts(content.splitlines(), source), []
             path = self.config.resolve(source)
             if not path.exists():
                 raise FeedUnavailable(f"there is no feed {source}")

@@ -10,6 +10,7 @@ from typing import Self, cast
 
 from undrift import telemetry
 from undrift.adapters.clock import SystemClock
+from undrift.adapters.embedders.renamed import in_space
 from undrift.adapters.processes import LinuxProcesses
 from undrift.adapters.sources.payload import PayloadSource
 from undrift.adapters.stores.ledger_tags import LedgerTaggedStore
@@ -21,6 +22,7 @@ from undrift.config import Config, HookSettings, ModelSettings, ThrottleSettings
 from undrift.control.terms import pace_of_tier, terms_of
 from undrift.domain.baseline import Baseline
 from undrift.domain.baseline import key_of as key_of_baseline
+from undrift.domain.equality import Equality, key_of_equality
 from undrift.domain.notice import ModelNotice
 from undrift.domain.order import Order
 from undrift.domain.record import ContentHash
@@ -85,6 +87,7 @@ class Wiring:
         self._traffic: dict[AliasName, Traffic] = {}
         self._doors: dict[str, EmbeddingDoor] = {}
         self._made: list[Embedder] = []
+        self._own_spaces: dict[str, Space] = {}
         self._wrapped: dict[tuple[str, str, bool], VectorStore] = {}
         self._proofs: dict[tuple[SpaceId, float], tuple[EmbeddingDoor, probe.ModelProof]] = {}
         self._lock = threading.RLock()
@@ -172,8 +175,10 @@ class Wiring:
                 if settings.tokenizer is not None:
                     tokenizer = tokenizer_at(self.config.resolve(str(settings.tokenizer)))
                     embedder = counted(embedder, tokenizer)
+                equal = self.equality_of(embedder.space.id)
+                self._own_spaces[name] = embedder.space
                 self._doors[name] = EmbeddingDoor(
-                    embedder,
+                    embedder if equal is None else in_space(embedder, equal.space),
                     clock=self.clock,
                     cache=self._cache,
                     pacer=self._pacer(embedder, settings),
@@ -349,6 +354,24 @@ class Wiring:
         """Return what the model of a space gave for the probes when it was trusted, if that was recorded."""
         memo = self.ledger.recall(key_of_baseline(space))
         return Baseline.from_text(memo.text) if memo is not None else None
+
+    def equality_of(self, own: SpaceId) -> Equality | None:
+        """Return what a model's own space was proved equal to, if it was; its vectors carry the tag of that one."""
+        memo = self.ledger.recall(key_of_equality(own))
+        return Equality.from_text(memo.text) if memo is not None else None
+
+    def own_space(self, name: str) -> Space:
+        """Return the space that a configured model says it computes, whatever it was proved equal to."""
+        self.model_door(name)
+        return self._own_spaces[name]
+
+    def forget_door(self, name: str) -> None:
+        """Open the door to a model anew at its next use."""
+        with self._lock:
+            door = self._doors.pop(name, None)
+            self._proofs = {key: value for key, value in self._proofs.items() if value[0] is not door}
+        if door is not None:
+            door.close()
 
     def forget_proof(self, space: SpaceId) -> None:
         """Prove the model of a space anew at its next use, by the baseline that is recorded then."""

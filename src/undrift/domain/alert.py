@@ -211,8 +211,12 @@ def owed(alert: Alert, receiver: str, now: datetime, terms: Terms) -> Event | No
     """
     told = alert.told.get(receiver)
     knows = told is not None and told.event is not Event.RESOLVED
-    if terms.muted or alert.stage is Stage.PENDING or alert.key == f"{RECEIVER}/{receiver}":
+    if alert.stage is Stage.PENDING or alert.key == f"{RECEIVER}/{receiver}":
         return None
+    if terms.muted:
+        # Who takes silence for the end has to hear that it is not over.
+        lives = knows and terms.keeps_alive and alert.stage is Stage.FIRING
+        return _again(told, now, terms) if told is not None and lives else None
     if alert.stage is Stage.RESOLVED:
         return Event.RESOLVED if knows else None
     if told is None or not knows:
@@ -223,9 +227,12 @@ def owed(alert: Alert, receiver: str, now: datetime, terms: Terms) -> Event | No
         return Event.WORSE
     if alert.is_acknowledged and terms.hears_acknowledged and told.event is not Event.ACKNOWLEDGED:
         return Event.ACKNOWLEDGED
-    if terms.renotify_s is None or (alert.is_acknowledged and not terms.keeps_alive):
-        return None
-    return Event.STILL if now - told.moment >= timedelta(seconds=terms.renotify_s) else None
+    return None if alert.is_acknowledged and not terms.keeps_alive else _again(told, now, terms)
+
+
+def _again(told: Told, now: datetime, terms: Terms) -> Event | None:
+    is_due = terms.renotify_s is not None and now - told.moment >= timedelta(seconds=terms.renotify_s)
+    return Event.STILL if is_due else None
 
 
 def with_told(alert: Alert, receiver: str, event: Event, moment: datetime) -> Alert:

@@ -30,7 +30,6 @@ def application(bracket: Bracket, admission: Admission) -> Any:
         admission: who may call.
     """
     from starlette.applications import Starlette
-    from starlette.exceptions import HTTPException
     from starlette.routing import Route
 
     calls = _Calls(bracket, admission)
@@ -40,8 +39,14 @@ def application(bracket: Bracket, admission: Admission) -> Any:
         Route("/v1/aliases/{alias}/route", calls.route, methods=["GET"]),
         Route("/healthz", calls.health, methods=["GET"]),
     ]
-    kinds = (UndriftError, HTTPException, Exception)
-    return Starlette(routes=routes, exception_handlers=dict.fromkeys(kinds, _refuse))
+    return Starlette(routes=routes, exception_handlers=refusing())
+
+
+def refusing() -> dict[Any, Any]:
+    """Return what answers a call that was refused or that failed, by the kind of its error."""
+    from starlette.exceptions import HTTPException
+
+    return dict.fromkeys((UndriftError, HTTPException, Exception), _refuse)
 
 
 class _Calls:

@@ -9,6 +9,7 @@ from undrift.control import ControlPlane
 from undrift.control.lookout import TICK_S, LookOut
 from undrift.control.metrics import CONTENT_TYPE, exposition
 from undrift.release import VERSION
+from undrift.server.app import refusing
 from undrift.server.running import Listener, admission_to
 
 #: A look-out whose last round ended longer ago than so many ticks hangs.
@@ -41,4 +42,4 @@ def health_of(plane: ControlPlane, lookout: LookOut, listener: Listener) -> Any:
         text = await run_in_threadpool(lambda: exposition(plane, lookout))
         return Response(text, media_type=CONTENT_TYPE)
 
-    return Starlette(routes=[Route("/healthz", health), Route("/metrics", metrics)])
+    return Starlette(routes=[Route("/healthz", health), Route("/metrics", metrics)], exception_handlers=refusing())

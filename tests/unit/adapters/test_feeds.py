@@ -1,24 +1,16 @@
-"""Providers' lists of models, in the shapes that their SDKs and specifications give, and the webhook."""
+"""Providers' lists of models, in the shapes that their SDKs and specifications give."""
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-from collections.abc import Iterator
-from datetime import UTC, date, datetime
-from http.server import BaseHTTPRequestHandler, HTTPServer
-from threading import Thread
+from datetime import date
 from typing import Any
 
 import pytest
 
 from undrift.adapters.feeds.provider_models import LISTS, address_of, listed
-from undrift.adapters.notifiers.webhook import WebhookNotifier
-from undrift.domain.alert import Alert, Event
-from undrift.errors import BadConfig, FeedUnavailable, NotifierUnavailable
+from undrift.errors import FeedUnavailable
 
 TODAY = date(2026, 11, 23)
-NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 #: One model with a day and one without, as each provider writes them (SDKs and specifications of 2026-11).
 ANSWERS: dict[str, tuple[dict[str, Any], str, str]] = {
     "openai": (
@@ -169,68 +161,3 @@ def test_a_day_that_is_none_is_unknown(day: Any) -> None:
 )
 def test_a_list_is_where_the_models_answer(channel: str, base_url: str, region: str, address: str) -> None:
     assert address_of(channel, base_url, region) == address
-
-
-ALERT = Alert(alias="kb", model="acme/e1", event=Event.NEARER, level="warn", day="2027-06-30", within=60, words="soon")
-
-
-@pytest.fixture
-def receiver() -> Iterator[tuple[str, list[tuple[dict[str, str], bytes]], list[int]]]:
-    """An address that takes posts, what it took, and the statuses that it answers first."""
-    taken: list[tuple[dict[str, str], bytes]] = []
-    statuses: list[int] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            taken.append((dict(self.headers), body))
-            self.send_response(statuses.pop(0) if statuses else 204)
-            self.end_headers()
-
-        def log_message(self, *_: Any) -> None:
-            """Say nothing."""
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    thread = Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/hook", taken, statuses
-    server.shutdown()
-    server.server_close()
-    thread.join()
-
-
-def webhook(url: str, slept: list[float] | None = None, secret: str = "key") -> WebhookNotifier:
-    waits = [] if slept is None else slept
-    return WebhookNotifier(url, secret, now=lambda: NOW, sleep=waits.append, timeout_s=5.0)
-
-
-def test_a_receiver_can_prove_who_sent_an_alert_and_when(receiver: Any) -> None:
-    url, taken, _ = receiver
-    webhook(url).send(ALERT)
-
-    ((headers, body),) = taken
-    timestamp = headers["X-Undrift-Timestamp"]
-    expected = hmac.new(b"key", f"{timestamp}.".encode() + body, hashlib.sha256).hexdigest()
-    assert int(timestamp) == NOW.timestamp()
-    assert headers["X-Undrift-Signature"] == f"sha256={expected}"
-    assert ALERT.id.encode() in body
-
-
-def test_a_receiver_that_fails_is_asked_again_and_then_given_up(receiver: Any) -> None:
-    url, taken, statuses = receiver
-    statuses += [500, 503]
-    slept: list[float] = []
-
-    webhook(url, slept).send(ALERT)
-
-    assert (len(taken), slept) == (3, [1.0, 2.0])
-    statuses += [500, 500, 500]
-    with pytest.raises(NotifierUnavailable, match=r"webhook 127\.0\.0\.1 did not take an alert") as refused:
-        webhook(url).send(ALERT)
-    assert refused.value.detail == "HTTP 500"
-
-
-@pytest.mark.parametrize(("url", "secret"), [("ftp://x", "key"), ("http://x/hook", "")])
-def test_a_webhook_without_an_address_or_a_secret_is_refused(url: str, secret: str) -> None:
-    with pytest.raises(BadConfig, match="webhook of \\[notices\\]"):
-        webhook(url, secret=secret)

@@ -24,6 +24,7 @@ class World:
 
     def __init__(self) -> None:
         self.models: list[dict[str, Any]] = []
+        self.deprecations: list[dict[str, Any]] = []
         self.keys: list[str] = []
         self.posts: list[dict[str, Any]] = []
         self.status = 200
@@ -32,7 +33,8 @@ class World:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 world.keys.append(self.headers.get("Authorization", ""))
-                self._answer(json.dumps({"data": world.models}).encode())
+                found = world.deprecations if "deprecations" in self.path else {"data": world.models}
+                self._answer(json.dumps(found).encode())
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -140,6 +142,21 @@ def test_of_sources_that_disagree_the_earliest_counts_and_both_are_shown(
     (sunset,) = owner("catalogue", "sunsets", "--json").json
 
     assert sunset["date"] == "2027-04-01"
+    assert [fact["value"] for fact in sunset["disagreeing"]] == ["2027-06-30"]
+
+
+def test_the_community_s_list_is_one_voice_among_others(owner: Undrift, world: World) -> None:
+    entry = {"provider": "OpenAI", "shutdown_date": "2027-04-01", "last_observed": "2026-11-20"}
+    world.deprecations = [{**entry, "model_id": name} for name in ("text-embedding-3-small", "gpt-4", "3-smallmodel")]
+    ends(world, "2027-06-30")
+    owner("catalogue", "refresh")
+
+    found = owner("catalogue", "refresh", "--from", f"{world.url}/v1/deprecations.json", "--no-providers", "--json")
+
+    (feed,) = found.json["feeds"]
+    assert [fact["model"] for fact in feed["new"]] == ["openai/text-embedding-3-small"]
+    (sunset,) = owner("catalogue", "sunsets", "--json").json
+    assert (sunset["date"], sunset["precision"]) == ("2027-04-01", "probable")
     assert [fact["value"] for fact in sunset["disagreeing"]] == ["2027-06-30"]
 
 

@@ -232,6 +232,18 @@ def test_the_model_that_an_alias_began_with_stays_in_the_configuration(plane: Co
     assert "[models.old]" in (tmp_path / "undrift.toml").read_text()
 
 
+def test_a_pipeline_is_refused_a_retired_model_that_the_configuration_still_has(
+    plane: ControlPlane, tmp_path: Path
+) -> None:
+    register(plane, tmp_path, "a")
+    with (tmp_path / "undrift.toml").open("a") as file:
+        file.write('\n[aliases.later]\nstore = "main"\nmodel = "a"\n')
+    with opened(tmp_path) as again:
+        assert again.retire_model("a", reason="a mistake")["still_named_by"] == ["[aliases.later]"]
+        with pytest.raises(CheckpointUnproven, match="model a is retired"):
+            again.require_servable("a")
+
+
 def test_a_model_whose_files_are_gone_can_be_retired(plane: ControlPlane, tmp_path: Path) -> None:
     register(plane, tmp_path, "a")
     (tmp_path / "heads" / "a" / "head.json").unlink()

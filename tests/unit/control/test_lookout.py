@@ -156,6 +156,17 @@ def test_while_a_process_looks_another_one_does_not_and_takes_over_when_it_dies(
     assert second.round().looked == ["trial"]
 
 
+def test_it_sleeps_while_another_process_looks_and_asks_only_for_what_it_is_to_look_at(world: World) -> None:
+    lookout = world.lookout()
+    lookout.round()
+    world.clock.advance(HOUR * 1.1)
+    world.planes[1].schedule.begin("trial", world.clock.now())
+
+    assert lookout.round().looked == []
+    assert lookout.due_in() == 1.0
+    assert lookout.due_in(["another"]) == 15.0
+
+
 def test_two_processes_that_both_look_tell_once(world: World) -> None:
     """As two cron jobs do, each of which looks at everything."""
     world.states["m"] = State.BAD

@@ -100,6 +100,21 @@ def test_a_swap_is_found_named_and_kept(plane: ControlPlane, provider: Embedding
     assert listed["verdict"] == "changed"
 
 
+def test_the_look_out_tells_of_a_swap_and_that_it_is_over(plane: ControlPlane, provider: EmbeddingProvider) -> None:
+    """A look confirms itself, so one round is enough; two good ones end it."""
+    plane.record_probes("new")
+    assert plane.look_out().round(["probe"], anyway=True).tellings == []
+    provider.swap("toy", Prefixed(dimensions=DIMENSIONS))
+    (told,) = plane.look_out().round(["probe"], anyway=True).tellings
+    provider.swap("toy", HashingEmbedder(dimensions=DIMENSIONS))
+    again = [one for _ in range(2) for one in plane.look_out().round(["probe"], anyway=True).tellings]
+
+    assert told["event"] == "firing"
+    assert "probe/new" in str(told)
+    assert "query:" in str(told)
+    assert [one["event"] for one in again] == ["resolved"]
+
+
 def test_a_model_that_does_not_answer_is_not_known(plane: ControlPlane, provider: EmbeddingProvider) -> None:
     plane.record_probes("new")
     provider.retire("toy")

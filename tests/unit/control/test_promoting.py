@@ -96,6 +96,22 @@ def test_of_a_large_collection_the_judged_documents_and_some_others_are_taken(pl
     assert value["after"]["recall_at_10"] == 1.0
 
 
+def test_a_document_that_the_new_model_refuses_counts_against_it(plane: ControlPlane, tmp_path: Path) -> None:
+    (tmp_path / "picky.py").write_text(
+        "import topics_of\n\n\n"
+        "def embed(texts):\n"
+        "    if 'd0' in texts:\n"
+        "        raise ValueError('not this one')\n"
+        "    return topics_of.embed(texts)\n"
+    )
+    options = {"function": "picky:embed", "name": "picky", "dimensions": 2 * TOPICS + 1}
+    plane.add_model("picky", "callable", options)
+    value = plane.compare_golden("topics", "kb", "picky")
+    assert (value["documents"], value["refused"]) == (TOPICS, 1)
+    # The old model finds that document first, of all that it cannot tell apart.
+    assert value["fell_most"][0] == {"query": "q0", "before": 1.0, "after": 0.0}
+
+
 def test_a_model_that_was_never_compared_is_not_promoted(plane: ControlPlane) -> None:
     assert gates(plane, "better") == {
         "recorded": "pass",

@@ -131,6 +131,15 @@ def test_what_is_muted_stays_owed() -> None:
     assert owed(over, "log", NOON, Terms()) is Event.RESOLVED
 
 
+def test_who_takes_silence_for_the_end_goes_on_hearing_of_what_is_muted() -> None:
+    terms = Terms(renotify_s=60, keeps_alive=True, muted=True)
+    known = with_told(firing(), "log", Event.FIRING, NOON)
+
+    assert owed(known, "log", NOON + timedelta(seconds=60), terms) is Event.STILL
+    assert owed(firing(), "log", NOON, terms) is None
+    assert owed(accepted(known, moment=NOON, why="x"), "log", NOON + timedelta(hours=1), terms) is None
+
+
 def test_the_end_is_told_once_and_only_to_those_who_knew_of_the_beginning() -> None:
     over = after(tell(firing())[0], found(G, 1), Policy(looks_to_resolve=1))
     assert over is not None

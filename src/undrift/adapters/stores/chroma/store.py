@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from undrift.adapters.asked import condition_of, require_dimensions, require_positive
+from undrift.adapters.asked import condition_of, require_dimensions, require_positive, require_within
 from undrift.adapters.listing import Listings
 from undrift.adapters.stores.chroma.client import WRITE_S
 from undrift.adapters.stores.chroma.places import Folder, place_from
@@ -29,7 +29,7 @@ from undrift.domain.names import NameRule
 from undrift.domain.record import DocumentId, Entry, Hit, Metadata, Record, Vector
 from undrift.domain.route import VectorField
 from undrift.domain.space import Metric
-from undrift.errors import BadArgument, CollectionMissing
+from undrift.errors import CollectionMissing
 from undrift.ports.store import FieldDescription, Filter, Layout, Part, StoreCapabilities
 
 #: The longest vector that was tried; Chroma itself names no limit.
@@ -83,8 +83,7 @@ class ChromaStore(Writer):
             ("hnsw_ef_search", hnsw_ef_search, 1, 10_000),
             ("listing_s", listing_s, 0, 3600),
         ):
-            if not least <= value <= most:
-                raise BadArgument(f"{name} is {value}; it can be {least} to {most}")
+            require_within(name, value, least, most)
         where = place_from(place, ssl=ssl, token=api_key, token_header=api_key_header)
         super().__init__(where, tenant=tenant, database=database)
         self._hnsw = {

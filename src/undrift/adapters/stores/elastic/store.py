@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from undrift.adapters.asked import condition_of, require_positive
+from undrift.adapters.asked import condition_of, require_positive, require_within
 from undrift.adapters.clock import SystemClock
 from undrift.adapters.listing import Listings
 from undrift.adapters.stores.elastic.collections import Collections, Found
@@ -80,8 +80,7 @@ class ElasticStore:
             ("shards", 1 if shards is None else shards, 1, 1024),
             ("replicas", 0 if replicas is None else replicas, 0, 64),
         ):
-            if not least <= value <= most:
-                raise BadArgument(f"{name} is {value}; it can be {least} to {most}")
+            require_within(name, value, least, most)
         self._capabilities = StoreCapabilities(
             name=dialect.name,
             names=NameRule(capitals=False, letter_first=True),

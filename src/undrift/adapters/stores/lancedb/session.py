@@ -148,8 +148,8 @@ class Session:
         if found is None:
             raise CollectionMissing(
                 f"table {places.table} in {self.name} is not undrift's",
-                "one that LangChain or LlamaIndex made has an address that says so",
-                f"write {places.table}?as=langchain, or carry its documents over with `undrift put`",
+                "one that another program made has an address that says how it looks",
+                f"write {places.table}?as=langchain, ?as=llama_index, or ?metadata=* where keys have columns",
             )
         return found
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from undrift.adapters.asked import condition_of, require_positive
+from undrift.adapters.asked import condition_of, require_positive, require_within
 from undrift.adapters.listing import Listings
 from undrift.adapters.stores.milvus import collections
 from undrift.adapters.stores.milvus.collections import FIELDS, Collection, Hnsw
@@ -99,8 +99,7 @@ class MilvusStore:
             ("hnsw_ef_search", hnsw_ef_search, 1, 32_768),
             ("listing_s", listing_s, 0, 3600),
         ):
-            if not least <= value <= most:
-                raise BadArgument(f"{name} is {value}; it can be {least} to {most}")
+            require_within(name, value, least, most)
         self._session = Session(place, api_key=api_key, database=database)
         self._index = (
             Hnsw(m=hnsw_m, ef_construction=hnsw_ef_construction, ef_search=hnsw_ef_search) if index == "hnsw" else None

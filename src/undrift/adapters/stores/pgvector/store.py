@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from undrift.adapters import llama_node
-from undrift.adapters.asked import require_positive
+from undrift.adapters.asked import require_positive, require_within
 from undrift.adapters.postgres import Database, Owner, address_from
 from undrift.adapters.stores.pgvector import reading, tables, writing
 from undrift.adapters.stores.pgvector.conditions import Sql, where
@@ -103,8 +103,7 @@ class PgVectorStore(Collections):
             ("hnsw_ef_construction", hnsw_ef_construction, max(4, 2 * hnsw_m), 1000),
             ("hnsw_ef_search", hnsw_ef_search, 1, 1000),
         ):
-            if not least <= value <= most:
-                raise BadArgument(f"{name} is {value}; it can be {least} to {most}")
+            require_within(name, value, least, most)
         self._views = views
         if schema is not None and (not schema or len(schema.encode()) > tables.LONGEST_NAME or "\0" in schema):
             raise BadArgument(f"schema {schema!r} cannot be the name of one")

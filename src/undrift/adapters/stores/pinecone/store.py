@@ -9,7 +9,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any, TypeVar
 
-from undrift.adapters.asked import condition_of, require_positive
+from undrift.adapters.asked import condition_of, require_positive, require_within
 from undrift.adapters.listing import Listings
 from undrift.adapters.stores.pinecone import rows
 from undrift.adapters.stores.pinecone.indexes import MAX_DIMENSIONS, Found, Indexes
@@ -23,7 +23,7 @@ from undrift.domain.route import VectorField
 from undrift.domain.shape import own_name
 from undrift.domain.space import Metric
 from undrift.domain.vectors import checked_query
-from undrift.errors import BadArgument, BadConfig, CollectionMissing
+from undrift.errors import BadConfig, CollectionMissing
 from undrift.ports.store import FieldDescription, Filter, Layout, Part, StoreCapabilities
 
 _T = TypeVar("_T")
@@ -90,8 +90,7 @@ class PineconeStore:
             ("ready_s", ready_s, 0, 3600),
             ("listing_s", listing_s, 0, 3600),
         ):
-            if not least <= value <= most:
-                raise BadArgument(f"{name} is {value}; it can be {least} to {most}")
+            require_within(name, value, least, most)
         self._session = Session(controller, api_key or "")
         self._indexes = Indexes(self._session, cloud=found["cloud"], region=found["region"], ready_s=ready_s)
         self._namespace = namespace

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from undrift.adapters.asked import require_within
 from undrift.adapters.stores.qdrant.edge import EdgeEngine
 from undrift.adapters.stores.qdrant.engine import Hnsw
 from undrift.adapters.stores.qdrant.several import QdrantRecords
@@ -84,6 +85,5 @@ def index_from(index: str, *, m: int, ef_construct: int, ef: int) -> Hnsw | None
         ("hnsw_ef_construct", ef_construct, 4, 4096),
         ("hnsw_ef", ef, 1, 10_000),
     ):
-        if not least <= value <= most:
-            raise BadArgument(f"{name} is {value}; it can be {least} to {most}")
+        require_within(name, value, least, most)
     return Hnsw(m=m, ef_construct=ef_construct, ef=ef) if index == "hnsw" else None

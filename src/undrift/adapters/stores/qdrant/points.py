@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, TypeAlias
 from uuid import UUID, uuid5
 
@@ -54,6 +55,8 @@ class VectorInfo:
     metric: Metric | None
 
 
+# A write asks for it several times, and what is made of an id takes longer than all else that is said of a document.
+@lru_cache(maxsize=4096)
 def point_id(id: str) -> PointId:
     """Return the id of a document's point: the same where Qdrant can keep it, and one made of it elsewhere."""
     if id.isascii() and id.isdigit() and (id == "0" or id[0] != "0") and len(id) <= 20 and int(id) < _MOST:

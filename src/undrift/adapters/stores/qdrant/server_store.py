@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 
+from undrift.adapters.asked import require_within
 from undrift.adapters.listing import Listings
 from undrift.adapters.stores.qdrant.client import ClientEngine
 from undrift.adapters.stores.qdrant.edge_store import index_from
@@ -70,8 +71,7 @@ class QdrantStore(QdrantRecords):
         """
         chosen = index_from(index, m=hnsw_m, ef_construct=hnsw_ef_construct, ef=hnsw_ef)
         for name, value, least, most in (("timeout_s", timeout_s, 1, 600), ("listing_s", listing_s, 0, 3600)):
-            if not least <= value <= most:
-                raise BadArgument(f"{name} is {value}; it can be {least} to {most} seconds")
+            require_within(name, value, least, most)
         if follow_alias and "{alias}" not in follow_alias:
             raise BadArgument(
                 f"follow_alias is {follow_alias!r}, without {{alias}}: every alias needs a name of its own",

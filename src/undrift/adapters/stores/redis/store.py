@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from undrift.adapters.asked import condition_of, require_positive
+from undrift.adapters.asked import condition_of, require_positive, require_within
 from undrift.adapters.place import place_from
 from undrift.adapters.stores.redis.collections import MAX_DIMENSIONS, Collections, Found, Index
 from undrift.adapters.stores.redis.rows import (
@@ -92,8 +92,7 @@ class RedisStore:
             ("hnsw_ef_construction", hnsw_ef_construction, 2, 4096),
             ("hnsw_ef_search", hnsw_ef_search, 1, 4096),
         ):
-            if not least <= value <= most:
-                raise BadArgument(f"{name} is {value}; it can be {least} to {most}")
+            require_within(name, value, least, most)
         where = place_from("redis", place, port=6379, tls=tls, ca_file=ca_file, user=user, secret=api_key)
         self._ef_search = hnsw_ef_search
         self._session = Session(where, database_from(where))

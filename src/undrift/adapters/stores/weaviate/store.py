@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any, TypeVar
 
-from undrift.adapters.asked import condition_of, require_positive
+from undrift.adapters.asked import condition_of, require_positive, require_within
 from undrift.adapters.listing import Listings
 from undrift.adapters.place import place_from
 from undrift.adapters.stores.weaviate import rows
@@ -99,8 +99,7 @@ class WeaviateStore:
             ("shards", 1 if shards is None else shards, 1, 9999),
             ("listing_s", listing_s, 0, 3600),
         ):
-            if not least <= value <= most:
-                raise BadArgument(f"{name} is {value}; it can be {least} to {most}")
+            require_within(name, value, least, most)
         scheme, _, rest = place.partition(":")
         tls = scheme == "weaviates"
         where = place_from(
