@@ -21,21 +21,19 @@ def main(windows: str) -> None:
 
     results = {}
     with np.load(windows) as pairs:
-        tables = [
-            tuple(pandas.DataFrame(pairs[f"{name}{number}"]) for name in ("earlier", "later"))
-            for number in range(len(pairs.files) // 2)
-        ]
+        blocks = [(pairs[f"earlier{number}"], pairs[f"later{number}"]) for number in range(len(pairs.files) // 2)]
     makes = {
         # What the metric takes where no method is named: the classifier, by resampling below 1,000 earlier rows.
         "default (classifier)": lambda earlier: model(bootstrap=len(earlier) < 1000),
         "MMD": lambda earlier: mmd(),
-        "MMD, bootstrap": lambda earlier: mmd(bootstrap=True),
         "distance": lambda earlier: distance(),
         "ratio of components": lambda earlier: ratio(),
     }
     for name, make in makes.items():
         flagged, seconds = [], []
-        for earlier, later in tables:
+        for pair in blocks:
+            # Tables of its own each time: the classifier writes a column into those that it is given.
+            earlier, later = (pandas.DataFrame(block) for block in pair)
             began = time.process_time()
             _, found, _ = make(earlier)(later, earlier)
             seconds.append(time.process_time() - began)
