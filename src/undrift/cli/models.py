@@ -130,7 +130,7 @@ def equal_models(
     dry_run: bool,
     revoke: bool,
 ) -> None:
-    """Prove that two models are one, under another name, host or gateway.
+    """Prove that two models are one, whatever they are called.
 
     Where they are, the one without vectors stands for the other: nothing is embedded again. Exit code 0: equal,
     3: different, 4: not known.

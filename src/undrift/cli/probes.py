@@ -73,7 +73,7 @@ def run_probes(context: click.Context, session: Session, models: tuple[str, ...]
 @probe.command("list")
 @pass_session
 def list_probes(session: Session) -> None:
-    """List the baselines and what the last look at each model found; no model is called."""
+    """List the baselines, and what the last look found."""
     with session.plane() as plane:
         shown = plane.probe_lists()
     rows = [

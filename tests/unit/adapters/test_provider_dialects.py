@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from undrift.adapters.builtin import _PROVIDERS
 from undrift.adapters.embedders.http import HttpEmbedder, profiles
 from undrift.adapters.embedders.http.dialect import CountsTokens, Reply, Side
 from undrift.adapters.embedders.http.known import all_known, known
 from undrift.adapters.embedders.http.notices import notices
 from undrift.domain.notice import NoticeKind
 from undrift.errors import BadArgument, ModelUnavailable
-from undrift.plugins import _PROVIDERS
 
 TEXTS = ["the ferry", "the quay"]
 #: Options without which a provider cannot be set up.
