@@ -74,9 +74,13 @@ HASTY: Mapping[str, Any] = {
 #: Writers that are stopped again and again, for longer than anybody waits for them.
 SLEEPY: Mapping[str, Any] = {
     **CROWD,
+    "keys": 1,
+    "documents": 1,
+    "clients": 3,
+    "workers": 3,
     "operations": 40,
     "think_s": 0.04,
-    "stop": 0.04,
+    "stop": 0.05,
     "timing": {**TIMING, "deadline_s": 0.1, "fence_horizon_s": 0.1},
 }
 #: The same in a back-fill whose pieces are under way for long, while most documents of them are left alone.
@@ -272,6 +276,7 @@ MUTANTS = (
         seed=71,
         patch=lambda: patch.object(journal, "LEASE_SAFETY", 1e9),
         scene=SLEEPY,
+        budget=600,
     ),
     Mutant(
         name="a client looks at its lease before it writes",
