@@ -4,8 +4,8 @@
 
 ARGS ?=
 # The tests of one file stay in one process, so that what they share is made once. One process more than the cores of a
-# small machine: many tests wait for other processes. In the order of their names, because the long ones come first there.
-PYTEST_ARGS ?= --numprocesses 3 --dist loadfile --no-loadscope-reorder
+# small machine, and another, because many tests wait for other processes. In the order of their names, because the long ones come first there.
+PYTEST_ARGS ?= --numprocesses 4 --dist loadfile --no-loadscope-reorder
 
 VENV := .venv
 BIN := $(VENV)/bin

@@ -13,7 +13,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from undrift.config.settings import ModelSettings, Settings, StoreSettings
+from undrift.config.settings import ModelSettings, Settings, StoreSettings, ThrottleSettings
+from undrift.domain.order import Order
+from undrift.domain.route import AliasName
+from undrift.domain.tuning import Limits
 from undrift.errors import BadConfig
 
 #: The file that is looked for when none is named.
@@ -81,6 +84,20 @@ class Config:
             temporary.replace(self.path)
         except OSError as error:
             raise BadConfig(f"configuration {self.path} cannot be changed", str(error)) from error
+
+    def throttle_of(self, alias: AliasName) -> ThrottleSettings:
+        """Return what keeps workers from working on an alias; the defaults where it is not configured."""
+        settings = self.settings.aliases.get(alias)
+        return settings.throttle if settings is not None else ThrottleSettings()
+
+    def limits_of(self, alias: AliasName) -> Limits:
+        """Return how hard workers may work on an alias."""
+        return self.throttle_of(alias).as_limits()
+
+    def order_of(self, alias: AliasName) -> Order:
+        """Return which documents of an alias come first in a back-fill."""
+        settings = self.settings.aliases.get(alias)
+        return settings.as_order() if settings is not None else Order()
 
     def resolve(self, path: str) -> Path:
         """Return a configured path as an absolute one."""

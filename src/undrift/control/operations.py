@@ -130,7 +130,7 @@ class Operations(Status):
     def settings(self, name: str) -> dict[str, str]:
         """Return every setting of a running migration as `tune` takes it, with the value that it has now."""
         migration = self._running(name)
-        present = shown(tuned(self.limits_of(migration.alias), self.ledger.tuning(migration.alias)))
+        present = shown(tuned(self.config.limits_of(migration.alias), self.ledger.tuning(migration.alias)))
         budget = {"budget_usd": migration.budget_usd, "budget_tokens": migration.budget_tokens}
         return {**{key: NONE if value is None else f"{value:g}" for key, value in budget.items()}, **present}
 

@@ -136,7 +136,7 @@ class Planning(Aiming):
             "documents": facts.documents,
             "unique_texts": facts.unique_texts,
             "duplicates": facts.duplicates,
-            "order": self.order_of(migration.alias).as_dict(),
+            "order": self.config.order_of(migration.alias).as_dict(),
             "cached": facts.cached,
             "tokens": found.tokens,
             "tokens_are": "exact" if facts.estimate.exact else "estimated",
@@ -226,7 +226,7 @@ class Planning(Aiming):
     def _searches(self, migration: Migration) -> dict[str, Any]:
         """Say what keeps searches quick while the work goes on, and how quick they are now."""
         notes = self.ledger.tuning(migration.alias)
-        limits = tuned(self.limits_of(migration.alias), notes)
+        limits = tuned(self.config.limits_of(migration.alias), notes)
         now = told_p95(notes, self.clock.now) or self._measured_p95(migration)
         rests = [
             *([f"searches take longer than {limits.max_search_ms:g} ms (p95)"] if limits.max_search_ms else []),

@@ -217,12 +217,12 @@ class Status(Wiring):
         if migration is None or migration.is_final:
             return {}
         usual = shown(Limits())
-        present = shown(tuned(self.limits_of(alias), self.ledger.tuning(alias)))
+        present = shown(tuned(self.config.limits_of(alias), self.ledger.tuning(alias)))
         return {key: value for key, value in present.items() if value != usual[key]}
 
     def _order(self, alias: AliasName, migration: Migration | None) -> dict[str, Any] | None:
         """Return what comes first in the back-fill, and how much of that is known and still to be carried."""
-        order = self.order_of(alias)
+        order = self.config.order_of(alias)
         shown = order.as_dict()
         if shown is None or migration is None or migration.phase is not Phase.BACKFILL:
             return None if shown is None else {**shown, "left": 0}

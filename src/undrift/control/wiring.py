@@ -18,18 +18,16 @@ from undrift.adapters.stores.texted import TextedStore
 from undrift.adapters.tokenizers.counting import counted
 from undrift.adapters.tokenizers.files import tokenizer_at
 from undrift.adapters.tracing import open_telemetry
-from undrift.config import Config, HookSettings, ModelSettings, ThrottleSettings
+from undrift.config import Config, HookSettings, ModelSettings
 from undrift.control.terms import pace_of_tier, terms_of
 from undrift.domain.baseline import Baseline
 from undrift.domain.baseline import key_of as key_of_baseline
 from undrift.domain.equality import Equality, key_of_equality
 from undrift.domain.notice import ModelNotice
-from undrift.domain.order import Order
 from undrift.domain.record import ContentHash
 from undrift.domain.route import AliasName, VectorField
 from undrift.domain.shape import has_tags_in_ledger
 from undrift.domain.space import ProvenSpace, Space, SpaceId, differences
-from undrift.domain.tuning import Limits
 from undrift.errors import SpaceMismatch, UnknownModel
 from undrift.flow import probe
 from undrift.flow.batch import BatchDoor, Batching
@@ -87,7 +85,7 @@ class Wiring:
         self._traffic: dict[AliasName, Traffic] = {}
         self._doors: dict[str, EmbeddingDoor] = {}
         self._made: list[Embedder] = []
-        self._own_spaces: dict[str, Space] = {}
+        self._embedders: dict[str, Embedder] = {}
         self._wrapped: dict[tuple[str, str, bool], VectorStore] = {}
         self._proofs: dict[tuple[SpaceId, float], tuple[EmbeddingDoor, probe.ModelProof]] = {}
         self._lock = threading.RLock()
@@ -108,7 +106,7 @@ class Wiring:
         self.router.close()
         for door in self._doors.values():
             door.close()
-        self._doors, self._proofs, self._wrapped = {}, {}, {}
+        self._doors, self._embedders, self._proofs, self._wrapped = {}, {}, {}, {}
         self.plugins.close()
         self._cache.close()
         self.ledger.close_ledger()
@@ -142,10 +140,8 @@ class Wiring:
     def _text_of(self, field: VectorField) -> str:
         """Return where the texts of a field are, if not beside its vectors: only an adopted collection is so."""
         for name, alias in self.config.settings.aliases.items():
-            if alias.text != "payload:text" and (alias.store, alias.collection or name) == (
-                field.store,
-                field.collection,
-            ):
+            place = (alias.store, alias.collection or name)
+            if alias.text != "payload:text" and place == (field.store, field.collection):
                 return alias.text
         return ""
 
@@ -168,15 +164,14 @@ class Wiring:
     def model_door(self, name: str) -> EmbeddingDoor:
         """Return the door to a configured model, unproven."""
         with self._lock:
+            if name in self._doors:
+                return self._doors[name]
+            embedder = self._embedder(name)
+        # Not with the lock held: who waits for the ledger keeps nobody else waiting.
+        equal = self.equality_of(embedder.space.id)
+        with self._lock:
             if name not in self._doors:
                 settings = self.model_settings(name)
-                embedder = self.plugins.embedder(name, settings)
-                self._made.append(embedder)
-                if settings.tokenizer is not None:
-                    tokenizer = tokenizer_at(self.config.resolve(str(settings.tokenizer)))
-                    embedder = counted(embedder, tokenizer)
-                equal = self.equality_of(embedder.space.id)
-                self._own_spaces[name] = embedder.space
                 self._doors[name] = EmbeddingDoor(
                     embedder if equal is None else in_space(embedder, equal.space),
                     clock=self.clock,
@@ -186,10 +181,22 @@ class Wiring:
                 )
             return self._doors[name]
 
+    def _embedder(self, name: str) -> Embedder:
+        """Return a configured model, which is made once."""
+        if name not in self._embedders:
+            settings = self.model_settings(name)
+            embedder = self.plugins.embedder(name, settings)
+            self._made.append(embedder)
+            if settings.tokenizer is not None:
+                embedder = counted(embedder, tokenizer_at(self.config.resolve(str(settings.tokenizer))))
+            self._embedders[name] = embedder
+        return self._embedders[name]
+
     def forget_model(self, name: str) -> None:
         """Make a model anew when it is asked for the next time; it was only tried out, and nothing was embedded."""
         with self._lock:
             self._doors.pop(name, None)
+            self._embedders.pop(name, None)
             self.plugins.forget_embedder(name)
 
     def _batching(self, embedder: Embedder, settings: ModelSettings) -> Batching:
@@ -275,9 +282,9 @@ class Wiring:
             beat=self.router.beat,
             keeper=self._keeper,
             held_back=self.held_back,
-            limits=self.limits_of(alias),
-            order=self.order_of(alias),
-            objection=partial(self.plugins.objection, self._throttle(alias)),
+            limits=self.config.limits_of(alias),
+            order=self.config.order_of(alias),
+            objection=partial(self.plugins.objection, self.config.throttle_of(alias)),
             hooks=self.plugins.hooks(hooks),
             hook_timeout_s=hooks.timeout_s,
             always_reconcile=configured is not None and configured.reconcile == "always",
@@ -292,26 +299,13 @@ class Wiring:
                     ledger=self.ledger,
                     router=self.router,
                     clock=self.clock,
-                    limits=self.limits_of(alias),
-                    order=self.order_of(alias),
+                    limits=self.config.limits_of(alias),
+                    order=self.config.order_of(alias),
                     sampling=self.config.settings.watch.queries.as_sampling(),
                 )
                 self._traffic[alias] = made
                 self.router.also(made.tell)
             return self._traffic[alias]
-
-    def limits_of(self, alias: AliasName) -> Limits:
-        """Return how hard workers may work on an alias, as it is configured."""
-        return self._throttle(alias).as_limits()
-
-    def order_of(self, alias: AliasName) -> Order:
-        """Return which documents of an alias come first in a back-fill, as it is configured."""
-        settings = self.config.settings.aliases.get(alias)
-        return settings.as_order() if settings is not None else Order()
-
-    def _throttle(self, alias: AliasName) -> ThrottleSettings:
-        settings = self.config.settings.aliases.get(alias)
-        return settings.throttle if settings is not None else ThrottleSettings()
 
     def held_back(self) -> str:
         """Name the file that keeps the workers of this configuration from working; empty while it is not there."""
@@ -327,10 +321,11 @@ class Wiring:
         return self.store_of(field).capabilities.settles_within_s if configured is None else configured
 
     def _proven(self, space: SpaceId, every_s: float) -> EmbeddingDoor:
-        with self._lock:
-            found = self._proofs.get((space, every_s))
-            if found is None:
-                found = self._proofs[space, every_s] = self._proof(space, every_s)
+        found = self._proofs.get((space, every_s))
+        if found is None:
+            made = self._proof(space, every_s)
+            with self._lock:
+                found = self._proofs.setdefault((space, every_s), made)
         door, proof = found
         proof.check()
         return door
@@ -362,8 +357,8 @@ class Wiring:
 
     def own_space(self, name: str) -> Space:
         """Return the space that a configured model says it computes, whatever it was proved equal to."""
-        self.model_door(name)
-        return self._own_spaces[name]
+        with self._lock:
+            return self._embedder(name).space
 
     def forget_door(self, name: str) -> None:
         """Open the door to a model anew at its next use."""
