@@ -3,8 +3,8 @@
 .PHONY: help demo test test-all conformance simulate torture lint rules format types imports bench lock clean
 
 ARGS ?=
-# The tests of one file stay in one process, so that what they share is made once. One process more than the cores of a
-# small machine, and another, because many tests wait for other processes. In the order of their names, because the long ones come first there.
+# The tests of one file stay in one process, so that what they share is made once. Two processes more than the cores of a
+# small machine: many tests wait for other processes. In the order of their names, because the long ones come first there.
 PYTEST_ARGS ?= --numprocesses 4 --dist loadfile --no-loadscope-reorder
 
 VENV := .venv
