@@ -164,8 +164,8 @@ MISSING = (
     Missing(
         rule="a piece is published under its fence",
         module="backfill",
-        line='"AND number = ? AND fence = ? AND owner = ? AND state = ? AND " + _WORKING',
-        instead='"AND number = ? AND fence >= ? * 0 AND owner = ? AND state = ? AND " + _WORKING',
+        line="AND number = ? AND fence = ? AND owner = ? AND state = ?",
+        instead="AND number = ? AND fence >= ? * 0 AND owner = ? AND state = ?",
     ),
     Missing(
         rule="a pause stops the back-fill",
