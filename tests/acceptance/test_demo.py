@@ -106,6 +106,7 @@ def test_the_demo_migrates_the_library_and_loses_nothing(temporary: Path) -> Non
     assert processes(temporary) == {}
 
 
+@pytest.mark.long
 def test_the_demo_migrates_documents_of_ones_own_and_keeps_what_it_is_asked_to_keep(
     temporary: Path, tmp_path: Path, corpus: Path
 ) -> None:

@@ -131,7 +131,11 @@ def site(tmp_path: Path) -> Iterator[Site]:
 
 
 @pytest.mark.parametrize(
-    ("hold", "deed"), [("pause", "paused it"), ("panic", "stopped every worker")], ids=["pause", "panic"]
+    ("hold", "deed"),
+    [
+        pytest.param("pause", "paused it", id="pause", marks=pytest.mark.long),
+        pytest.param("panic", "stopped every worker", id="panic"),
+    ],
 )
 def test_a_worker_process_stops_in_the_middle_of_a_piece_and_goes_on(site: Site, hold: str, deed: str) -> None:
     worker = site.begin()

@@ -67,9 +67,8 @@ def everything(plane: ControlPlane, place: VectorField) -> dict[str, Record]:
     return found
 
 
-@pytest.mark.parametrize(
-    "way", [pytest.param(way, marks=pytest.mark.long if WAYS[way][2] == "postgres" else []) for way in WAYS]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("way", WAYS)
 def test_no_acknowledged_write_is_lost_whoever_is_killed(engines: Engines, tmp_path: Path, way: str) -> None:
     here, there, ledger, to = WAYS[way]
     config = tmp_path / "undrift.toml"

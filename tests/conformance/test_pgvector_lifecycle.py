@@ -65,7 +65,7 @@ def ledger_of(server: PostgresServer, layout: str) -> str:
     [
         pytest.param("one database", marks=pytest.mark.long),
         pytest.param("two databases", marks=pytest.mark.long),
-        "ledger in a file",
+        pytest.param("ledger in a file", marks=pytest.mark.long),
         "one database, in place",
     ],
 )

@@ -17,7 +17,7 @@ pytest.importorskip("psycopg")
 from tests.conformance.pgvector_door import SCHEMA, store_url
 from tests.conformance.postgres_server import PostgresServer
 
-pytestmark = pytest.mark.servers
+pytestmark = [pytest.mark.servers, pytest.mark.long]
 
 DOCUMENTS = 1_000
 PATIENCE_S = 60.0

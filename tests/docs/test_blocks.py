@@ -21,7 +21,17 @@ PAGES = [page for page in pages() if page != TUTORIAL and any(block.is_run for b
 ALL_BLOCKS = [block for page in pages() for block in blocks(page)]
 
 
-@pytest.mark.parametrize("page", [pytest.param(page, id=str(page.relative_to(ROOT))) for page in PAGES])
+#: Pages that take longer than the others.
+LONG = {"fine-tune.md", "operate-a-migration.md", "plan-a-migration.md", "use-providers.md", "write-an-adapter.md"}
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, id=str(page.relative_to(ROOT)), marks=pytest.mark.long if page.name in LONG else [])
+        for page in PAGES
+    ],
+)
 def test_every_block_of_a_page_does_what_it_shows(page: Path, project: Project) -> None:
     project.run_all(page)
 

@@ -18,7 +18,7 @@ def test_without_a_rule_a_promise_is_broken(mutant: Mutant, hands: Hands) -> Non
     assert report.violation is not None
     assert report.violation.promise.startswith("I")
     # What is broken without the rule is kept with it, by the very same seeds up to there.
-    for kept in range(max(0, seed - 3), seed + 1):
+    for kept in range(max(0, seed - 1), seed + 1):
         assert simulate(mutant.options(kept), hands=hands).violation is None
 
 

@@ -43,7 +43,11 @@ def nursery() -> Iterator[Nursery]:
 
 
 @pytest.mark.parametrize(
-    "kind", [pytest.param(kind, marks=pytest.mark.long if kind == "postgres-pgvector" else []) for kind in WORLDS]
+    "kind",
+    [
+        pytest.param(kind, marks=pytest.mark.long if kind in ("sqlite-one-file", "postgres-pgvector") else [])
+        for kind in WORLDS
+    ],
 )
 def test_whoever_is_killed_no_acknowledged_write_is_lost(kind: str, nursery: Nursery) -> None:
     """And none is undone, no answer mixes spaces, no read goes back, and both fields are equal in the end."""

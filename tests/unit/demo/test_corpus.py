@@ -60,6 +60,7 @@ def test_the_corpus_has_thousands_of_documents_of_every_kind(corpus: dict[str, L
     assert min(kinds.values()) > 100
 
 
+@pytest.mark.long
 def test_the_corpus_comes_in_the_order_of_its_ids_and_is_the_same_every_time(
     corpus: dict[str, LibraryDocument],
 ) -> None:
