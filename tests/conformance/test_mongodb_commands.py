@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -42,9 +42,12 @@ _AROUND = {"lsid", "$db", "$clusterTime", "maxTimeMS", "$readPreference"}
 class Bench:
     double: MongoDb
     port: int
+    stores: list[MongoDbStore] = field(default_factory=list)
 
     def store(self, **options: Any) -> MongoDbStore:
-        return MongoDbStore(f"mongodb://127.0.0.1:{self.port}/vectors", **options)
+        """A store, which the bench closes if nobody else does."""
+        self.stores.append(MongoDbStore(f"mongodb://127.0.0.1:{self.port}/vectors", **options))
+        return self.stores[-1]
 
     def sent(self) -> list[Document]:
         """The commands since the last call, without what the client puts around them."""
@@ -60,7 +63,10 @@ class Bench:
 def bench() -> Iterator[Bench]:
     double = MongoDb()
     with serving(double) as port:
-        yield Bench(double=double, port=port)
+        bench = Bench(double=double, port=port)
+        yield bench
+        for store in bench.stores:
+            store.close()
 
 
 @pytest.fixture
