@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
@@ -107,10 +108,7 @@ def compare(place: Path, folder: str, found: list[undrift.Document], size: Size)
         configuration.write(settings)
     for number in range(size.rounds):
         copy = scene.copy(place / "copy")
-        calls = [
-            lambda: alone(encode_alone, folder, texts, size.batch),
-            lambda copy=copy: alone(carry, copy),  # type: ignore[misc]
-        ]
+        calls = [partial(alone, encode_alone, folder, texts, size.batch), partial(alone, carry, copy)]
         # Who comes first changes, so that what the machine does meanwhile favours neither.
         order = [0, 1] if number % 2 == 0 else [1, 0]
         results = {index: calls[index]() for index in order}

@@ -166,6 +166,64 @@ def test_what_must_survive_a_power_loss_is_committed_so(bench: PostgresLedgerBen
         bench.server.sql(f"ALTER DATABASE {bench.database} RESET synchronous_commit")
 
 
+# What has ended is counted later
+
+
+def counts(bench: PostgresLedgerBench, key: str) -> list[tuple[int]]:
+    """How many operations the row of a document takes for open, as it stands."""
+    return bench.sql("SELECT open FROM undrift.dirty WHERE alias = %s AND key = %s", ALIAS, key)
+
+
+def uncounted(bench: PostgresLedgerBench) -> int:
+    ((count,),) = bench.sql("SELECT count(*) FROM undrift.ended")
+    return int(count)
+
+
+def test_a_worker_that_knows_nothing_of_it_counts_what_has_ended_by_the_lock_that_it_takes(
+    bench: PostgresLedgerBench,
+) -> None:
+    begin(bench.ledger)
+    write(bench.ledger, "a", "b")
+    assert (uncounted(bench), counts(bench, "a")) == (1, [(1,)])
+
+    bench.sql("SELECT undrift.lock(%s, 2, false)", ALIAS)
+
+    assert (uncounted(bench), counts(bench, "a"), counts(bench, "b")) == (0, [(0,)], [(0,)])
+
+
+def test_what_ended_in_an_older_migration_says_nothing_of_a_write_of_this_one(bench: PostgresLedgerBench) -> None:
+    begin(bench.ledger)
+    opened(bench.ledger, "a")
+    bench.sql("INSERT INTO undrift.ended (alias, migration, keys) VALUES (%s, 'older', '{a}')", ALIAS)
+
+    bench.sql("SELECT undrift.settle(%s)", ALIAS)
+
+    assert (uncounted(bench), counts(bench, "a")) == (0, [(1,)])
+
+
+def test_what_waits_to_be_counted_does_not_grow_for_ever_where_nobody_works(bench: PostgresLedgerBench) -> None:
+    begin(bench.ledger)
+    for _ in range(130):
+        write(bench.ledger, "a")
+
+    assert 0 < uncounted(bench) <= 64
+
+
+def test_nothing_is_counted_in_a_transaction_that_holds_documents_already(bench: PostgresLedgerBench) -> None:
+    begin(bench.ledger)
+    write(bench.ledger, "a")
+    bench.sql("ALTER TABLE undrift.op ALTER COLUMN id RESTART WITH 640")
+
+    bench.sql(
+        "SELECT undrift.close_journaled(%s, o.operation, '{b}') "
+        "FROM undrift.open_journaled(%s, '{b}', 'somebody', 30) AS o",
+        ALIAS,
+        ALIAS,
+    )
+
+    assert uncounted(bench) == 2
+
+
 def test_a_server_with_other_habits_makes_no_difference(bench: PostgresLedgerBench) -> None:
     """Neither its isolation level, nor its time zone, nor its search path."""
     habits = {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import sys
 import time
 from collections import Counter, deque
 from collections.abc import Mapping
@@ -12,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import undrift
-from undrift import Document
+from tests.faults.one_worker import DOCUMENTS, PATIENCE_S, begin_worker, configure
 from undrift.adapters.embedders.hashing import HashingEmbedder
 from undrift.domain.batch import JobState
 from undrift.domain.migration import Phase
@@ -21,40 +20,8 @@ from undrift.flow.probe import PROBE_QUERIES, PROBE_TEXTS
 from undrift.testing.provider import EmbeddingProvider
 from undrift.testing.provider.server import Arrived
 
-_CONFIG = """
-ledger = "sqlite:///undrift.db"
-[stores.main]
-url = "sqlite-vec:./vectors.db"
-[models.old]
-provider = "hashing"
-dimensions = 16
-[models.new]
-provider = "openai"
-name = "new"
-base_url = "{url}"
-dimensions = 24
-paid = true
-usd_per_million_tokens = 2.0
-batch = true
-[aliases.kb]
-store = "main"
-model = "old"
-[timing]
-poll_s = 0.1
-deadline_s = 2
-fence_horizon_s = 1
-lease_s = 4
-work_lease_s = 4
-"""
-_WORKER = """
-import undrift
-with undrift.open("undrift.toml") as plane:
-    plane.work("kb", lambda migration: migration is not None and migration.phase.value == "catchup")
-"""
-DOCUMENTS = [Document(id=f"d{number:02d}", text=f"text of number {number}") for number in range(20)]
 #: The steps as the provider sees them: a process dies when the provider has taken one, before it hears the answer.
 STEPS = ("upload", "create", "show", "content", "remove")
-_PATIENCE_S = 120.0
 
 
 @dataclass
@@ -67,14 +34,14 @@ class Deadly:
 
     def __post_init__(self) -> None:
         self._answer = self.provider.batches.answer
-        self.provider.batches.answer = self.answer  # type: ignore[method-assign]
+        setattr(self.provider.batches, "answer", self.answer)  # noqa: B010 - it stands between, which its type forbids
 
     def answer(self, arrived: Arrived) -> tuple[int, Mapping[str, str], bytes] | None:
         reply = self._answer(arrived)
         if self.left and self.provider.batches.calls[-1] == self.left[0] and self.worker is not None:
             self.left.popleft()
             self.worker.send_signal(signal.SIGKILL)
-            self.worker.wait(_PATIENCE_S)
+            self.worker.wait(PATIENCE_S)
             return None
         return reply
 
@@ -82,15 +49,15 @@ class Deadly:
 def test_processes_that_are_killed_after_every_step_pay_for_each_text_once(tmp_path: Path) -> None:
     with EmbeddingProvider({"new": HashingEmbedder(dimensions=24, seed="new")}) as provider:
         deadly = Deadly(provider)
-        (tmp_path / "undrift.toml").write_text(_CONFIG.format(url=provider.url), encoding="utf-8")
+        configure(tmp_path, provider.url, lease_s=4, model="paid = true\nusd_per_million_tokens = 2.0\nbatch = true")
         with undrift.open(tmp_path / "undrift.toml") as plane:
             plane.alias("kb").upsert(DOCUMENTS)
             plane.register("kb", "new", budget_tokens=100_000)
         deaths = 0
-        until = time.monotonic() + _PATIENCE_S
+        until = time.monotonic() + PATIENCE_S
         while time.monotonic() < until:
-            deadly.worker = subprocess.Popen([sys.executable, "-c", _WORKER], cwd=tmp_path)
-            code = deadly.worker.wait(_PATIENCE_S)
+            deadly.worker = begin_worker(tmp_path)
+            code = deadly.worker.wait(PATIENCE_S)
             if code == 0:
                 break
             assert code == -signal.SIGKILL

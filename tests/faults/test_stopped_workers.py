@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -13,42 +11,12 @@ from pathlib import Path
 import pytest
 
 import undrift
-from undrift import Document
+from tests.faults.one_worker import DOCUMENTS, PATIENCE_S, begin_worker, configure
 from undrift.adapters.embedders.hashing import HashingEmbedder
 from undrift.control import ControlPlane
 from undrift.domain.migration import Migration, Phase
 from undrift.domain.record import Vectors
 from undrift.testing.provider import EmbeddingProvider
-
-_CONFIG = """
-ledger = "sqlite:///undrift.db"
-[stores.main]
-url = "sqlite-vec:./vectors.db"
-[models.old]
-provider = "hashing"
-dimensions = 16
-[models.new]
-provider = "openai"
-name = "new"
-base_url = "{url}"
-dimensions = 24
-[aliases.kb]
-store = "main"
-model = "old"
-[timing]
-poll_s = 0.1
-deadline_s = 2
-fence_horizon_s = 1
-lease_s = 6
-work_lease_s = 6
-"""
-_WORKER = """
-import undrift
-with undrift.open("undrift.toml") as plane:
-    plane.work("kb", lambda migration: migration is not None and migration.phase.value == "catchup")
-"""
-DOCUMENTS = [Document(id=f"d{number:02d}", text=f"text of number {number}") for number in range(20)]
-_PATIENCE_S = 120.0
 
 
 class Slow(HashingEmbedder):
@@ -64,12 +32,12 @@ class Slow(HashingEmbedder):
             self.answers += 1
             if self.answers == 1:
                 self.asked.set()
-                assert self.let_go.wait(_PATIENCE_S)
+                assert self.let_go.wait(PATIENCE_S)
         return super().embed_documents(texts)
 
 
 def wait_for(what: Callable[[], bool]) -> None:
-    until = time.monotonic() + _PATIENCE_S
+    until = time.monotonic() + PATIENCE_S
     while not what():
         assert time.monotonic() < until
         time.sleep(0.05)
@@ -82,10 +50,11 @@ def model() -> Slow:
 
 @pytest.fixture
 def plane(tmp_path: Path, model: Slow) -> Iterator[ControlPlane]:
-    with EmbeddingProvider({"new": model}) as provider:
-        (tmp_path / "undrift.toml").write_text(_CONFIG.format(url=provider.url), encoding="utf-8")
-        with undrift.open(tmp_path / "undrift.toml") as plane:
-            yield plane
+    with (
+        EmbeddingProvider({"new": model}) as provider,
+        undrift.open(configure(tmp_path, provider.url, lease_s=6)) as plane,
+    ):
+        yield plane
 
 
 def test_a_slow_model_costs_a_worker_nothing_and_a_stopped_worker_publishes_nothing(
@@ -93,9 +62,9 @@ def test_a_slow_model_costs_a_worker_nothing_and_a_stopped_worker_publishes_noth
 ) -> None:
     plane.alias("kb").upsert(DOCUMENTS)
     migration = plane.register("kb", "new")
-    worker = subprocess.Popen([sys.executable, "-c", _WORKER], cwd=tmp_path)
+    worker = begin_worker(tmp_path)
     try:
-        assert model.asked.wait(_PATIENCE_S)
+        assert model.asked.wait(PATIENCE_S)
         ends = _lease_end(tmp_path)
         wait_for(lambda: _lease_end(tmp_path) > ends + 5.0)
         assert model.answers == 1
@@ -105,10 +74,10 @@ def test_a_slow_model_costs_a_worker_nothing_and_a_stopped_worker_publishes_noth
         assert model.answers == 2, "the other worker has embedded the piece"
         worker.send_signal(signal.SIGCONT)
         model.let_go.set()
-        assert worker.wait(_PATIENCE_S) == 0
+        assert worker.wait(PATIENCE_S) == 0
     finally:
         worker.kill()
-        worker.wait(_PATIENCE_S)
+        worker.wait(PATIENCE_S)
         model.let_go.set()
 
     shares = plane.ledger.shares(migration.id)

@@ -88,6 +88,19 @@ def too_few(check: str, subject: str, where: str, count: int, moment: datetime) 
     )
 
 
+def taken(check: str, alias: str, count: int, what: str, moment: datetime) -> Finding:
+    """Return that a reference was taken, which says nothing yet."""
+    return Finding(
+        check=check,
+        subject=alias,
+        state=State.UNKNOWN,
+        severity=Severity.INFO,
+        moment=moment,
+        words=f"{what} of {alias} are the reference from now on",
+        figures={"vectors": count},
+    )
+
+
 def _broken(check: str, alias: str, which: str, moment: datetime) -> Finding:
     return Finding(
         check=check,

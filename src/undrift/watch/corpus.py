@@ -11,7 +11,7 @@ from datetime import datetime
 
 import numpy as np
 
-from undrift.domain.finding import Finding, Severity, State
+from undrift.domain.finding import Finding
 from undrift.domain.record import DocumentId, Record
 from undrift.domain.route import VectorField
 from undrift.domain.window import Window, as_kept, labels_of
@@ -20,7 +20,7 @@ from undrift.errors import ConflictError
 from undrift.ports.memory import MemoryLedger
 from undrift.ports.store import VectorStore
 from undrift.quality.drift import LEAST, REFERENCE, WINDOW
-from undrift.watch.comparison import findings, too_few
+from undrift.watch.comparison import findings, taken, too_few
 
 CHECK = "documents"
 #: Documents that are known again: of those that are there when the reference is taken, so many at most. The first of
@@ -101,15 +101,7 @@ def accept(corpus: Corpus, memory: MemoryLedger, *, moment: datetime) -> Finding
     window.more.update(total=total, known=base64.b64encode(places.tobytes()).decode("ascii"))
     if not memory.remember(_MEMO + corpus.alias, window.as_text(), version=memo.version if memo is not None else 0):
         raise ConflictError(f"the reference of {corpus.alias} was taken by another process at this moment")
-    return Finding(
-        check=CHECK,
-        subject=corpus.alias,
-        state=State.UNKNOWN,
-        severity=Severity.INFO,
-        moment=moment,
-        words=f"{plural(len(records), 'document')} of {corpus.alias} are the reference from now on",
-        figures={"vectors": len(records)},
-    )
+    return taken(CHECK, corpus.alias, len(records), plural(len(records), "document"), moment)
 
 
 def _chosen(corpus: Corpus) -> tuple[list[tuple[int, DocumentId]], int]:

@@ -20,7 +20,7 @@ from undrift.flow.asked import KEPT, SERIES
 from undrift.ports.memory import MemoryLedger
 from undrift.quality.chances import binomial_at_least, normal_above
 from undrift.quality.drift import CHANCE, LEAST, REFERENCE, WINDOW
-from undrift.watch.comparison import findings, too_few
+from undrift.watch.comparison import findings, taken, too_few
 
 CHECK = "queries"
 _MEMO, _LOOKED = "watch/queries/reference/", "watch/queries/looked/"
@@ -95,15 +95,7 @@ def accept(alias: str, space: SpaceId, memory: MemoryLedger, *, moment: datetime
     )
     if not memory.remember(_MEMO + alias, window.as_text(), version=memo.version if memo is not None else 0):
         raise ConflictError(f"the reference of the queries of {alias} was taken by another process at this moment")
-    return Finding(
-        check=CHECK,
-        subject=alias,
-        state=State.UNKNOWN,
-        severity=Severity.INFO,
-        moment=moment,
-        words=f"{plural(len(window.vectors), 'query', 'queries')} of {alias} are the reference from now on",
-        figures={"vectors": len(window.vectors)},
-    )
+    return taken(CHECK, alias, len(window.vectors), plural(len(window.vectors), "query", "queries"), moment)
 
 
 def _seen(memory: MemoryLedger, alias: str, space: SpaceId, *, since: str, most: int) -> _Seen | None:

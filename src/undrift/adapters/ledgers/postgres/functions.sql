@@ -144,8 +144,9 @@ DECLARE
     found_alias undrift.alias;
     listed text[];
 BEGIN
-    -- Where nobody looks for work, what waits to be counted shall not grow for ever.
-    IF p_operation % 64 = 0 THEN
+    -- Where nobody looks for work, what waits to be counted shall not grow for ever. Not in a transaction that has written
+    -- already: it holds rows of dirty, and counting locks others in their own order.
+    IF p_operation % 64 = 0 AND pg_catalog.txid_current_if_assigned() IS NULL THEN
         PERFORM undrift.settle(p_alias);
     END IF;
     DELETE FROM undrift.op WHERE id = p_operation AND alias = p_alias RETURNING keys INTO listed;
