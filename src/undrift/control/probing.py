@@ -17,15 +17,13 @@ from undrift.domain.route import AliasName
 from undrift.domain.space import SpaceId
 from undrift.errors import AlreadyExists, BadArgument, ModelChanged, TransactionUndone
 from undrift.flow import canary
-from undrift.flow.canary import Canary
+from undrift.flow.canary import OWN, Canary
 from undrift.flow.jsonl import open_lines, read_objects
 from undrift.flow.probe import vouch
 from undrift.ports.store import Part
 from undrift.quality.canary import Verdict, learn, look
 from undrift.watch import probe
 
-#: The stratum of a user's own texts.
-OWN = "own"
 #: Documents that are read for each text that is drawn.
 _LOOKED_THROUGH = 25
 

@@ -19,6 +19,8 @@ from undrift.quality import canary, diagnosis
 from undrift.quality.canary import Broken, Look, Verdict
 from undrift.quality.diagnosis import Diagnosis
 
+#: The stratum of a user's own texts.
+OWN = "own"
 #: Texts in a request. A call is several requests, so that servers of several kinds that take turns show within it.
 AT_ONCE = 8
 #: Probes that have companions, of each kind.
@@ -130,6 +132,7 @@ class Canary:
             companions=companions,
             then=self.baseline.treated,
             now=now,
+            shipped=[probe.stratum != OWN for probe in self.baseline.probes],
         )
 
 
@@ -266,7 +269,7 @@ def companions_of(probes: Sequence[Probe]) -> tuple[Companion, ...]:
     found += [
         _treated(row, "prefix", prefix.strip(), prefix + probes[row].text) for row in short for prefix in PREFIXES
     ]
-    for kind, treat in (("lower", str.lower), ("unaccented", unaccented)):
+    for kind, treat in (("lower", str.lower), ("upper", str.upper), ("unaccented", unaccented)):
         changed = [row for row in rows if treat(probes[row].text) != probes[row].text]
         # Those of which most changes come first.
         changed.sort(key=lambda row: -_difference(probes[row].text, treat(probes[row].text)))

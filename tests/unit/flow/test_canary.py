@@ -202,5 +202,5 @@ def test_companions_are_other_texts_than_their_probes() -> None:
     probes = [*shipped(), Probe(text="ALL OF IT", stratum="own")]
     companions = companions_of(probes)
 
-    assert {one.kind for one in companions} == {"prefix", "lower", "unaccented", "cut"}
+    assert {one.kind for one in companions} == {"prefix", "lower", "upper", "unaccented", "cut"}
     assert all(one.text != probes[one.row].text for one in companions)
