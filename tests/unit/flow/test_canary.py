@@ -91,6 +91,9 @@ def test_what_is_in_a_text_is_seen() -> None:
     assert not traits_of("Größe").script
     assert traits_of("мосты й").script
     assert not traits_of("plain words").capitals
+    assert traits_of("a FINAL notice").shouted
+    assert not traits_of("A plain Word").shouted
+    assert not traits_of("12 EUR").small
 
 
 def test_a_baseline_is_kept_as_it_was_recorded() -> None:
