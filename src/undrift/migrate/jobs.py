@@ -32,8 +32,8 @@ STEP_LEASE_S = 900.0
 CERTAIN_S = 120.0
 #: Jobs that a worker brings before it has carried over what they brought.
 _BROUGHT_AT_ONCE = 2
-#: Of so many jobs the rest is put into another one after they have expired; then it is embedded online.
-_EXPIRIES = 3
+#: Of so many jobs that fell short the rest is put into another one; then it is embedded online.
+_TRIES = 3
 #: The provider's list is read back so far before a job was recorded: its clock may be another. In seconds.
 _CLOCKS_S = 3600.0
 
@@ -156,19 +156,18 @@ class JobStep:
             # What refuses every text of a job would refuse them online as well, or take the full price for them.
             self._give_up("; ".join(brought.problems))
             raise _refused(self.job)
-        reason = "; ".join(brought.problems) or self.job.reason
-        without: list[int] = []
-        expired = sum(job.status in (Remote.EXPIRED.value, Remote.CANCELLED.value) for job in jobs)
-        if self.job.status in (Remote.EXPIRED.value, Remote.CANCELLED.value) and expired < _EXPIRIES:
-            without = self._unfinished()
+        missing = self.job.items - brought.kept - brought.failed
+        told = f"{missing} of its texts have no answer" if missing > 0 else self.job.reason
         done = replace(
             self.job,
             state=JobState.BROUGHT,
             vault=self._door.spool.vault,
             completed=brought.kept,
             failed=brought.failed,
-            reason=reason,
+            reason="; ".join(brought.problems) or told,
         )
+        others = sum(_fell_short(job) for job in jobs if job.id != done.id)
+        without = self._unfinished() if _fell_short(done) and others + 1 < _TRIES else []
         self._shop.ledger.save_job(done, owner=self._shop.me, without=without)
         self.job = done
         return True
@@ -257,6 +256,14 @@ class JobStep:
         changed = replace(self.job, **changes)
         self._shop.ledger.save_job(changed, owner=self._shop.me)
         self.job = changed
+
+
+def _fell_short(job: BatchJob) -> bool:
+    """Whether a job's time was up before all of its texts had answers, or its answers are gone."""
+    if job.status in (Remote.EXPIRED.value, Remote.CANCELLED.value):
+        return True
+    is_read = job.status == Remote.COMPLETED.value and job.state in (JobState.BROUGHT, JobState.DONE)
+    return is_read and job.completed + job.failed < job.items
 
 
 def _refused(job: BatchJob) -> EmbedderRejected:
