@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from tests.faults.batches import DOCUMENTS, Scene, scene
+from tests.faults.batches import DOCUMENTS, SERVICES, Scene, scene
 from undrift.domain.batch import JobState
 from undrift.domain.migration import Phase
 from undrift.errors import EmbedderRejected
@@ -115,6 +116,40 @@ def test_a_queue_without_room_that_is_told_at_once_makes_smaller_jobs(folder: Pa
 
         assert len(world.provider.batches.jobs) == 3
         assert any("enqueued tokens" in job.reason for job in world.jobs())
+        assert world.provider.batches.calls.count("create") < 50, "asked for half an hour, ever less often"
+        paid_once(world)
+
+
+def test_a_provider_that_takes_no_jobs_for_a_while_is_waited_for_with_the_same_job(folder: Path) -> None:
+    """Of Google it is told that a limit on jobs is over after 20 minutes."""
+    with scene(folder, service="gemini") as world:
+        world.provider.batches.queue_tokens = 0
+        world.begin()
+        worker = world.rig.process("worker")
+        worker.work(lambda _: any("no more batches" in job.reason for job in world.jobs()))
+        until = world.rig.clock.now() + timedelta(minutes=20)
+        worker.work(lambda _: world.rig.clock.now() >= until)
+        world.provider.batches.queue_tokens = None
+
+        world.work_to(Phase.CATCHUP)
+
+        (job,) = world.jobs()
+        assert (job.state, job.reason) == (JobState.DONE, "")
+        paid_once(world)
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_file_that_the_provider_has_deleted_is_sent_again(folder: Path, service: str) -> None:
+    with scene(folder, service=service) as world:
+        world.begin()
+        worker = world.rig.process("worker")
+        worker.work(lambda _: any(job.state is JobState.UPLOADED for job in world.jobs()))
+        world.provider.batches.forget_files()
+
+        world.work_to(Phase.CATCHUP, worker)
+
+        assert world.provider.batches.calls.count("upload") == 2
+        assert len(world.provider.batches.jobs) == 1
         paid_once(world)
 
 

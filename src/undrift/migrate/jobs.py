@@ -34,6 +34,8 @@ CERTAIN_S = 120.0
 _BROUGHT_AT_ONCE = 2
 #: Of so many jobs that fell short the rest is put into another one; then it is embedded online.
 _TRIES = 3
+#: Who does not say whether a queue has no room, or is asked too often, is asked again for so long. In seconds.
+_QUEUE_PATIENCE_S = 1800.0
 #: The provider's list is read back so far before a job was recorded: its clock may be another. In seconds.
 _CLOCKS_S = 3600.0
 
@@ -111,10 +113,19 @@ class JobStep:
             raise LeaseLost(f"batch job {self.job.id} took longer than its lease")
         try:
             remote = self._door.service.create(self.job.file, self.job.id)
+        except EmbedderUnavailable as error:
+            words = f"{error.message}: {error.detail}"
+            if not is_queue_full(words):
+                raise
+            return self._queue_may_be_full(words)
         except EmbedderRejected as error:
             words = f"{error.message}: {error.detail}"
             if is_queue_full(words):
                 return self._queue_is_full(words)
+            if self.job.file not in self._door.service.files(file_prefix(self.job.id)):
+                # Some providers keep a file for two days, and whoever sent it may have been away for longer.
+                self._save(state=JobState.PREPARED, file="")
+                return True
             self._save(state=JobState.UPLOADED, reason=words)
             raise
         return self._runs(remote)
@@ -207,7 +218,8 @@ class JobStep:
                 self._door.service.cancel(other.id)
 
     def _runs(self, remote: RemoteJob) -> bool:
-        self._save(state=JobState.RUNNING, batch=remote.id, status=remote.status.value, expires=remote.expires)
+        status, expires = remote.status.value, remote.expires
+        self._save(state=JobState.RUNNING, batch=remote.id, status=status, expires=expires, reason="")
         return True
 
     def _note(self, remote: RemoteJob) -> None:
@@ -225,6 +237,16 @@ class JobStep:
             tokens=remote.tokens or 0 if billed else self.job.tokens,
             reason=remote.problem or self.job.reason,
         )
+
+    def _queue_may_be_full(self, problem: str) -> bool:
+        """Wait where the same words may mean a pace; after that, and with nothing of ours in the queue, it is full."""
+        waited_s = (self._shop.clock.now() - self.job.created).total_seconds()
+        jobs = self._shop.ledger.jobs(self._shop.alias)
+        if waited_s >= _QUEUE_PATIENCE_S and all(job.state is not JobState.RUNNING for job in jobs):
+            return self._queue_is_full(problem)
+        self._save(state=JobState.UPLOADED, reason=problem)
+        self._waits(f"the provider, which takes no more batch jobs at the moment, for batch job {self.job.id}")
+        return False
 
     def _queue_is_full(self, problem: str) -> bool:
         limit = told_queue_tokens(problem)

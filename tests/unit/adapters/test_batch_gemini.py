@@ -18,13 +18,7 @@ from undrift.errors import EmbedderRejected, EmbedderUnavailable
 from undrift.ports.batch import BatchService
 
 URL = "https://generativelanguage.googleapis.com"
-QUOTA = {
-    "error": {
-        "code": 429,
-        "message": "You exceeded your current quota, please check your plan and billing details. limit: 12",
-        "status": "RESOURCE_EXHAUSTED",
-    }
-}
+QUOTA = "You exceeded your current quota, please check your plan and billing details. limit: 12"
 
 
 def gemini(**options: Any) -> HttpEmbedder:
@@ -228,12 +222,15 @@ def test_an_answer_that_is_no_job_is_told_as_one_that_cannot_be_read(value: dict
         batches.create("files/abc", JobId("j1"))
 
 
-def test_a_quota_that_is_used_up_is_a_queue_without_room() -> None:
-    """Google has the same words for both; a smaller job may go, and where none goes, that is told."""
-    batches, _ = answering(lambda _: httpx2.Response(429, json=QUOTA))
+@pytest.mark.parametrize("words", [QUOTA, "Resource has been exhausted (e.g. check quota)."], ids=["plan", "resource"])
+def test_whatever_google_has_too_much_of_may_be_a_full_queue_and_nothing_was_begun(words: str) -> None:
+    error = {"code": 429, "message": words, "status": "RESOURCE_EXHAUSTED"}
+    batches, seen = answering(lambda _: httpx2.Response(429, json={"error": error}))
 
-    with pytest.raises(EmbedderRejected, match="takes no batch of this size") as refused:
+    with pytest.raises(EmbedderUnavailable, match="takes no more batches") as refused:
         batches.create("files/abc", JobId("j1"))
+
+    assert len(seen) == 1
 
     words = f"{refused.value.message}: {refused.value.detail}"
     assert is_queue_full(words)

@@ -73,7 +73,7 @@ class Job:
 
 
 class BatchEndpoints:
-    """Files and jobs over the models of the provider, as OpenAI, Mistral and the Gemini API have them.
+    """Files and jobs over the models of the provider, as OpenAI, Mistral, Voyage and the Gemini API have them.
 
     Attributes:
         queue_tokens: most tokens of all jobs that are not over; None for any number.

@@ -79,7 +79,8 @@ class EmbeddingProvider:
     """Serves embedding models over HTTP on this machine, for tests, benchmarks and trying things out.
 
     It speaks the dialects of OpenAI (with the flavours of others, and Azure's addresses), Cohere, Gemini, Vertex,
-    Bedrock and Ollama, each at its usual path, and refuses in the words of each.
+    Bedrock and Ollama, each at its usual path, and refuses in the words of each. It has batch APIs as OpenAI, Mistral,
+    Voyage and the Gemini API have them.
 
     Example:
         >>> from undrift.adapters.embedders.hashing import HashingEmbedder

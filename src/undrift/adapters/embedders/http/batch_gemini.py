@@ -121,20 +121,18 @@ class GeminiBatches:
         }
 
     def create(self, file: str, job: JobId) -> RemoteJob:
-        """Begin a job; sent once. A queue that has no room is told with the words of any other limit."""
+        """Begin a job; sent once. For a full queue and too many jobs in a while Google has the words of any limit."""
         path = self._dialect.request([""], Side.DOCUMENT).path.partition(":")[0]
         body = {"batch": {"displayName": job, "inputConfig": {"fileName": file}}}
         try:
-            remote = self._remote(self._wire.call("POST", f"{path}:asyncBatchEmbedContent", json=body))
-        except EmbedderRejected as error:
-            if "RESOURCE_EXHAUSTED" not in (error.detail or ""):
+            return self._remote(self._wire.call("POST", f"{path}:asyncBatchEmbedContent", json=body))
+        except (EmbedderRejected, EmbedderUnavailable) as error:
+            if "RESOURCE_EXHAUSTED" not in error.detail:
                 raise
-            raise EmbedderRejected(
-                f"{self._wire.host} takes no batch of this size for model {self._wire.model}",
-                f"more enqueued tokens than the account may have, or no money: {error.detail}",
-                error.hint,
+            raise EmbedderUnavailable(
+                f"{self._wire.host} takes no more batches of model {self._wire.model} at the moment",
+                f"too many jobs, more enqueued tokens than the account may have, or no money: {error.detail}",
             ) from error
-        return remote
 
     def find(self, job: JobId, *, since: float) -> list[RemoteJob]:
         """Return the jobs under our name, the oldest first; Google does not say in which order it lists them."""
@@ -175,7 +173,7 @@ class GeminiBatches:
         try:
             self._wire.call("DELETE", f"/{self._name(file)}")
         except EmbedderRejected as error:
-            if not _is_gone(error) and "40 characters" not in (error.detail or ""):
+            if not _is_gone(error) and "40 characters" not in error.detail:
                 raise
 
     def _answered(self, text: str) -> Answered:
@@ -267,5 +265,4 @@ def _words(error: object) -> str:
 
 def _is_gone(error: EmbedderRejected) -> bool:
     """Whether something is not there; of files Google says that they are not ours, or may not exist."""
-    detail = error.detail or ""
-    return detail.startswith("HTTP 404") or "may not exist" in detail
+    return error.detail.startswith("HTTP 404") or "may not exist" in error.detail
