@@ -122,8 +122,7 @@ class JobStep:
             words = f"{error.message}: {error.detail}"
             if is_queue_full(words):
                 return self._queue_is_full(words)
-            if self.job.file not in self._door.service.files(file_prefix(self.job.id)):
-                # Some providers keep a file for two days, and whoever sent it may have been away for longer.
+            if self._is_file_gone():
                 self._save(state=JobState.PREPARED, file="")
                 return True
             self._save(state=JobState.UPLOADED, reason=words)
@@ -210,6 +209,12 @@ class JobStep:
     def _there(self) -> list[RemoteJob]:
         since = self.job.created.timestamp() - _CLOCKS_S
         return self._door.service.find(self.job.id, since=since)
+
+    def _is_file_gone(self) -> bool:
+        """Whether a job's file is not at the provider any more: some keep it for two days only."""
+        with suppress(EmbedderUnavailable, EmbedderRejected):
+            return self.job.file not in self._door.service.files(file_prefix(self.job.id))
+        return False
 
     def _one_only(self, kept: RemoteJob) -> None:
         """Call off what was begun a second time: an answer may have come later than anybody waits."""
