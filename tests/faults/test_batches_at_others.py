@@ -24,6 +24,12 @@ def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("undrift.migrate.engine._IDLE_S", 5.0)
 
 
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is waited for takes half an hour, not seconds."""
+    monkeypatch.setattr("undrift.migrate.engine._IDLE_S", 25.0)
+
+
 def paid_once(world: Scene) -> None:
     assert world.batched == EVERY_TEXT
     assert not world.online
@@ -106,6 +112,7 @@ def test_a_text_that_a_job_refuses_is_tried_online(folder: Path, service: str) -
         assert not world.faults()
 
 
+@pytest.mark.usefixtures("slow")
 def test_a_queue_without_room_that_is_told_at_once_makes_smaller_jobs(folder: Path) -> None:
     """Three pieces of four texts of five tokens each: two of them do not fit at a time, and Google names no number."""
     with scene(folder, service="gemini") as world:
@@ -120,6 +127,7 @@ def test_a_queue_without_room_that_is_told_at_once_makes_smaller_jobs(folder: Pa
         paid_once(world)
 
 
+@pytest.mark.usefixtures("slow")
 def test_a_provider_that_takes_no_jobs_for_a_while_is_waited_for_with_the_same_job(folder: Path) -> None:
     """Of Google it is told that a limit on jobs is over after 20 minutes."""
     with scene(folder, service="gemini") as world:

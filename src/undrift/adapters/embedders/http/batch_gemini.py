@@ -46,13 +46,8 @@ _STATES = {
 }
 
 
-def gemini_batches(wire: Wire, model: BatchModel) -> GeminiBatches:
-    """Return the batch API of a model of the Gemini API."""
-    return GeminiBatches(wire, model)
-
-
 class GeminiBatches:
-    """`asyncBatchEmbedContent`, with files through the Files API.
+    """`asyncBatchEmbedContent`, with files through the Files API, for one model.
 
     A job carries our name as its display name, by which the list of jobs has it again when an answer was lost. A text
     that the model would cut without a word is not taken from a job's answers: online it is counted first.

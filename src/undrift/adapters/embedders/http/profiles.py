@@ -8,7 +8,7 @@ from enum import Enum
 from types import MappingProxyType
 
 from undrift.adapters.embedders.http.batch_dialect import BatchFlavour
-from undrift.adapters.embedders.http.batch_gemini import gemini_batches
+from undrift.adapters.embedders.http.batch_gemini import GeminiBatches
 from undrift.adapters.embedders.http.batch_mistral import MistralBatches
 from undrift.adapters.embedders.http.batch_wire import BatchApi
 from undrift.adapters.embedders.http.batches import openai_batches
@@ -166,7 +166,7 @@ PROFILES = {
         tasks=("RETRIEVAL_DOCUMENT", "RETRIEVAL_QUERY"),
         takes=_TASKS,
         batch_size=100,
-        batches=gemini_batches,
+        batches=GeminiBatches,
     ),
     "vertex": Profile(
         speaks=lambda space, place: Vertex(space=space, project=place.project, region=place.region),
