@@ -85,9 +85,10 @@ class Schedule:
             anyway: look although it is not due.
         """
         looks, version = self._read(check, now)
-        # A claim that ends later than any could is of a clock that was set back.
+        # A look that is still to come is of a clock that was set back, and so is a claim that ends later than any.
+        was_set_back = looks.ended is not None and now + timedelta(seconds=LOOK_S) < looks.ended
         taken = looks.until is not None and now < looks.until <= now + timedelta(seconds=LOOK_S)
-        if (taken and looks.owner != self._me) or not (anyway or now >= looks.due):
+        if (taken and looks.owner != self._me) or not (anyway or was_set_back or now >= looks.due):
             return False
         mine = replace(looks, owner=self._me, until=now + timedelta(seconds=LOOK_S))
         return self._ledger.remember(_KEY + check, json.dumps(mine.as_dict()), version=version)
@@ -109,7 +110,8 @@ class Schedule:
                 over,
                 due=due,
                 ended=now,
-                known=looks.known if problem else now,
+                began=min(looks.began, now),
+                known=(looks.known and min(looks.known, now)) if problem else now,
                 problem=problem,
                 took_s=took_s,
                 good=looks.good + (not problem),
