@@ -39,7 +39,7 @@ class Alerting(Refreshing):
     @cached_property
     def schedule(self) -> Schedule:
         """What the ledger remembers of looks."""
-        return Schedule(self.ledger, self.router.client)
+        return Schedule(self.ledger, self.router.client, self.processes)
 
     @cached_property
     def receivers(self) -> Sequence[Notifier]:

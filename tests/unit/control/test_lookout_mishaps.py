@@ -8,12 +8,15 @@ from pathlib import Path
 import pytest
 
 from tests.unit.control.looking import HOUR, Receiver, World
+from undrift.adapters.processes import LinuxProcesses
 from undrift.config import parse
 from undrift.control import ControlPlane
+from undrift.control.ends import look_at_what_was_said
 from undrift.domain.alert import Policy, Stage
 from undrift.domain.finding import State
+from undrift.domain.notice import ModelNotice, NoticeKind
 from undrift.errors import BadArgument, BadConfig, UnknownAlert
-from undrift.watch.schedule import LOOK_S
+from undrift.watch.schedule import LOOK_S, Schedule
 
 pytest.importorskip("sqlite_vec")
 DAY = 24 * HOUR
@@ -121,6 +124,21 @@ def test_alerts_that_are_over_for_a_quarter_are_forgotten_and_those_that_fire_ar
     assert world.stage() is Stage.FIRING
 
 
+class Gone(LinuxProcesses):
+    """A process whose machine knows that it has ended."""
+
+    def me(self) -> str:
+        name, pid, _ = super().me().rsplit(":", 2)
+        return f"{name}:{pid}:0"
+
+
+def test_the_look_of_a_process_that_died_on_this_machine_is_taken_over_at_once(world: World) -> None:
+    died = Schedule(world.planes[0].ledger, "died", Gone())
+    assert died.begin("trial", world.clock.now())
+
+    assert world.lookout(1).round().looked == ["trial"]
+
+
 def test_a_job_says_what_it_left_to_a_process_that_may_be_dead(world: World) -> None:
     now = world.clock.now()
     world.planes[0].schedule.begin("trial", now)
@@ -161,6 +179,17 @@ def test_a_time_without_end_is_no_setting(place: tuple[str, str, str] | tuple[st
 
     with pytest.raises(BadConfig, match=place[-1]):
         parse(settings, Path("undrift.toml"))
+
+
+def test_a_warning_that_counts_or_dates_itself_is_one_alert(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    plane = world.planes[0]
+    words = ["81% used, request 0af31c9d22", "82% used, request 77b1c9d2aa", "another region is nearer"]
+    said = [ModelNotice(channel="openai", model="m", kind=NoticeKind.WARNING, words=one) for one in words]
+    monkeypatch.setattr(ControlPlane, "said", lambda _: said)
+    monkeypatch.setattr(ControlPlane, "models_of", lambda *_: {("openai", "m")})
+    monkeypatch.setattr(plane.ledger, "aliases", lambda: ["kb"])
+
+    assert [finding.words.rpartition(": ")[2] for finding in look_at_what_was_said(plane)] == words[1:]
 
 
 def test_what_does_not_fire_is_not_taken_on(world: World) -> None:
