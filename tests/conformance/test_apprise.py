@@ -45,7 +45,7 @@ def test_apprise_passes_on_the_words_the_next_command_and_the_runbook(
 def test_what_apprise_could_not_send_is_not_told(inbox: Inbox, json_service: AppriseNotifier) -> None:
     inbox.answers = [500]
 
-    with pytest.raises(NotifierUnavailable, match=r"apprise 1 \(json\)"):
+    with pytest.raises(NotifierUnavailable, match=r"apprise json [0-9a-f]{4} did"):
         json_service.send(telling())
 
 

@@ -57,6 +57,9 @@ def watch(
             done = lookout.round(checks, anyway=True)
             value = _value(done, plane)
         session.answer(value, _told(value))
+        for name, until in done.elsewhere.items():
+            when = f"; should it be dead, its look is over at {until:%H:%M} UTC" if until is not None else ""
+            session.screen.note(f"another process is looking at {name}: it was not looked at here{when}")
         return _FIRES if _fires(value["alerts"], fail_on) else None
     stop = Stop(lambda: None)
     with _ended_by(stop), stop, session.plane("watch", clock=WakingClock(stop)) as plane:

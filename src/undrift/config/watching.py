@@ -13,6 +13,11 @@ from undrift.domain.tuning import read_hours
 from undrift.domain.window import Sampling
 from undrift.errors import BadArgument
 
+#: A year: no interval is longer. In seconds.
+_LONGEST_S = 366 * 86_400.0
+#: Longest wait for an answer: a process that tells has a claim for two minutes, and may ask three times. In seconds.
+_WAIT_S = 30.0
+
 
 class NoticeSettings(Strict):
     """Whom to tell of alerts, besides the log; each of them that is set is told."""
@@ -32,6 +37,7 @@ class NoticeSettings(Strict):
     alertmanager_lasts_s: float = Field(
         default=300.0,
         gt=0,
+        le=_LONGEST_S,
         description="seconds after which Alertmanager forgets an alert that is not sent again; the look-out sends it "
         "again four times in that time. With `watch --once` from cron longer than between two runs",
     )
@@ -49,7 +55,9 @@ class NoticeSettings(Strict):
         default=None,
         description="file with addresses of Apprise, one a line: Slack, Teams, e-mail and more; extra `notify`",
     )
-    timeout_s: float = Field(default=10.0, gt=0, description="longest wait for an answer, in seconds")
+    timeout_s: float = Field(
+        default=10.0, gt=0, le=_WAIT_S, description="longest wait for an answer, in seconds; 30 at most"
+    )
     runbooks: str = Field(
         default="docs/operations/alerts.md",
         description="where the runbooks are, for the link in each alert; the name of its check is the anchor",
@@ -61,11 +69,12 @@ class CheckSettings(Strict):
 
     enabled: bool = Field(default=True, description="whether it looks at all")
     every_s: float | None = Field(
-        default=None, gt=0, description="seconds between two looks; the check's own by default"
+        default=None, gt=0, le=_LONGEST_S, description="seconds between two looks; the check's own by default"
     )
     renotify_s: float | None = Field(
         default=None,
         ge=0,
+        le=_LONGEST_S,
         description="seconds after which an alert is told again; 0 for never, the check's by default",
     )
 
@@ -75,7 +84,8 @@ class SunsetSettings(CheckSettings):
 
     tokens_per_minute: float = Field(
         default=1e6,
-        gt=0,
+        ge=1,
+        le=1e12,
         description="the limit of your account that a re-embedding may use, for the last safe day to begin",
     )
 
@@ -159,6 +169,7 @@ class WatchSettings(Strict):
 
     sunset: SunsetSettings = Field(default_factory=SunsetSettings)
     provider: CheckSettings = Field(default_factory=CheckSettings)
+    probe: CheckSettings = Field(default_factory=CheckSettings)
     retrain: CheckSettings = Field(default_factory=CheckSettings)
     documents: DocumentsSettings = Field(default_factory=DocumentsSettings)
     queries: QueriesSettings = Field(default_factory=QueriesSettings)

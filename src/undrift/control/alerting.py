@@ -19,10 +19,13 @@ from undrift.domain.finding import Finding
 from undrift.domain.route import AliasName
 from undrift.domain.silence import Silence, muted
 from undrift.domain.telling import Telling
-from undrift.errors import NotifierUnavailable, UndriftError, UnknownAlert
+from undrift.errors import BadArgument, NotifierUnavailable, UndriftError, UnknownAlert
 from undrift.ports.notifier import Notifier
 from undrift.watch.book import AlertBook
 from undrift.watch.schedule import Schedule
+
+#: A silence lasts so long at most, in seconds: who wants more wants no such check.
+_LONGEST_S = 366 * 86_400.0
 
 
 class Alerting(Refreshing):
@@ -36,7 +39,7 @@ class Alerting(Refreshing):
     @cached_property
     def schedule(self) -> Schedule:
         """What the ledger remembers of looks."""
-        return Schedule(self.ledger, self.router.client)
+        return Schedule(self.ledger, self.router.client, self.processes)
 
     @cached_property
     def receivers(self) -> Sequence[Notifier]:
@@ -68,7 +71,14 @@ class Alerting(Refreshing):
             key: the key of an alert, or a pattern with `*` and `?`; there need not be such an alert yet.
             seconds: for how long.
             reason: why, for those who look at the list.
+
+        Raises:
+            BadArgument: there is no key, or it is for longer than a year.
         """
+        if not key.strip():
+            raise BadArgument("a silence needs the key of an alert, or a pattern", hint="undrift alert list")
+        if seconds > _LONGEST_S:
+            raise BadArgument("a silence ends within a year", hint="disable the check: enabled = false in [watch.NAME]")
         until = self.clock.now() + timedelta(seconds=seconds)
         silence = Silence(key=key, until=until, reason=reason, who=self.router.client)
         self.book.silence(silence)
@@ -93,12 +103,9 @@ class Alerting(Refreshing):
 
         Raises:
             UnknownAlert: none of that key is remembered.
+            BadArgument: it does not fire.
         """
         return self._shown(self.book.acknowledge(key, who))
-
-    def accept_alert(self, key: str, why: str) -> Alert | None:
-        """End an alert by hand, because what it is about is the new normal; None where there is no such alert."""
-        return self.book.accept(key, self.clock.now(), why)
 
     def tell(self, keys: Iterable[str] | None = None, *, not_now: Iterable[str] = ()) -> dict[str, Any]:
         """Tell every receiver what it has to be told and was not.

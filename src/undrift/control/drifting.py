@@ -16,9 +16,11 @@ from undrift.domain.record import DocumentId
 from undrift.domain.route import AliasName, VectorField
 from undrift.errors import BadArgument, UndriftError, UnknownAlias
 from undrift.migrate import sampling
+from undrift.quality.drift import LEAST
 from undrift.quality.golden import GoldenSet
 from undrift.quality.ranks import DEPTH
 from undrift.watch import corpus, foreign, queries, retrieval
+from undrift.watch.book import AlertBook
 
 if TYPE_CHECKING:
     from undrift.control.plane import ControlPlane
@@ -58,6 +60,11 @@ class Drifting(Auditing):
         }
         chosen = [look for look in LOOKS if look in (only or accept or LOOKS)]
         found = [one for look in chosen for one in (accepts if look in accept else looks)[look](alias)]
+        for one in found:
+            # Of too few nothing was taken.
+            if one.check in accept and one.figures.get("vectors", LEAST) >= LEAST:
+                why = "what is there now was accepted"
+                AlertBook(self.ledger).settle(one.check, one.subject, self.clock.now(), why)
         bad = [one for one in found if one.state is State.BAD]
         hints = [one.hint for one in bad if one.hint]
         # What is only good to know is no verdict.
@@ -172,14 +179,19 @@ def _at_each_alias(
 
     That there is too little to say anything concerns nobody: it is passed over, but where an alert would end by it.
     """
-    running = {alert.key for alert in plane.book.alerts() if alert.stage is not Stage.RESOLVED}
+    alerts = [alert.finding for alert in plane.book.alerts() if alert.stage is not Stage.RESOLVED]
+    running = [finding for finding in alerts if finding.check == check]
     for alias in plane.ledger.aliases():
         try:
             found = list(look(alias))
         except UndriftError as error:
             yield _blind(check, alias, error, plane.clock.now())
             continue
-        yield from (one for one in found if one.state is not State.UNKNOWN or one.key in running)
+        yield from (
+            one
+            for one in found
+            if one.state is not State.UNKNOWN or any(alert.concerns([one.subject]) for alert in running)
+        )
 
 
 def _blind(check: str, alias: AliasName, error: UndriftError, moment: datetime) -> Finding:

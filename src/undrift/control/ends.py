@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 UTILISATION = 0.8
 #: The check of what providers say.
 PROVIDER = "provider"
+#: Counts, dates and ids of requests.
+_NUMBERS = re.compile(r"\b[0-9a-f]{8,}\b|[0-9a-f]{8}-[0-9a-f-]{27}|\d+")
 
 
 def look_at_ends(plane: Alerting, moment: datetime | None = None) -> Iterable[Finding]:
@@ -67,8 +70,10 @@ def _said(alias: str, notice: ModelNotice, moment: datetime) -> Finding:
     )
     model = _name(notice.channel, notice.model)
     when = f" ({notice.moment.date().isoformat()})" if notice.moment else ""
-    # Two warnings are two alerts: a process that hears one of them says nothing about the other.
-    which = hashlib.sha256(notice.words.encode()).hexdigest()[:8] if notice.kind is NoticeKind.WARNING else ""
+    # Two warnings are two alerts: a process that hears one of them says nothing about the other. One that counts or
+    # dates itself is the same each time.
+    steady = _NUMBERS.sub("0", notice.words).encode()
+    which = hashlib.sha256(steady).hexdigest()[:8] if notice.kind is NoticeKind.WARNING else ""
     return Finding(
         check=PROVIDER,
         subject="/".join(filter(None, (alias, model, notice.kind.value, which))),

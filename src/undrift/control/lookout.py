@@ -28,6 +28,8 @@ _AT_ONCE = Policy(looks_to_resolve=1)
 #: So much earlier or later than planned is looked, so that many hosts do not look at one moment.
 _JITTER = 0.1
 _FOUND = "watch/found/"
+#: What nobody has looked at for so long is looked at nowhere.
+_ABANDONED = timedelta(days=3)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -39,12 +41,14 @@ class Round:
         findings: what they found.
         tellings: what was told.
         problems: receivers that did not take it, and why.
+        elsewhere: checks that another process is looking at, and until when it may take.
     """
 
     looked: list[str] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     tellings: list[dict[str, Any]] = field(default_factory=list)
     problems: dict[str, str] = field(default_factory=dict)
+    elsewhere: dict[str, datetime | None] = field(default_factory=dict)
 
 
 class LookOut:
@@ -68,7 +72,7 @@ class LookOut:
         self._settings = plane.config.settings.watch
         self.checks = [check for check in checks if self._enabled(check)]
         self._chance = chance or random.Random()
-        self._left_alone: dict[str, datetime] = {}
+        self._left_alone: dict[str, float] = {}
         #: When the last round ended; None before the first.
         self.ended: datetime | None = None
 
@@ -86,6 +90,7 @@ class LookOut:
                 if anyway and pending and check.confirm_s is not None:
                     self._look(check, done, anyway=True)
         self._take_stock(self._named(names), done)
+        self._let_go()
         self._tell(done)
         self.ended = self._plane.clock.now()
         return done
@@ -122,6 +127,8 @@ class LookOut:
         """Look once, if it is due and nobody else does; return whether it was looked."""
         clock, schedule = self._plane.clock, self._plane.schedule
         if not schedule.begin(check.name, clock.now(), anyway=anyway):
+            if anyway:
+                done.elsewhere[check.name] = schedule.looks(check.name, clock.now()).until
             return False
         began, wait, problem = clock.monotonic(), 0.0, "it was interrupted"
         try:
@@ -152,10 +159,12 @@ class LookOut:
     def _over(self, check: Check[ControlPlane], findings: Sequence[Finding]) -> list[Finding]:
         """Resolve the alerts that a look has no finding for: they concern nobody any more."""
         seen, moment = {finding.key for finding in findings}, self._plane.clock.now()
+        # Where a whole could not be looked at, nothing is known of its parts.
+        unknown = [finding.subject for finding in findings if finding.state is State.UNKNOWN]
         gone = [
             _not_concerned(alert.finding, moment)
             for alert in self._alerts_of(check)
-            if alert.key not in seen and alert.stage is not Stage.RESOLVED
+            if alert.key not in seen and alert.stage is not Stage.RESOLVED and not alert.finding.concerns(unknown)
         ]
         for finding in gone:
             self._plane.book.take(finding, _AT_ONCE)
@@ -189,15 +198,29 @@ class LookOut:
             self._plane.take([finding], _AT_ONCE)
             done.findings += [finding] if stale else []
 
+    def _let_go(self) -> None:
+        """End the alerts of what nobody looks at any more, as it is configured, and forget those long over."""
+        plane, now = self._plane, self._plane.clock.now()
+        checks, receivers = {check.name for check in self.checks}, {receiver.name for receiver in plane.receivers}
+        for alert in plane.book.alerts():
+            finding = alert.finding
+            among = {STALE: checks, RECEIVER: receivers}.get(finding.check)
+            is_looked_at = finding.check in checks if among is None else finding.subject in among
+            # Another host may be configured otherwise, and look at it.
+            if not is_looked_at and alert.stage is not Stage.RESOLVED and now - alert.looked > _ABANDONED:
+                plane.book.take(_not_concerned(finding, now), _AT_ONCE)
+        plane.book.forget_old(now)
+
     def _tell(self, done: Round) -> None:
         now = self._plane.clock.now()
-        alone = [name for name, until in self._left_alone.items() if now < until]
+        ticks = self._plane.clock.monotonic()
+        alone = [name for name, until in self._left_alone.items() if ticks < until]
         told = self._plane.tell(not_now=alone)
         done.tellings, done.problems = told["tellings"], told["problems"]
         findings = [_deaf(name, now, why) for name, why in done.problems.items()]
         findings += [_hears(name, now) for name in told["told"]]
         for name in done.problems:
-            self._left_alone[name] = now + timedelta(seconds=PATIENCE_S)
+            self._left_alone[name] = ticks + PATIENCE_S
         changed = [alert.key for alert in self._plane.take(findings, _AT_ONCE)]
         if changed:
             more = self._plane.tell(changed, not_now=[*alone, *done.problems])

@@ -27,7 +27,13 @@ class ControlPlane(Drifting, Crew, Selftest, Promoting, Equating, Alerting):
     """
 
     def look_out(self) -> LookOut:
-        """Return the look-out, which looks at what is due whenever it is asked to."""
+        """Return the look-out, which looks at what is due whenever it is asked to.
+
+        Raises:
+            BadConfig: somebody who is to be told has no address or no secret; better now than with the first alert.
+            MissingExtra: what one of them needs is not installed.
+        """
+        assert self.receivers, "the log is always there"
         return LookOut(self)
 
     def notify(self, *, dry_run: bool = False) -> dict[str, Any]:

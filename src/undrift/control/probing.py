@@ -9,13 +9,20 @@ from typing import Any
 
 from undrift.control.documents import Documents
 from undrift.domain.baseline import Baseline, key_of, key_of_older
-from undrift.domain.finding import Finding, Severity
+from undrift.domain.finding import Finding, Severity, State
 from undrift.domain.probe import Probe
 from undrift.domain.probe_texts import shipped
 from undrift.domain.record import canonical_text
 from undrift.domain.route import AliasName
 from undrift.domain.space import SpaceId
-from undrift.errors import AlreadyExists, BadArgument, ModelChanged, TransactionUndone
+from undrift.errors import (
+    AlreadyExists,
+    BadArgument,
+    ControlUnavailable,
+    ModelChanged,
+    TransactionUndone,
+    UndriftError,
+)
 from undrift.flow import canary
 from undrift.flow.canary import OWN, Canary
 from undrift.flow.jsonl import open_lines, read_objects
@@ -23,6 +30,7 @@ from undrift.flow.probe import vouch
 from undrift.ports.store import Part
 from undrift.quality.canary import Verdict, learn, look
 from undrift.watch import probe
+from undrift.watch.book import AlertBook
 
 #: Documents that are read for each text that is drawn.
 _LOOKED_THROUGH = 25
@@ -92,6 +100,7 @@ class Probing(Documents):
                 f"somebody else recorded a baseline of model {model} meanwhile", hint="undrift probe list"
             )
         self.forget_proof(door.space.id)
+        AlertBook(self.ledger).settle(probe.CHECK, model, self.clock.now(), f"baseline {made.number} was recorded")
         return {**self._baseline(made), "next_steps": [f"undrift probe run {model}"]}
 
     def run_probes(self, models: Sequence[str] = ()) -> list[dict[str, Any]]:
@@ -104,7 +113,7 @@ class Probing(Documents):
 
     def probe_findings(self) -> list[Finding]:
         """Look at every model that has a baseline, for the look-out."""
-        return [self._probed(name).finding for name in self._watched()]
+        return [self._found_of(name) for name in self._watched()]
 
     def probe_lists(self) -> list[dict[str, Any]]:
         """Return each configured model with its baseline and its last look, without calling any of them."""
@@ -147,6 +156,24 @@ class Probing(Documents):
         """Return the configured models that have a baseline."""
         kept = {Baseline.from_text(memo.text).model for memo in self.ledger.recall_all(key_of(SpaceId("")))}
         return sorted(kept & set(self.config.settings.models))
+
+    def _found_of(self, model: str) -> Finding:
+        """Look at a model; one that cannot be asked does not keep the others from it."""
+        try:
+            return self._probed(model).finding
+        except ControlUnavailable:
+            raise
+        except UndriftError as error:
+            return Finding(
+                check=probe.CHECK,
+                subject=model,
+                state=State.UNKNOWN,
+                severity=Severity.INFO,
+                moment=self.clock.now(),
+                words=error.message,
+                detail=error.detail,
+                hint=error.hint,
+            )
 
     def _probed(self, model: str) -> probe.Probed:
         door = self.model_door(model)

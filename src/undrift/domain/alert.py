@@ -17,6 +17,8 @@ from undrift.domain.finding import Finding, Severity, State
 
 #: The check that finds receivers which take no alerts.
 RECEIVER = "receiver"
+#: No look takes longer, and no two clocks are farther apart.
+SLOWEST = timedelta(hours=2)
 
 
 class Stage(Enum):
@@ -188,11 +190,17 @@ def after(alert: Alert | None, finding: Finding, policy: Policy) -> Alert | None
         finding: what one look found.
         policy: the policy of its check.
     """
-    if finding.state is State.UNKNOWN or (alert is not None and finding.moment < alert.looked):
+    if finding.state is State.UNKNOWN or (alert is not None and _is_older(finding, alert)):
         return alert
     if finding.state is State.BAD:
         return _after_bad(alert, finding, policy)
     return _after_good(alert, finding, policy) if alert is not None else None
+
+
+def _is_older(finding: Finding, alert: Alert) -> bool:
+    """Whether a slower look found it before the last one."""
+    # The last one is never so much later; its clock was wrong and has been set back.
+    return timedelta() < alert.looked - finding.moment <= SLOWEST
 
 
 def accepted(alert: Alert, *, moment: datetime, why: str) -> Alert:
@@ -231,7 +239,8 @@ def owed(alert: Alert, receiver: str, now: datetime, terms: Terms) -> Event | No
 
 
 def _again(told: Told, now: datetime, terms: Terms) -> Event | None:
-    is_due = terms.renotify_s is not None and now - told.moment >= timedelta(seconds=terms.renotify_s)
+    # What was told so much later than now was told by a clock that was set back.
+    is_due = terms.renotify_s is not None and abs(now - told.moment) >= timedelta(seconds=terms.renotify_s)
     return Event.STILL if is_due else None
 
 
@@ -246,6 +255,9 @@ def _after_bad(alert: Alert | None, finding: Finding, policy: Policy) -> Alert:
     if alert is None or alert.stage is Stage.RESOLVED:
         told = alert.told if alert is not None else {}
         alert = Alert(finding=finding, stage=Stage.PENDING, began=moment, since=moment, looked=moment, told=told)
+    if finding.severity.rank > alert.finding.severity.rank:
+        # Nobody has taken on that it is worse.
+        alert = replace(alert, acknowledged=None, by="")
     seen = replace(alert, finding=finding, looked=moment, bad=alert.bad + 1, good=0)
     if seen.stage is Stage.PENDING and seen.bad >= policy.looks_to_raise:
         return replace(seen, stage=Stage.FIRING, began=moment, since=moment)

@@ -7,16 +7,18 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from undrift.domain.alert import Alert, Event, Policy, Terms, accepted, after, owed, with_told
+from undrift.domain.alert import Alert, Event, Policy, Stage, Terms, accepted, after, owed, with_told
 from undrift.domain.finding import Finding
 from undrift.domain.silence import Silence
-from undrift.errors import UnknownAlert
+from undrift.errors import BadArgument, UnknownAlert
 from undrift.ports.memory import MemoryLedger
 
 #: Under which keys the ledger has them.
 _ALERT, _SILENCE, _TELLING = "watch/alert/", "watch/silence/", "watch/telling/"
 #: A process that tells may take so long; then another one tells, in case it died. In seconds.
 TELLING_S = 120.0
+#: Alerts that are over are remembered so long after the last look at what they were about.
+_KEPT = timedelta(days=90)
 
 
 class AlertBook:
@@ -50,14 +52,30 @@ class AlertBook:
 
         Raises:
             UnknownAlert: none of that key is remembered.
+            BadArgument: it does not fire.
         """
-        self.alert(key)
+        stage = self.alert(key).stage
+        if stage is not Stage.FIRING:
+            raise BadArgument(f"alert {key} is {stage.value}: there is nothing to take on", hint="undrift alert list")
         changed = self._change(key, lambda alert: alert and replace(alert, acknowledged=alert.finding.occasion, by=by))
         return changed or self.alert(key)
 
-    def accept(self, key: str, moment: datetime, why: str) -> Alert | None:
-        """End an alert by hand: what it is about is the new normal. None where there is no such alert."""
-        return self._change(key, lambda alert: alert and accepted(alert, moment=moment, why=why))
+    def settle(self, check: str, subject: str, moment: datetime, why: str) -> None:
+        """End the alerts of a check about something and its parts by hand: what they are about is the new normal."""
+        for one in self.alerts():
+            if one.finding.check == check and one.finding.concerns([subject]):
+                self._change(one.key, lambda alert: alert and accepted(alert, moment=moment, why=why))
+
+    def forget_old(self, now: datetime) -> None:
+        """Forget the alerts that have been over for so long that nobody asks for them any more."""
+
+        def kept(alert: Alert | None) -> Alert | None:
+            is_old = alert is not None and alert.stage is Stage.RESOLVED and now - alert.looked > _KEPT
+            return None if is_old else alert
+
+        for one in self.alerts():
+            if kept(one) is None:
+                self._change(one.key, kept)
 
     def tell(
         self,

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from undrift.ports.memory import MemoryLedger
+from undrift.ports.runtime import Processes
 
 _KEY = "watch/look/"
 #: A look may take so long; then another process may look, in case the first died. In seconds.
@@ -29,6 +30,7 @@ class Looks:
         problem: why it knew nothing the last time; empty when it did.
         took_s: how long the last look took, in seconds.
         owner: who looks now; empty for nobody.
+        process: its name, as in `ports.runtime.Processes`.
         until: until when that process may take.
         good: looks that knew something.
         failed: looks that knew nothing.
@@ -41,6 +43,7 @@ class Looks:
     problem: str = ""
     took_s: float = 0.0
     owner: str = ""
+    process: str = ""
     until: datetime | None = None
     good: int = 0
     failed: int = 0
@@ -67,10 +70,11 @@ class Looks:
 class Schedule:
     """The looks of all checks, in the ledger."""
 
-    def __init__(self, ledger: MemoryLedger, me: str) -> None:
-        """Use a ledger, as a process of a name."""
+    def __init__(self, ledger: MemoryLedger, me: str, processes: Processes) -> None:
+        """Use a ledger, as a client of a name; `processes` tells which of the others are dead."""
         self._ledger = ledger
         self._me = me
+        self._processes = processes
 
     def looks(self, check: str, now: datetime) -> Looks:
         """Return what is remembered of a check; one that was never heard of has to look now."""
@@ -85,11 +89,15 @@ class Schedule:
             anyway: look although it is not due.
         """
         looks, version = self._read(check, now)
-        # A claim that ends later than any could is of a clock that was set back.
+        # A look that is still to come is of a clock that was set back, and so is a claim that ends later than any.
+        was_set_back = looks.ended is not None and now + timedelta(seconds=LOOK_S) < looks.ended
         taken = looks.until is not None and now < looks.until <= now + timedelta(seconds=LOOK_S)
-        if (taken and looks.owner != self._me) or not (anyway or now >= looks.due):
+        if taken and looks.owner != self._me and not self._processes.is_gone(looks.process):
             return False
-        mine = replace(looks, owner=self._me, until=now + timedelta(seconds=LOOK_S))
+        if not (anyway or was_set_back or now >= looks.due):
+            return False
+        until = now + timedelta(seconds=LOOK_S)
+        mine = replace(looks, owner=self._me, process=self._processes.me(), until=until)
         return self._ledger.remember(_KEY + check, json.dumps(mine.as_dict()), version=version)
 
     def end(self, check: str, now: datetime, *, due: datetime, took_s: float, problem: str) -> None:
@@ -104,12 +112,13 @@ class Schedule:
         """
         while True:
             looks, version = self._read(check, now)
-            over = replace(looks, owner="", until=None) if looks.owner == self._me else looks
+            over = replace(looks, owner="", process="", until=None) if looks.owner == self._me else looks
             done = replace(
                 over,
                 due=due,
                 ended=now,
-                known=looks.known if problem else now,
+                began=min(looks.began, now),
+                known=(looks.known and min(looks.known, now)) if problem else now,
                 problem=problem,
                 took_s=took_s,
                 good=looks.good + (not problem),

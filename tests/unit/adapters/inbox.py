@@ -49,6 +49,7 @@ class Inbox:
         self.got: list[tuple[str, dict[str, str], bytes]] = []
         self.answers: list[int] = []
         self.slept: list[float] = []
+        self.body, self.kind = b"why", "text/plain"
         inbox = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -56,9 +57,10 @@ class Inbox:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 inbox.got.append((self.path, {name.lower(): text for name, text in self.headers.items()}, body))
                 self.send_response(inbox.answers.pop(0) if inbox.answers else 202)
-                self.send_header("Content-Length", "3")
+                self.send_header("Content-Type", inbox.kind)
+                self.send_header("Content-Length", str(len(inbox.body)))
                 self.end_headers()
-                self.wfile.write(b"why")
+                self.wfile.write(inbox.body)
 
             def log_message(self, *_: Any) -> None:
                 """Say nothing."""

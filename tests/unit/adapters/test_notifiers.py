@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hmac
 import json
+import socket
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -68,14 +70,72 @@ def test_one_that_does_not_take_it_is_named_with_what_it_said(inbox: Inbox, answ
     [
         lambda: WebhookNotifier("https://a/b", "", now=lambda: NOON, sleep=lambda _: None),
         lambda: WebhookNotifier("http://", "x", now=lambda: NOON, sleep=lambda _: None),
+        lambda: WebhookNotifier("http://[::1/b", "x", now=lambda: NOON, sleep=lambda _: None),
+        lambda: WebhookNotifier("http://a:999999/b", "x", now=lambda: NOON, sleep=lambda _: None),
+        lambda: WebhookNotifier(f"http://{'a' * 99}/b", "x", now=lambda: NOON, sleep=lambda _: None),
         lambda: AlertmanagerNotifier("http://", lasts_s=1.0, sleep=lambda _: None),
         lambda: PagerDutyNotifier("https://a", "", sleep=lambda _: None),
+        lambda: PagerDutyNotifier("https://", "x", sleep=lambda _: None),
     ],
-    ids=["no secret", "no host", "no alertmanager", "no key"],
+    ids=["no secret", "no host", "half an address", "no port", "no name", "no alertmanager", "no key", "no pagerduty"],
 )
 def test_what_is_configured_wrong_is_said_at_the_beginning(make: Callable[[], object]) -> None:
     with pytest.raises(BadConfig):
         make()
+
+
+@pytest.mark.parametrize("status", [204, 404, 500])
+def test_the_path_of_a_webhook_is_in_no_log_and_no_error(
+    inbox: Inbox, caplog: pytest.LogCaptureFixture, status: int
+) -> None:
+    """Servers say which path they do not know, and a path such as Slack's is the secret."""
+    inbox.answers = [status] * 3
+    inbox.body, inbox.kind = b"<style>p {}</style><p>Cannot POST /hook/T0/s3cr3t?key=k3y &amp;", "text/html"
+    url = f"{inbox.url}/hook/T0/s3cr3t?key=k3y"
+    told = ""
+    caplog.set_level("DEBUG")
+    try:
+        WebhookNotifier(url, "x", now=lambda: NOON, sleep=inbox.slept.append).send(telling())
+    except NotifierUnavailable as error:
+        told = error.detail
+
+    assert "s3cr3t" not in caplog.text + told
+    assert "k3y" not in caplog.text + told
+    assert told in ("", f"HTTP {status}: Cannot POST … &amp;")
+    assert inbox.got[0][0] == "/hook/T0/s3cr3t?key=k3y"
+
+
+def test_what_was_taken_is_not_sent_again_whatever_its_answer_is_like() -> None:
+    """One that promises a body and goes has taken it."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        asked = []
+
+        def answer() -> None:
+            while asked[-1:] != ["end"]:
+                connection, _ = server.accept()
+                with connection:
+                    asked.append("end" if not connection.recv(65_536) else "asked")
+                    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\nContent-Encoding: gzip\r\n\r\nx")
+
+        thread = threading.Thread(target=answer, daemon=True)
+        thread.start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/"
+        WebhookNotifier(url, "x", now=lambda: NOON, sleep=lambda _: None).send(telling())
+        socket.create_connection(server.getsockname()).close()
+        thread.join()
+
+    assert asked == ["asked", "end"]
+
+
+def test_one_that_does_not_answer_in_time_is_left_for_later() -> None:
+    """Three times its patience would hold up everybody else."""
+    slept: list[float] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/"
+        with pytest.raises(NotifierUnavailable, match="ReadTimeout"):
+            WebhookNotifier(url, "x", now=lambda: NOON, sleep=slept.append, timeout_s=0.05).send(telling())
+
+    assert slept == []
 
 
 def manager(inbox: Inbox) -> AlertmanagerNotifier:

@@ -70,6 +70,9 @@ def test_two_looks_of_the_look_out_are_an_alert(looked: Undrift, tmp_path: Path)
     assert [one["state"] for one in first.json["findings"]] == ["bad"]
     assert (first.code, second.code) == (0, 3)
     assert [one["key"] for one in looked("alert", "list", "--json").json["alerts"]] == ["documents/kb"]
+    looked("drift", "kb", "--accept", "documents")
+    assert looked("alert", "list", "--json").json["alerts"] == []
+    assert [one["event"] for one in looked("watch", "--once", "documents", "--json").json["tellings"]] == ["resolved"]
 
 
 def test_small_collections_are_passed_over_by_the_look_out_and_explained_by_the_verb(

@@ -133,6 +133,33 @@ def test_a_model_that_does_not_answer_is_not_known(plane: ControlPlane, provider
     assert plane.run_probes(["new"])[0]["verdict"] == "unknown"
 
 
+def test_a_model_that_cannot_be_set_up_keeps_no_other_one_from_being_looked_at(
+    plane: ControlPlane, tmp_path: Path
+) -> None:
+    """One whose settings were changed has no baseline any more, and is said to have none."""
+    for model in ("new", "old"):
+        plane.record_probes(model)
+    config = tmp_path / "undrift.toml"
+    config.write_text(config.read_text().replace("dimensions = 32", "dimensions = 48"))
+    with open_plane(config) as other:
+        found = {finding.subject: finding for finding in other.probe_findings()}
+
+    assert found["new"].state is State.GOOD
+    assert found["old"].state is State.UNKNOWN
+    assert found["old"].hint == "undrift probe record old"
+
+
+def test_what_is_accepted_as_the_baseline_is_no_alert_any_more(
+    plane: ControlPlane, provider: EmbeddingProvider
+) -> None:
+    plane.record_probes("new")
+    provider.swap("toy", Prefixed(dimensions=DIMENSIONS))
+    plane.look_out().round(["probe"], anyway=True)
+    plane.record_probes("new", accept=True)
+
+    assert [one["event"] for one in plane.tell()["tellings"]] == ["resolved"]
+
+
 def test_a_baseline_gives_way_only_when_that_is_said(plane: ControlPlane, provider: EmbeddingProvider) -> None:
     plane.record_probes("new")
     with pytest.raises(AlreadyExists, match="a baseline already, number 1"):

@@ -212,3 +212,14 @@ def test_the_webhooks_shape_is_alertmanagers_and_keeps_its_fingerprint() -> None
     assert (one["startsAt"], one["endsAt"]) == (NOON.isoformat(), "0001-01-01T00:00:00Z")
     assert over["alerts"][0]["fingerprint"] == one["fingerprint"]
     assert over["groupKey"] == begun["groupKey"]
+
+
+def test_who_has_taken_on_a_warning_has_not_taken_on_an_error() -> None:
+    alert, _ = tell(replace(firing(), acknowledged="", by="ada"))
+    worse = after(alert, found(B, 50, severity=Severity.ERROR), TWICE)
+    assert worse is not None
+    told, event = tell(worse, 50)
+
+    assert (event, worse.is_acknowledged) == (Event.WORSE, False)
+    assert tell(told, 51)[1] is None
+    assert tell(told, 80)[1] is Event.STILL

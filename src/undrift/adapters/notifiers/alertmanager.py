@@ -6,11 +6,9 @@ import json
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
-from urllib.parse import urlsplit
 
-from undrift.adapters.posting import post
+from undrift.adapters.posting import host_of, post
 from undrift.domain.telling import Telling
-from undrift.errors import BadConfig
 
 #: How often an alert is sent again in the time after which it would be forgotten.
 _TIMES = 4
@@ -37,13 +35,10 @@ class AlertmanagerNotifier:
         Raises:
             BadConfig: the address is none.
         """
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise BadConfig("the alertmanager of [notices] is no address", hint="write it as http://HOST:9093")
         self._url = f"{url.rstrip('/')}/api/v2/alerts"
         self._lasts_s, self._sleep, self._timeout_s = lasts_s, sleep, timeout_s
         self.again_s = lasts_s / _TIMES
-        self.name = f"alertmanager {parts.hostname}"
+        self.name = f"alertmanager {host_of(url, 'alertmanager')}"
 
     def send(self, telling: Telling) -> None:
         """Post it, and the end of what it was told before in another severity."""

@@ -38,7 +38,9 @@ class AppriseNotifier:
         self._apprise: Any = apprise
         self._url = url
         scheme = url.partition("://")[0]
-        self.name = f"apprise {number} ({scheme})"
+        # Not its number: of a file from which a line was taken, another address would have been told already. Sixteen
+        # bits tell addresses apart and nothing of their secrets.
+        self.name = f"apprise {scheme} {fingerprint(url)[:4]}"
         if self._service("") is None:
             raise BadConfig(
                 f"address {number} of the apprise_file of [notices] is none that Apprise knows",

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from undrift.adapters.posting import post
+from undrift.adapters.posting import host_of, post
 from undrift.domain.alert import Event
 from undrift.domain.telling import Telling, fingerprint
 from undrift.errors import BadConfig
@@ -32,8 +32,9 @@ class PagerDutyNotifier:
             timeout_s: longest wait for an answer.
 
         Raises:
-            BadConfig: there is no key.
+            BadConfig: there is no key, or the address is none.
         """
+        host_of(url, "pagerduty")
         if not routing_key:
             raise BadConfig("PagerDuty in [notices] has no integration key", hint="set pagerduty_key_file in [notices]")
         self._url, self._key = f"{url.rstrip('/')}/v2/enqueue", routing_key

@@ -7,9 +7,8 @@ import hmac
 import json
 from collections.abc import Callable
 from datetime import datetime
-from urllib.parse import urlsplit
 
-from undrift.adapters.posting import post
+from undrift.adapters.posting import host_of, post
 from undrift.domain.telling import Telling
 from undrift.errors import BadConfig
 
@@ -44,9 +43,7 @@ class WebhookNotifier:
         Raises:
             BadConfig: there is no secret, or the address is none.
         """
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise BadConfig("the webhook of [notices] is no address", hint="write it as https://HOST/PATH")
+        self.name = f"webhook {host_of(url, 'webhook')}"
         if not secret:
             raise BadConfig(
                 "the webhook of [notices] has no secret to sign with",
@@ -55,7 +52,6 @@ class WebhookNotifier:
             )
         self._url, self._secret = url, secret.encode()
         self._now, self._sleep, self._timeout_s = now, sleep, timeout_s
-        self.name = f"webhook {parts.hostname}"
 
     def send(self, telling: Telling) -> None:
         """Post it."""
