@@ -166,6 +166,29 @@ def test_what_must_survive_a_power_loss_is_committed_so(bench: PostgresLedgerBen
         bench.server.sql(f"ALTER DATABASE {bench.database} RESET synchronous_commit")
 
 
+# Statements that the server keeps
+
+
+def test_the_server_reads_what_every_write_asks_only_once_for_each_connection(bench: PostgresLedgerBench) -> None:
+    begin(bench.ledger)
+    for _ in range(3):
+        write(bench.ledger, "a")
+
+    assert bench.ledger._read("SELECT count(*), count(DISTINCT name) FROM pg_prepared_statements") == [(2, 2)]
+
+
+def test_a_write_goes_on_where_the_server_has_forgotten_what_it_kept(bench: PostgresLedgerBench) -> None:
+    """As behind a pooler that does not show itself."""
+    begin(bench.ledger)
+    write(bench.ledger, "a")
+    bench.ledger._run(("DEALLOCATE ALL", ()))
+
+    write(bench.ledger, "a", "b")
+
+    assert bench.operations(ALIAS) == 0
+    assert bench.ledger._read("SELECT count(*) FROM pg_prepared_statements") == [(0,)]
+
+
 # What has ended is counted later
 
 

@@ -23,14 +23,17 @@ DOCUMENTS = documents(*(f"text of number {number}" for number in range(3 * CHUNK
 #: Long enough that no lease ends while the virtual clock waits for the provider.
 TIMING = {"lease_s": 30.0, "deadline_s": 40.0, "work_lease_s": 50.0, "fence_horizon_s": 2.0, "write_timeout_s": 60.0}
 _PROBES = {*PROBE_TEXTS, *PROBE_QUERIES}
+#: Batch APIs whose jobs fare alike, whoever dies.
+SERVICES = ("openai", "gemini")
 
 
 @dataclass(kw_only=True)
 class Scene:
-    """The collection, the provider, and what was put into the collection."""
+    """The collection, the provider and whose batch API it speaks, and what was put into the collection."""
 
     rig: Rig
     provider: EmbeddingProvider
+    service: str = "openai"
     truth: dict[str, Document] = field(default_factory=dict)
 
     def begin(self, *, batch: str = "true", **more: Any) -> None:
@@ -65,6 +68,12 @@ class Scene:
     def batched(self) -> Counter[str]:
         return self.provider.batches.billed
 
+    @property
+    def litter(self) -> list[str]:
+        """Files that are left at the provider, but for those that Gemini does not let anybody delete."""
+        kept = "responsesFile" if self.service == "gemini" else None
+        return [name for name in self.provider.batches.files if kept is None or kept not in name]
+
     def jobs(self) -> list[BatchJob]:
         return self.rig.ledger_within().jobs(ALIAS)
 
@@ -78,13 +87,18 @@ class Scene:
 
 @contextmanager
 def scene(
-    folder: Path, documents: list[Document] = DOCUMENTS, *, settings: Mapping[str, Any] | None = None, **more: Any
+    folder: Path,
+    documents: list[Document] = DOCUMENTS,
+    *,
+    service: str = "openai",
+    settings: Mapping[str, Any] | None = None,
+    **more: Any,
 ) -> Iterator[Scene]:
     served = HashingEmbedder(dimensions=24, seed="new")
     with EmbeddingProvider({"new": served}) as provider:
-        model = HttpEmbedder(
-            name="new", base_url=provider.url, dimensions=24, paid=True, usd_per_million_tokens=2.0, **more
-        )
+        url = provider.root if service == "gemini" else provider.url
+        more = {"dimensions": 24, "paid": True, "usd_per_million_tokens": 2.0, **more}
+        model = HttpEmbedder(name="new", provider=service, base_url=url, **more)
         rig = Rig(
             folder=folder,
             timing=TIMING,
@@ -94,7 +108,7 @@ def scene(
         # Whatever waits, waits in virtual time; the provider lives in it too.
         model._sleep = rig.clock.sleep
         provider.batches.now = lambda: rig.clock.now().timestamp()
-        made = Scene(rig=rig, provider=provider)
+        made = Scene(rig=rig, provider=provider, service=service)
         made.write(*documents)
         try:
             yield made

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.batches import DOCUMENTS, Scene, scene
+from tests.faults.batches import DOCUMENTS, SERVICES, Scene, scene
 from undrift.domain.batch import JobState
 from undrift.domain.migration import Phase
 from undrift.testing.faults import Faults, When
@@ -33,7 +33,7 @@ def paid_once(world: Scene) -> None:
     assert not world.online
     assert not world.faults()
     assert [job.state for job in world.jobs() if job.items] == [JobState.DONE]
-    assert not world.provider.batches.files
+    assert not world.litter
     assert not list((world.rig.folder / "ledger.db-batches").glob("*"))
     migration = world.rig.migration()
     assert migration is not None
@@ -43,13 +43,14 @@ def paid_once(world: Scene) -> None:
     assert migration.usd_before == pytest.approx(billed * 1.0 / 1e6), "half of two dollars a million"
 
 
+@pytest.mark.parametrize("service", SERVICES)
 @pytest.mark.parametrize(
     ("call", "nth"), LEAVES_BEHIND, ids=[f"{call.partition('.')[2]}-{nth}" for call, nth in LEAVES_BEHIND]
 )
 def test_a_worker_that_dies_between_two_steps_of_a_job_pays_for_no_text_twice(
-    folder: Path, call: str, nth: int
+    folder: Path, call: str, nth: int, service: str
 ) -> None:
-    with scene(folder) as world:
+    with scene(folder, service=service) as world:
         world.begin()
         worker = world.rig.process("worker")
         worker.faults.on_answer = _deadly(worker.faults, call, nth)
@@ -73,9 +74,10 @@ def _deadly(faults: Faults, call: str, nth: int) -> Callable[[str, object], None
     return on_answer
 
 
+@pytest.mark.parametrize("service", SERVICES)
 @pytest.mark.parametrize("call", ["upload", "create", "show", "content", "files"])
-def test_an_answer_that_is_lost_costs_no_second_job(folder: Path, call: str) -> None:
-    with scene(folder) as world:
+def test_an_answer_that_is_lost_costs_no_second_job(folder: Path, call: str, service: str) -> None:
+    with scene(folder, service=service) as world:
         world.provider.batches.lose(call)
         world.begin()
 
@@ -85,8 +87,9 @@ def test_an_answer_that_is_lost_costs_no_second_job(folder: Path, call: str) -> 
         assert len(world.provider.batches.jobs) == 1
 
 
-def test_a_job_that_is_not_in_the_list_yet_is_waited_for(folder: Path) -> None:
-    with scene(folder) as world:
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_job_that_is_not_in_the_list_yet_is_waited_for(folder: Path, service: str) -> None:
+    with scene(folder, service=service) as world:
         world.provider.batches.lose("create")
         world.provider.batches.hidden_s = 90.0
         world.begin()

@@ -173,8 +173,8 @@ class BatchDesk:
 
     def _look_later(self, job: BatchJob) -> None:
         _, pause_s = self._looks.get(job.id, (0.0, 0.0))
-        # Only the provider takes hours; what is waited for here is over soon.
-        last_s = _LAST_LOOK_S if job.state is JobState.RUNNING else _FIRST_LOOK_S
+        # Only the provider takes hours, to do a job or to take it; what is waited for here is over soon.
+        last_s = _LAST_LOOK_S if job.state in (JobState.RUNNING, JobState.UPLOADED) else _FIRST_LOOK_S
         pause_s = min(last_s, pause_s * 1.5 or _FIRST_LOOK_S / 5)
         self._looks[job.id] = (self.workshop.clock.monotonic() + pause_s, pause_s)
 

@@ -32,8 +32,10 @@ STEP_LEASE_S = 900.0
 CERTAIN_S = 120.0
 #: Jobs that a worker brings before it has carried over what they brought.
 _BROUGHT_AT_ONCE = 2
-#: Of so many jobs the rest is put into another one after they have expired; then it is embedded online.
-_EXPIRIES = 3
+#: Of so many jobs that fell short the rest is put into another one; then it is embedded online.
+_TRIES = 3
+#: Who does not say whether a queue has no room, or is asked too often, is asked again for so long. In seconds.
+_QUEUE_PATIENCE_S = 1800.0
 #: The provider's list is read back so far before a job was recorded: its clock may be another. In seconds.
 _CLOCKS_S = 3600.0
 
@@ -111,10 +113,18 @@ class JobStep:
             raise LeaseLost(f"batch job {self.job.id} took longer than its lease")
         try:
             remote = self._door.service.create(self.job.file, self.job.id)
+        except EmbedderUnavailable as error:
+            words = f"{error.message}: {error.detail}"
+            if not is_queue_full(words):
+                raise
+            return self._queue_may_be_full(words)
         except EmbedderRejected as error:
             words = f"{error.message}: {error.detail}"
             if is_queue_full(words):
                 return self._queue_is_full(words)
+            if self._is_file_gone():
+                self._save(state=JobState.PREPARED, file="")
+                return True
             self._save(state=JobState.UPLOADED, reason=words)
             raise
         return self._runs(remote)
@@ -156,19 +166,18 @@ class JobStep:
             # What refuses every text of a job would refuse them online as well, or take the full price for them.
             self._give_up("; ".join(brought.problems))
             raise _refused(self.job)
-        reason = "; ".join(brought.problems) or self.job.reason
-        without: list[int] = []
-        expired = sum(job.status in (Remote.EXPIRED.value, Remote.CANCELLED.value) for job in jobs)
-        if self.job.status in (Remote.EXPIRED.value, Remote.CANCELLED.value) and expired < _EXPIRIES:
-            without = self._unfinished()
+        missing = self.job.items - brought.kept - brought.failed
+        told = f"{missing} of its texts have no answer" if missing > 0 else self.job.reason
         done = replace(
             self.job,
             state=JobState.BROUGHT,
             vault=self._door.spool.vault,
             completed=brought.kept,
             failed=brought.failed,
-            reason=reason,
+            reason="; ".join(brought.problems) or told,
         )
+        others = sum(_fell_short(job) for job in jobs if job.id != done.id)
+        without = self._unfinished() if _fell_short(done) and others + 1 < _TRIES else []
         self._shop.ledger.save_job(done, owner=self._shop.me, without=without)
         self.job = done
         return True
@@ -201,6 +210,12 @@ class JobStep:
         since = self.job.created.timestamp() - _CLOCKS_S
         return self._door.service.find(self.job.id, since=since)
 
+    def _is_file_gone(self) -> bool:
+        """Whether a job's file is not at the provider any more: some keep it for two days only."""
+        with suppress(EmbedderUnavailable, EmbedderRejected):
+            return self.job.file not in self._door.service.files(file_prefix(self.job.id))
+        return False
+
     def _one_only(self, kept: RemoteJob) -> None:
         """Call off what was begun a second time: an answer may have come later than anybody waits."""
         for other in self._there():
@@ -208,7 +223,8 @@ class JobStep:
                 self._door.service.cancel(other.id)
 
     def _runs(self, remote: RemoteJob) -> bool:
-        self._save(state=JobState.RUNNING, batch=remote.id, status=remote.status.value, expires=remote.expires)
+        status, expires = remote.status.value, remote.expires
+        self._save(state=JobState.RUNNING, batch=remote.id, status=status, expires=expires, reason="")
         return True
 
     def _note(self, remote: RemoteJob) -> None:
@@ -226,6 +242,16 @@ class JobStep:
             tokens=remote.tokens or 0 if billed else self.job.tokens,
             reason=remote.problem or self.job.reason,
         )
+
+    def _queue_may_be_full(self, problem: str) -> bool:
+        """Wait where the same words may mean a pace; after that, and with nothing of ours in the queue, it is full."""
+        waited_s = (self._shop.clock.now() - self.job.created).total_seconds()
+        jobs = self._shop.ledger.jobs(self._shop.alias)
+        if waited_s >= _QUEUE_PATIENCE_S and all(job.state is not JobState.RUNNING for job in jobs):
+            return self._queue_is_full(problem)
+        self._save(state=JobState.UPLOADED, reason=problem)
+        self._waits(f"the provider, which takes no more batch jobs at the moment, for batch job {self.job.id}")
+        return False
 
     def _queue_is_full(self, problem: str) -> bool:
         limit = told_queue_tokens(problem)
@@ -257,6 +283,14 @@ class JobStep:
         changed = replace(self.job, **changes)
         self._shop.ledger.save_job(changed, owner=self._shop.me)
         self.job = changed
+
+
+def _fell_short(job: BatchJob) -> bool:
+    """Whether a job's time was up before all of its texts had answers, or its answers are gone."""
+    if job.status in (Remote.EXPIRED.value, Remote.CANCELLED.value):
+        return True
+    is_read = job.status == Remote.COMPLETED.value and job.state in (JobState.BROUGHT, JobState.DONE)
+    return is_read and job.completed + job.failed < job.items
 
 
 def _refused(job: BatchJob) -> EmbedderRejected:

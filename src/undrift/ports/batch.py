@@ -76,7 +76,7 @@ class BatchService(Protocol):
 
         Raises:
             EmbedderRejected: the provider refuses it, and nothing was begun.
-            EmbedderUnavailable: whether it was begun is not known.
+            EmbedderUnavailable: whether it was begun is not known; it was not when the words are of a full queue.
         """
         ...
 
@@ -98,7 +98,7 @@ class BatchService(Protocol):
         ...
 
     def results(self, file: str) -> Iterator[Answered]:
-        """Read a file of answers or errors as it comes, in any order.
+        """Read a file of answers or errors as it comes, in any order; one that the provider has deleted has none.
 
         Raises:
             ModelChanged: another model has answered.

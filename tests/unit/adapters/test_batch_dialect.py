@@ -64,7 +64,7 @@ def test_voyage_is_told_the_model_once_for_the_whole_job() -> None:
     assert job["completion_window"] == "12h"
 
 
-@pytest.mark.parametrize("provider", ["cohere", "gemini", "jina", "ollama"])
+@pytest.mark.parametrize("provider", ["cohere", "jina", "ollama"])
 def test_a_batch_api_that_is_not_known_to_the_last_word_is_not_used(provider: str) -> None:
     base = {"base_url": "http://localhost:1"} if provider == "ollama" else {}
     assert HttpEmbedder(name="m", provider=provider, api_key="k", dimensions=8, **base).batches is None  # type: ignore[arg-type] - options of any model

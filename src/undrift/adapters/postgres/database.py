@@ -115,9 +115,11 @@ class Database:
 def undo(connection: Any) -> None:
     """End a transaction that is still open, because it failed."""
     import psycopg
+    from psycopg.pq import TransactionStatus
 
     try:
-        if not connection.closed:
+        # Asked here, for the driver's own look costs a call more, which every write of an application waits for.
+        if not connection.closed and connection.pgconn.transaction_status != TransactionStatus.IDLE:
             connection.rollback()
     except psycopg.Error:
         connection.close()

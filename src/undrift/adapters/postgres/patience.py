@@ -30,6 +30,11 @@ def connection_kind() -> Any:
 
         patience_s = PATIENCE_S
 
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            #: Names of statements that the server keeps for this connection; None where it shall keep none.
+            self.kept: set[bytes] | None = None
+
         def wait(self, gen: Generator[Any, Any, Any], *args: Any, **kwargs: Any) -> Any:
             return super().wait(self._while_patient(gen), *args, **kwargs)
 

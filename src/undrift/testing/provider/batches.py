@@ -4,37 +4,30 @@ from __future__ import annotations
 
 import json
 import random
-import re
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from email.parser import BytesParser
 from typing import Any
 
+from undrift.testing.provider.batch_gemini import GeminiBatchSpeech
+from undrift.testing.provider.batch_speech import (
+    BatchSpeech,
+    MistralBatchSpeech,
+    OpenAiBatchSpeech,
+    Page,
+    StoredFile,
+    Wanted,
+)
+from undrift.testing.provider.faults import Refuse
 from undrift.testing.provider.server import Arrived
+from undrift.testing.provider.speech import Asked, Speech
 
-#: From the request for one text to status, answer and tokens.
-Embed = Callable[[Mapping[str, Any]], tuple[int, dict[str, Any], int]]
-#: Status and JSON, or bytes as they are; None to hang up.
-Reply = tuple[int, Any] | None
-
-_BATCH = re.compile(r"(?:/v1)?/batches(?:/([\w-]+))?(/cancel)?")
-_MISTRAL = re.compile(r"(?:/v1)?/batch/jobs(?:/([\w-]+))?(/cancel)?")
-#: What Mistral calls the states of a job.
-_WORDS = {
-    "validating": "QUEUED",
-    "in_progress": "RUNNING",
-    "finalizing": "RUNNING",
-    "completed": "SUCCESS",
-    "failed": "FAILED",
-    "expired": "TIMEOUT_EXCEEDED",
-    "cancelling": "CANCELLATION_REQUESTED",
-    "cancelled": "CANCELLED",
-}
-_FILE = re.compile(r"(?:/v1)?/files(?:/([\w-]+))?(/content)?")
-_WINDOW_S = 24 * 3600.0
+#: From one text, asked for in a dialect, to status, answer and tokens.
+Embed = Callable[[Asked | None, Speech], tuple[int, dict[str, Any], int]]
+#: What is told when the queue has no room, by those who tell it at once.
+_QUOTA = "You exceeded your current quota, please check your plan and billing details."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,35 +46,34 @@ class Outcome:
 
 
 @dataclass(slots=True, kw_only=True)
-class _File:
-    id: str
-    name: str
-    content: bytes
-    purpose: str
-
-
-@dataclass(slots=True, kw_only=True)
 class Job:
     """A job as the provider has it; `billed` counts its texts that were answered."""
 
     id: str
     file: str
-    metadata: dict[str, str]
     created: float
-    options: dict[str, str] = field(default_factory=dict)
+    speech: BatchSpeech
+    metadata: Mapping[str, str]
+    options: Mapping[str, str]
     outcome: Outcome
     status: str = "validating"
     looks: int = 0
     tokens: int = 0
     queued: int = 0
+    tasks: set[str] = field(default_factory=set)
     billed: Counter[str] = field(default_factory=Counter)
     counts: dict[str, int] = field(default_factory=lambda: {"total": 0, "completed": 0, "failed": 0})
     files: dict[str, str] = field(default_factory=dict)
     errors: list[dict[str, str]] = field(default_factory=list)
 
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing becomes of it any more."""
+        return self.status in ("completed", "failed", "expired", "cancelled")
+
 
 class BatchEndpoints:
-    """`/files` and `/batches` as OpenAI has them, and `/batch/jobs` as Mistral, over the models of the provider.
+    """Files and jobs over the models of the provider, as OpenAI, Mistral, Voyage and the Gemini API have them.
 
     Attributes:
         queue_tokens: most tokens of all jobs that are not over; None for any number.
@@ -97,7 +89,8 @@ class BatchEndpoints:
         self.hidden_s = 0.0
         self.now: Callable[[], float] = time.time
         self._embed = embed
-        self._files: dict[str, _File] = {}
+        self._speeches: tuple[BatchSpeech, ...] = (GeminiBatchSpeech(), MistralBatchSpeech(), OpenAiBatchSpeech())
+        self._files: dict[str, StoredFile] = {}
         self._jobs: dict[str, Job] = {}
         self._outcomes: deque[Outcome] = deque()
         self._lost: Counter[str] = Counter()
@@ -140,81 +133,87 @@ class BatchEndpoints:
         with self._lock:
             self._lost[call] += times
 
+    def forget_files(self) -> None:
+        """Delete every file, as providers do after some time."""
+        with self._lock:
+            self._files.clear()
+
+    def speech_for(self, arrived: Arrived) -> Speech | None:
+        """Return the dialect of a request that is for these endpoints."""
+        return next((speech.words for speech in self._speeches if speech.understand(arrived) is not None), None)
+
     def answer(self, arrived: Arrived) -> tuple[int, Mapping[str, str], bytes] | None:
         """Answer a request, or hang up."""
-        reply = self._reply(arrived.method, arrived.path, arrived.headers, arrived.content)
-        if reply is None:
-            return None
-        status, found = reply
-        return status, {}, found if isinstance(found, bytes) else json.dumps(found).encode()
-
-    def _reply(self, method: str, path: str, headers: Mapping[str, str], content: bytes) -> Reply:
-        place, _, query = path.partition("?")
-        asked = dict(pair.partition("=")[::2] for pair in query.split("&") if pair)
+        found = ((speech, speech.understand(arrived)) for speech in self._speeches)
+        speech, wanted = next((speech, wanted) for speech, wanted in found if wanted is not None)
         with self._lock:
-            if (found := _BATCH.fullmatch(place)) is not None:
-                call, reply = self._batch(method, found[1], found[2], asked, content)
-            elif (found := _MISTRAL.fullmatch(place)) is not None:
-                call, reply = self._batch(method, found[1], found[2], _limits(asked), _from_mistral(content))
-                reply = reply if reply is None else (reply[0], _as_mistral(reply[1]))
-            elif (found := _FILE.fullmatch(place)) is not None and not found[1] and method == "POST":
-                call, reply = "upload", (200, _named(self._keep(*_form(headers, content))))
-            elif found is not None:
-                call, reply = self._file(method, found[1], found[2], asked)
-            else:
-                return _missing("no such endpoint")
-            self._calls.append(call)
-            if self._lost[call]:
-                self._lost[call] -= 1
+            done = self._do(wanted, speech)
+            self._calls.append(wanted.call)
+            if self._lost[wanted.call]:
+                self._lost[wanted.call] -= 1
                 return None
-            return reply
+            status, headers, said = speech.say(wanted, done, arrived)
+        return status, headers, said if isinstance(said, bytes) else json.dumps(said).encode()
 
-    def _batch(
-        self, method: str, id: str | None, cancel: str | None, asked: Mapping[str, str], content: bytes
-    ) -> tuple[str, Reply]:
-        if id is None:
-            return ("create", self._create(json.loads(content))) if method == "POST" else ("list", self._list(asked))
-        job = self._jobs.get(id)
-        if job is None:
-            return "show", _missing(f"No batch found with id '{id}'.")
-        if cancel:
-            if job.status in ("completed", "failed", "expired", "cancelled"):
-                return "cancel", (409, {"error": {"message": f"Cannot cancel a batch with status '{job.status}'."}})
-            job.status = "cancelling"
-            return "cancel", (200, self._shown(job))
-        self._proceed(job)
-        return "show", (200, self._shown(job))
+    def _do(self, wanted: Wanted, speech: BatchSpeech) -> Any:
+        """Do what is asked for, and return what there is to say of it."""
+        match wanted.call:
+            case "upload":
+                return self._keep(wanted.name, wanted.purpose, wanted.content)
+            case "files":
+                files = [file for file in self._files.values() if wanted.purpose in ("", file.purpose)]
+                return _page(files[::-1], wanted)
+            case "file" | "content" | "remove":
+                return self._file(wanted)
+            case "create":
+                return self._create(wanted, speech)
+            case "list":
+                there = [job for job in self._jobs.values() if self.now() - job.created >= self.hidden_s]
+                return _page(there[::-1], wanted)
+            case "show" | "cancel":
+                return self._job(wanted)
+            case _:
+                return None
 
-    def _file(self, method: str, id: str | None, whole: str | None, asked: Mapping[str, str]) -> tuple[str, Reply]:
-        if id is None:
-            purpose = asked.get("purpose")
-            shown = [_named(file) for file in self._files.values() if purpose in (None, file.purpose)]
-            return "files", (200, _page(shown[::-1], asked))
-        found = self._files.get(id)
+    def _file(self, wanted: Wanted) -> StoredFile | bytes | Refuse | None:
+        found = self._files.get(wanted.id)
         if found is None:
-            return "content", _missing(f"No such File object: {id}")
-        if method == "DELETE":
-            del self._files[id]
-            return "remove", (200, {"id": id, "deleted": True})
-        return "content", (200, found.content if whole else {"id": id, "filename": found.name})
+            return Refuse(status=404, code="not_found", message=f"No such File object: {wanted.id}")
+        if wanted.call == "remove":
+            del self._files[wanted.id]
+            return None
+        return found.content if wanted.call == "content" else found
 
-    def _create(self, body: Mapping[str, Any]) -> Reply:
-        if body.get("input_file_id") not in self._files or body.get("endpoint") != "/v1/embeddings":
-            return 400, {"error": {"code": "invalid_request", "message": "input_file_id or endpoint is not valid"}}
-        id = f"batch_{len(self._jobs)}"
-        self._jobs[id] = Job(
-            id=id,
-            file=body["input_file_id"],
-            metadata=dict(body.get("metadata") or {}),
-            options={"model": body["model"]} if "model" in body else {},
+    def _job(self, wanted: Wanted) -> Job | Refuse:
+        job = self._jobs.get(wanted.id)
+        if job is None:
+            return Refuse(status=404, code="not_found", message=f"No batch found with id '{wanted.id}'.")
+        if wanted.call == "show":
+            self._proceed(job)
+        elif job.is_over:
+            return Refuse(status=409, message=f"Cannot cancel a batch with status '{job.status}'.")
+        else:
+            job.status = "cancelling"
+        return job
+
+    def _create(self, wanted: Wanted, speech: BatchSpeech) -> Job | Refuse:
+        if wanted.file not in self._files:
+            return Refuse(status=400, code="invalid_request", message="the file or the endpoint is not valid")
+        job = Job(
+            id=f"batch_{len(self._jobs)}",
+            file=wanted.file,
             created=self.now(),
-            outcome=self._outcomes.popleft() if self._outcomes else Outcome(),
+            speech=speech,
+            metadata=wanted.metadata,
+            options=wanted.options,
+            outcome=Outcome(),
         )
-        return 200, self._shown(self._jobs[id])
-
-    def _list(self, asked: Mapping[str, str]) -> Reply:
-        there = [job for job in self._jobs.values() if self.now() - job.created >= self.hidden_s]
-        return 200, _page([self._shown(job) for job in there[::-1]], asked)
+        if speech.is_queue_told_at_once and self._is_too_much(job):
+            return Refuse(status=429, message=_QUOTA)
+        if self._outcomes:
+            job.outcome = self._outcomes.popleft()
+        self._jobs[job.id] = job
+        return job
 
     def _proceed(self, job: Job) -> None:
         """Bring a job on by a look."""
@@ -222,11 +221,8 @@ class BatchEndpoints:
         match job.status:
             case "validating":
                 job.status = "in_progress"
-                lines = [json.loads(line) for line in self._files[job.file].content.splitlines()]
-                job.counts["total"] = len(lines)
-                job.queued = sum(len(str(line["body"]["input"])) // 4 for line in lines)
-                busy = sum(other.queued for other in self._jobs.values() if other.status == "in_progress")
-                if self.queue_tokens is not None and busy > self.queue_tokens:
+                job.counts["total"] = len(self._lines(job))
+                if self._is_too_much(job):
                     words = (
                         f"Enqueued token limit reached for this model. Limit: {self.queue_tokens:,} enqueued tokens."
                     )
@@ -234,14 +230,25 @@ class BatchEndpoints:
                 elif job.outcome.problem is not None:
                     self._fail(job, *job.outcome.problem)
             case "in_progress" if job.looks > job.outcome.looks:
-                job.status = "finalizing"
-                self._work(job, job.outcome.expires_after)
                 job.status = "completed" if job.outcome.expires_after is None else "expired"
+                self._work(job, job.outcome.expires_after)
             case "cancelling":
-                self._work(job, (job.counts["total"] + 1) // 2)
                 job.status = "cancelled"
+                self._work(job, (job.counts["total"] + 1) // 2)
             case _:
                 pass
+
+    def _is_too_much(self, job: Job) -> bool:
+        """Whether the queue has no room for a job's tokens; they are in it otherwise."""
+        texts = [asked.texts[0] for _, asked in self._lines(job) if asked is not None and asked.texts]
+        job.queued = sum((len(text) + 4) // 4 for text in texts)
+        busy = sum(other.queued for other in self._jobs.values() if other.id != job.id and not other.is_over)
+        return self.queue_tokens is not None and busy + job.queued > self.queue_tokens
+
+    def _lines(self, job: Job) -> list[tuple[str, Asked | None]]:
+        """Return keys and requests of a job's file."""
+        lines = (json.loads(line) for line in self._files[job.file].content.splitlines())
+        return [job.speech.read(line, job.options) for line in lines]
 
     def _fail(self, job: Job, code: str, message: str) -> None:
         job.status, job.queued = "failed", 0
@@ -249,114 +256,51 @@ class BatchEndpoints:
 
     def _work(self, job: Job, most: int | None) -> None:
         """Answer the texts of a job, in an order of its own."""
-        lines = [json.loads(line) for line in self._files[job.file].content.splitlines()]
+        job.queued = 0
+        if most is not None and not job.speech.keeps_expired:
+            return
+        lines = self._lines(job)
         self._order.shuffle(lines)
         answers: list[dict[str, Any]] = []
         errors: list[dict[str, Any]] = []
-        for number, line in enumerate(lines):
+        for number, (key, asked) in enumerate(lines):
             if most is not None and number >= most:
-                words = {"code": "batch_expired", "message": "This request could not be executed in time."}
-                errors.append({"custom_id": line["custom_id"], "response": None, "error": words})
+                errors.append(job.speech.expired(key))
                 continue
-            text = line["body"]["input"][0]
-            status, answer, tokens = self._embed({**job.options, **line["body"]})
+            text = asked.texts[0] if asked is not None and asked.texts else ""
+            status, answer, tokens = self._embed(asked, job.speech.words)
             if text in self.refuses:
-                status, answer = 400, {"error": {"code": "bad_text", "message": "this text is refused"}}
-            response = {"status_code": status, "request_id": f"req_{number}", "body": answer}
-            (answers if status == 200 else errors).append(
-                {"id": f"batch_req_{number}", "custom_id": line["custom_id"], "response": response, "error": None}
-            )
-            if status == 200:
+                refused = Refuse(status=400, code="bad_text", message="this text is refused")
+                status, answer = 400, job.speech.words.say(refused)[1]
+            (answers if status == 200 else errors).append(job.speech.row(key, status, answer, tokens))
+            if status == 200 and asked is not None:
                 job.tokens += tokens
                 job.billed[text] += 1
-        job.queued = 0
+                job.tasks.add(asked.task)
         job.counts |= {"completed": len(answers), "failed": len(errors)}
-        for kind, found in (("output_file_id", answers), ("error_file_id", errors)):
-            if found:
-                content = "".join(json.dumps(one) + "\n" for one in found).encode()
-                job.files[kind] = self._keep(f"{job.id}_{kind}.jsonl", "batch_output", content).id
+        for kind, rows in job.speech.sheets(answers, errors).items():
+            if rows:
+                self._made += 1
+                content = _jsonl(rows)
+                file = self._keep(
+                    f"{job.id}_{kind}.jsonl", "batch_output", content, job.speech.file_id(job.id, self._made)
+                )
+                job.files[kind] = file.id
 
-    def _keep(self, name: str, purpose: str, content: bytes) -> _File:
+    def _keep(self, name: str, purpose: str, content: bytes, id: str = "") -> StoredFile:
         # Ids are never given twice, though files are deleted.
         self._made += 1
-        file = _File(id=f"file-{self._made}", name=name, content=content, purpose=purpose)
+        file = StoredFile(id=id or f"file-{self._made}", name=name, content=content, purpose=purpose)
         self._files[file.id] = file
         return file
 
-    def _shown(self, job: Job) -> dict[str, Any]:
-        over = job.status in ("completed", "expired", "cancelled")
-        return {
-            "id": job.id,
-            "object": "batch",
-            "endpoint": "/v1/embeddings",
-            "input_file_id": job.file,
-            "status": job.status,
-            "created_at": int(job.created),
-            "expires_at": int(job.created + _WINDOW_S),
-            "request_counts": job.counts,
-            "metadata": job.metadata or None,
-            "errors": {"object": "list", "data": job.errors} if job.errors else None,
-            "usage": {"input_tokens": job.tokens, "total_tokens": job.tokens} if over else None,
-            **job.files,
-        }
+
+def _jsonl(rows: Iterable[Mapping[str, Any]]) -> bytes:
+    return "".join(json.dumps(row) + "\n" for row in rows).encode()
 
 
-def _from_mistral(content: bytes) -> bytes:
-    """Turn what begins a job at Mistral into what begins one at OpenAI."""
-    body = json.loads(content) if content else {}
-    return json.dumps({**body, "input_file_id": next(iter(body.get("input_files", ())), None)}).encode()
-
-
-def _as_mistral(found: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Show a job, or a list of them, in Mistral's words; what is an error is one."""
-    if "data" in found:
-        return {"object": "list", "data": [_as_mistral(one) for one in found["data"]], "total": len(found["data"])}
-    if "status" not in found:
-        return found
-    counts = found["request_counts"]
-    return {
-        "id": found["id"],
-        "object": "batch",
-        "input_files": [found["input_file_id"]],
-        "endpoint": found["endpoint"],
-        "errors": [{"message": one["message"], "count": 1} for one in (found["errors"] or {}).get("data", ())],
-        "status": _WORDS[found["status"]],
-        "created_at": found["created_at"],
-        "total_requests": counts["total"],
-        "completed_requests": counts["completed"] + counts["failed"],
-        "succeeded_requests": counts["completed"],
-        "failed_requests": counts["failed"],
-        "metadata": found["metadata"],
-        "output_file": found.get("output_file_id"),
-        "error_file": found.get("error_file_id"),
-    }
-
-
-def _limits(asked: Mapping[str, str]) -> dict[str, str]:
-    """Let a list be as long as it is: pages are for those who have more jobs than a test."""
-    return {**asked, "limit": "100"}
-
-
-def _page(items: list[dict[str, Any]], asked: Mapping[str, str]) -> dict[str, Any]:
+def _page(items: list[Any], wanted: Wanted) -> Page:
     """Return a page of a list, after the item that is named."""
-    ids = [item["id"] for item in items]
-    start = ids.index(asked["after"]) + 1 if asked.get("after") in ids else 0
-    most = int(asked.get("limit", 20))
-    return {"object": "list", "data": items[start : start + most], "has_more": len(items) > start + most}
-
-
-def _named(file: _File) -> dict[str, str]:
-    return {"id": file.id, "object": "file", "filename": file.name, "purpose": file.purpose}
-
-
-def _missing(words: str) -> Reply:
-    return 404, {"error": {"message": words, "type": "invalid_request_error", "code": "not_found"}}
-
-
-def _form(headers: Mapping[str, str], content: bytes) -> tuple[str, str, bytes]:
-    """Read an upload: the file's name, its purpose, and what is in it."""
-    head = f"Content-Type: {headers['content-type']}\r\n\r\n".encode()
-    parts: list[Any] = list(BytesParser().parsebytes(head + content).walk())[1:]
-    named = {str(part.get_param("name", header="content-disposition")): part for part in parts}
-    purpose, file = named["purpose"].get_payload(decode=True), named["file"]
-    return str(file.get_filename()), purpose.decode().strip(), file.get_payload(decode=True)
+    ids = [item.id for item in items]
+    start = ids.index(wanted.after) + 1 if wanted.after in ids else 0
+    return Page(items=items[start : start + wanted.most], has_more=len(items) > start + wanted.most)

@@ -79,7 +79,8 @@ class EmbeddingProvider:
     """Serves embedding models over HTTP on this machine, for tests, benchmarks and trying things out.
 
     It speaks the dialects of OpenAI (with the flavours of others, and Azure's addresses), Cohere, Gemini, Vertex,
-    Bedrock and Ollama, each at its usual path, and refuses in the words of each.
+    Bedrock and Ollama, each at its usual path, and refuses in the words of each. It has batch APIs as OpenAI, Mistral,
+    Voyage and the Gemini API have them.
 
     Example:
         >>> from undrift.adapters.embedders.hashing import HashingEmbedder
@@ -202,10 +203,11 @@ class EmbeddingProvider:
         path = path_of(arrived.path)
         if arrived.method == "GET" and path == "/v1/models":
             return self._list(arrived.key)
-        if path.startswith(("/v1/files", "/v1/batches", "/v1/batch/jobs")):
-            if self._api_key is not None and arrived.key != self._api_key:
-                return 401, {}, b'{"error": {"message": "Incorrect API key", "code": "invalid_api_key"}}'
-            return self.batches.answer(arrived)
+        if (words := self.batches.speech_for(arrived)) is not None:
+            if self._api_key is None or arrived.key == self._api_key:
+                return self.batches.answer(arrived)
+            refused = words.refuse(Trouble.KEY)
+            return refused.status, {}, json.dumps(words.say(refused)[1]).encode()
         try:
             body = json.loads(arrived.content)
         except ValueError:
@@ -306,18 +308,18 @@ class EmbeddingProvider:
             texts[place] = " ".join(words)
         return texts, len(longer)
 
-    def _embedded(self, body: Mapping[str, Any]) -> tuple[int, dict[str, Any], int]:
+    def _embedded(self, asked: Asked | None, speech: Speech) -> tuple[int, dict[str, Any], int]:
         """Answer one request of a batch: status, answer and tokens."""
-        speech = OpenAiSpeech()
-        asked = speech.understand("/v1/embeddings", body)
         refused = speech.refuse(Trouble.INPUT) if asked is None else self._refused(asked, speech, self._api_key)
         if asked is None or refused is not None:
             return (400, {}, 0) if refused is None else (refused.status, dict(speech.say(refused)[1]), 0)
         with self._lock:
             embedder = self._models[asked.model].now()
-        texts = list(asked.texts or ())
-        tokens = [embedder.count_tokens([text]).tokens for text in texts]
-        made = Made(vectors=_cut(_embed(embedder, texts), asked.dimensions), tokens=tokens)
+        texts, cut = self._within_limit(embedder, asked)
+        # Who cuts, cuts at a token, though we do at a word.
+        whole = [embedder.count_tokens([text]).tokens for text in asked.texts or ()]
+        tokens = [min(count, self._most_tokens) for count in whole]
+        made = Made(vectors=_cut(_embed(embedder, texts), asked.dimensions), tokens=tokens, cut=cut)
         return 200, json.loads(speech.answer(asked, made, None)[1]), sum(tokens)
 
     def _list(self, key: str | None) -> tuple[int, Mapping[str, str], bytes]:

@@ -178,7 +178,7 @@ class HttpEmbedder(HasBatches):
             max_tokens=max_tokens,
             truncation=Truncation(truncation),
         )
-        self._dialect, self._batch_flavour = profile.speaks(self._space, place), profile.batches
+        self._dialect, self._batch_api = profile.speaks(self._space, place), profile.batches
         self._longest = max_tokens or (model.max_tokens if model else None)
         listed_price = model.usd_per_million_tokens if model and is_openai else None
         self._limits = EmbedderLimits(

@@ -8,7 +8,10 @@ from enum import Enum
 from types import MappingProxyType
 
 from undrift.adapters.embedders.http.batch_dialect import BatchFlavour
+from undrift.adapters.embedders.http.batch_gemini import GeminiBatches
 from undrift.adapters.embedders.http.batch_mistral import MistralBatches
+from undrift.adapters.embedders.http.batch_wire import BatchApi
+from undrift.adapters.embedders.http.batches import openai_batches
 from undrift.adapters.embedders.http.dialect import Dialect
 from undrift.adapters.embedders.http.dialects.bedrock import bedrock
 from undrift.adapters.embedders.http.dialects.cohere import Cohere
@@ -62,7 +65,7 @@ class Profile:
         batch_size: texts in a request, unless somebody says otherwise.
         most_texts: most texts that a request can have the room for; None where only the server knows.
         can_cut: whether it gives shorter vectors when asked.
-        batches: how its batch API differs from OpenAI's; None where it has none, or none that is known well enough.
+        batches: makes its batch API; None where it has none, or none that is known well enough.
         reports_usage: whether its answers say what they cost.
     """
 
@@ -78,7 +81,7 @@ class Profile:
     batch_size: int = 128
     most_texts: int | None = None
     can_cut: bool = True
-    batches: BatchFlavour | None = None
+    batches: BatchApi | None = None
     reports_usage: bool = True
 
     @property
@@ -130,7 +133,7 @@ PROFILES = {
         base_url="https://api.openai.com/v1",
         key_variable="OPENAI_API_KEY",
         takes=_ENCODING,
-        batches=BatchFlavour(),
+        batches=openai_batches(BatchFlavour()),
     ),
     "azure": Profile(
         speaks=_azure,
@@ -139,7 +142,7 @@ PROFILES = {
         access=Access.API_KEY,
         key_variable="AZURE_OPENAI_API_KEY",
         takes=frozenset({"deployment", "api_version"}) | _ENCODING,
-        batches=BatchFlavour(),
+        batches=openai_batches(BatchFlavour()),
     ),
     "cohere": Profile(
         speaks=lambda space, _: Cohere(space=space),
@@ -163,6 +166,7 @@ PROFILES = {
         tasks=("RETRIEVAL_DOCUMENT", "RETRIEVAL_QUERY"),
         takes=_TASKS,
         batch_size=100,
+        batches=GeminiBatches,
     ),
     "vertex": Profile(
         speaks=lambda space, place: Vertex(space=space, project=place.project, region=place.region),
@@ -192,8 +196,8 @@ PROFILES = {
         key_variable="VOYAGE_API_KEY",
         tasks=("document", "query"),
         takes=_TASKS | _ENCODING,
-        batches=BatchFlavour(
-            most_items=100_000, most_bytes=1_000_000_000, price=0.67, window="12h", is_model_of_job=True
+        batches=openai_batches(
+            BatchFlavour(most_items=100_000, most_bytes=1_000_000_000, price=0.67, window="12h", is_model_of_job=True)
         ),
     ),
     "mistral": Profile(
@@ -201,7 +205,7 @@ PROFILES = {
         base_url="https://api.mistral.ai/v1",
         channel="mistral",
         key_variable="MISTRAL_API_KEY",
-        batches=MistralBatches(),
+        batches=openai_batches(MistralBatches()),
         takes=_ENCODING,
     ),
     "jina": Profile(

@@ -71,44 +71,57 @@ RETURNS TABLE (outcome text, operation bigint, sequence bigint, epoch bigint, mo
 DECLARE
     found_alias undrift.alias;
     moment float8;
+    marked bigint;
 BEGIN
     PERFORM undrift.lock(p_alias, 1, false);
-    SELECT a.* INTO found_alias FROM undrift.alias AS a WHERE a.name = p_alias;
-    IF NOT FOUND THEN
-        RAISE EXCEPTION 'the ledger knows no alias %', p_alias USING ERRCODE = 'UD001', DETAIL = p_alias;
-    END IF;
     moment := undrift.now();
-    epoch := found_alias.epoch; mode := found_alias.mode; sequence := found_alias.sequence;
-    serving := found_alias.serving; follower := found_alias.follower; waiting := '{}';
-    IF found_alias.hold_until > moment THEN
-        outcome := 'held'; mode := 'hold';
-        RETURN NEXT; RETURN;
-    END IF;
-    IF found_alias.mode = 'passive' THEN
+    waiting := '{}';
+    UPDATE undrift.alias AS a SET sequence = a.sequence + 1
+        WHERE a.name = p_alias AND a.mode <> 'passive' AND a.hold_until <= moment RETURNING a.* INTO found_alias;
+    IF NOT FOUND THEN
+        SELECT a.* INTO found_alias FROM undrift.alias AS a WHERE a.name = p_alias;
+        IF NOT FOUND THEN
+            RAISE EXCEPTION 'the ledger knows no alias %', p_alias USING ERRCODE = 'UD001', DETAIL = p_alias;
+        END IF;
         outcome := 'passive';
+        IF found_alias.hold_until > moment THEN
+            outcome := 'held'; found_alias.mode := 'hold';
+        END IF;
+    END IF;
+    epoch := found_alias.epoch; mode := found_alias.mode; sequence := found_alias.sequence;
+    serving := found_alias.serving; follower := found_alias.follower;
+    IF outcome IS NOT NULL THEN
         RETURN NEXT; RETURN;
     END IF;
-    -- No key can become foreign from here on: the source of a key that is marked is the serving field, and lock 1 keeps
-    -- that as it is. The sum keeps the planner from the index of dirty documents, which may be all of them: before a table
-    -- is analysed it takes that for the shorter way.
-    SELECT coalesce(array_agg(d.key ORDER BY d.key), '{}') INTO waiting FROM undrift.dirty AS d
-        WHERE d.alias = p_alias AND d.key = ANY (p_keys) AND d.state + 0 = 1 AND d.source <> found_alias.serving_key;
-    IF waiting <> '{}' THEN
-        outcome := 'foreign';
-        RETURN NEXT; RETURN;
-    END IF;
-    found_alias := undrift.bump(p_alias);
-    sequence := found_alias.sequence;
-    INSERT INTO undrift.op AS o (alias, client, epoch, field, deadline, keys)
-        VALUES (p_alias, p_client, found_alias.epoch, found_alias.serving_key, moment + p_deadline_s, p_keys)
-        RETURNING o.id INTO operation;
-    INSERT INTO undrift.dirty AS d (alias, key, state, source, seq, open, since)
-    SELECT p_alias, given.key, 1, found_alias.serving_key, found_alias.sequence, 1, moment
-    FROM (SELECT DISTINCT k COLLATE "C" AS key FROM unnest(p_keys) AS k) AS given ORDER BY given.key
-    ON CONFLICT ON CONSTRAINT dirty_pkey DO UPDATE SET
-        state = 1, source = excluded.source, seq = excluded.seq, open = d.open + 1,
-        since = CASE WHEN d.state = 1 THEN d.since ELSE excluded.since END, attempts = 0, retry_at = 0;
-    outcome := 'opened';
+    BEGIN
+        INSERT INTO undrift.op AS o (alias, client, epoch, field, deadline, keys)
+            VALUES (p_alias, p_client, found_alias.epoch, found_alias.serving_key, moment + p_deadline_s, p_keys)
+            RETURNING o.id INTO operation;
+        INSERT INTO undrift.dirty AS d (alias, key, state, source, seq, open, since)
+        SELECT p_alias, given.key, 1, found_alias.serving_key, found_alias.sequence, 1, moment
+        FROM (SELECT DISTINCT k COLLATE "C" AS key FROM unnest(p_keys) AS k) AS given ORDER BY given.key
+        ON CONFLICT ON CONSTRAINT dirty_pkey DO UPDATE SET
+            state = 1, source = excluded.source, seq = excluded.seq, open = d.open + 1,
+            since = CASE WHEN d.state = 1 THEN d.since ELSE excluded.since END, attempts = 0, retry_at = 0
+            WHERE d.state <> 1 OR d.source = excluded.source;
+        GET DIAGNOSTICS marked = ROW_COUNT;
+        IF marked < cardinality(p_keys) THEN
+            -- Some came twice, or are foreign: their truth is still in the other field. One that is not foreign cannot
+            -- become so from here on: the source of a key that is marked is the serving field, and lock 1 keeps that as
+            -- it is. The sum keeps the planner from the index of dirty documents, which may be all of them: before a
+            -- table is analysed it takes that for the shorter way.
+            SELECT coalesce(array_agg(d.key ORDER BY d.key), '{}') INTO waiting FROM undrift.dirty AS d
+                WHERE d.alias = p_alias AND d.key = ANY (p_keys) AND d.state + 0 = 1
+                AND d.source <> found_alias.serving_key;
+            IF waiting <> '{}' THEN
+                RAISE EXCEPTION 'some documents are still to be carried over' USING ERRCODE = 'UD003';
+            END IF;
+        END IF;
+        outcome := 'opened';
+    EXCEPTION WHEN SQLSTATE 'UD003' THEN
+        -- Nothing of it is marked.
+        outcome := 'foreign'; operation := NULL;
+    END;
     RETURN NEXT;
 END $$;
 
@@ -142,17 +155,16 @@ CREATE OR REPLACE FUNCTION undrift.close_journaled(p_alias text, p_operation big
 LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
     found_alias undrift.alias;
-    listed text[];
 BEGIN
     -- Where nobody looks for work, what waits to be counted shall not grow for ever. Not in a transaction that has written
     -- already: it holds rows of dirty, and counting locks others in their own order.
     IF p_operation % 64 = 0 AND pg_catalog.txid_current_if_assigned() IS NULL THEN
         PERFORM undrift.settle(p_alias);
     END IF;
-    DELETE FROM undrift.op WHERE id = p_operation AND alias = p_alias RETURNING keys INTO listed;
+    WITH gone AS (DELETE FROM undrift.op WHERE id = p_operation AND alias = p_alias RETURNING keys)
+    INSERT INTO undrift.ended (alias, migration, keys)
+        SELECT p_alias, a.migration, gone.keys FROM gone CROSS JOIN undrift.alias AS a WHERE a.name = p_alias;
     IF FOUND THEN
-        INSERT INTO undrift.ended (alias, migration, keys)
-            SELECT p_alias, a.migration, listed FROM undrift.alias AS a WHERE a.name = p_alias;
         RETURN true;
     END IF;
     found_alias := undrift.bump(p_alias);

@@ -18,13 +18,13 @@ class JournalTables(Session):
 
     def open(self, alias: AliasName, keys: Sequence[DocumentId], *, client: ClientId, deadline_s: float) -> OpenResult:
         """Mark documents dirty before the store is asked to change them."""
-        outcome, operation, sequence, route, waiting = self._call(
-            "SELECT outcome, operation, sequence, json_build_array(serving, follower, mode, epoch), "
-            "array_to_json(waiting) FROM undrift.open{alone}($1, $2::text[], $3, $4::float8)",
+        outcome, operation, sequence, serving, follower, mode, epoch, waiting = self._call(
+            "SELECT outcome, operation, sequence, serving, follower, mode, epoch, array_to_json(waiting) "
+            "FROM undrift.open{alone}($1, $2::text[], $3, $4::float8)",
             (alias, array_of(keys), client, repr(float(deadline_s))),
             durable=True,
         )
-        there = route_from(alias, *json.loads(route or "null"))
+        there = route_from(alias, serving or "", follower, mode or "", int(epoch or 0))
         match outcome:
             case "opened":
                 return Opened(operation=OperationId(int(operation or 0)), route=there, sequence=int(sequence or 0))

@@ -63,6 +63,11 @@ STEPS = (
         sql='CREATE TABLE undrift.ended (alias text COLLATE "C" NOT NULL, migration text COLLATE "C", '
         "keys text[] NOT NULL)",
     ),
+    Step(
+        version=(1, 8),
+        scripts=("functions.sql", "alone.sql"),
+        sql="DROP FUNCTION IF EXISTS undrift.commit_waiting(boolean)",
+    ),
 )
 
 

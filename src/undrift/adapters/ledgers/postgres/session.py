@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import lru_cache
+from hashlib import sha256
 from typing import Any, TypeVar
 
 from undrift.adapters.ledgers.postgres.schema import prepare
@@ -41,6 +43,8 @@ _DURABLE = (
     "ELSE current_setting('synchronous_commit') END, true)"
 )
 _LAZY = "set_config('synchronous_commit', 'off', true)"
+#: A kept statement that is not there, or is there already: there is a pooler after all.
+_NOT_KEPT = ("26000", "42P05")
 #: How often a transaction is tried that the server undid to let another one through.
 _TRIES = 6
 _FIRST_PAUSE_S = 0.01
@@ -73,6 +77,10 @@ class Session:
     def prepare(self, connection: Any) -> None:
         """Bring the ledger's tables up to date before a connection is used."""
         prepare(connection, self._address)
+        ((backend,),) = connection.execute("SELECT pg_backend_pid()").fetchall()
+        # A pooler gives each transaction another connection of the server, and may not know what is kept there.
+        if backend == connection.info.backend_pid:
+            connection.kept = set()
 
     def refused(self, error: Exception) -> UndriftError:
         """Return what it means that no connection could be made."""
@@ -142,7 +150,7 @@ class Session:
             if self.database.joined:
                 return one_row(connection, inside, values)
             try:
-                return one_row(connection, sql.format(alone="_alone"), values)
+                return self._alone(connection, sql.format(alone="_alone"), values)
             except psycopg.Error as error:
                 if error.sqlstate != WRONG_ISOLATION:
                     raise
@@ -153,6 +161,19 @@ class Session:
             return row
 
         return self._attempts(work)
+
+    def _alone(self, connection: Any, sql: str, values: Sequence[str]) -> tuple[str | None, ...]:
+        """Ask for one row in a transaction of its own, with a statement that the server keeps if it may."""
+        import psycopg
+
+        if connection.kept is not None:
+            try:
+                return one_row(connection, sql, values, kept=connection.kept)
+            except psycopg.Error as error:
+                if error.sqlstate not in _NOT_KEPT:
+                    raise
+            connection.kept = None
+        return one_row(connection, sql, values)
 
     def _transact(self, work: Callable[[Any], _T], *, durable: bool) -> _T:
         """Run a function as one transaction; it may be called again, so it changes nothing else."""
@@ -203,19 +224,49 @@ def array_of(keys: Sequence[str]) -> str:
     return f'{{"{inside}"}}'
 
 
-def one_row(connection: Any, sql: str, values: Sequence[str]) -> tuple[str | None, ...]:
-    """Return the one row that a statement answers, each value as text."""
-    from psycopg.errors import error_from_result
-    from psycopg.generators import execute
+def one_row(
+    connection: Any, sql: str, values: Sequence[str], *, kept: set[bytes] | None = None
+) -> tuple[str | None, ...]:
+    """Return the one row that a statement answers, each value as text.
+
+    Args:
+        connection: where to ask.
+        sql: a statement with `$1` for the first value.
+        values: as the server reads them in text.
+        kept: names of statements that the server keeps; this one is added, so that the server reads it only once.
+    """
     from psycopg.pq import ExecStatus
 
     libpq, encoding = connection.pgconn, connection.info.encoding
-    libpq.send_query_params(sql.encode(encoding), [value.encode(encoding) for value in values])
-    (result,) = connection.wait(execute(libpq))
-    if result.status != ExecStatus.TUPLES_OK:
-        raise error_from_result(result, encoding=encoding)
+    given = [value.encode(encoding) for value in values]
+    if kept is None:
+        libpq.send_query_params(sql.encode(encoding), given)
+    else:
+        name = _name_of(sql)
+        if name not in kept:
+            libpq.send_prepare(name, sql.encode(encoding))
+            _answer(connection, ExecStatus.COMMAND_OK)
+            kept.add(name)
+        libpq.send_query_prepared(name, given)
+    result = _answer(connection, ExecStatus.TUPLES_OK)
     fields = (result.get_value(0, column) for column in range(result.nfields))
     return tuple(None if field is None else field.decode(encoding) for field in fields)
+
+
+def _answer(connection: Any, expected: Any) -> Any:
+    from psycopg.errors import error_from_result
+    from psycopg.generators import execute
+
+    (result,) = connection.wait(execute(connection.pgconn))
+    if result.status != expected:
+        raise error_from_result(result, encoding=connection.info.encoding)
+    return result
+
+
+@lru_cache
+def _name_of(sql: str) -> bytes:
+    """Return a name that is the statement's own."""
+    return f"undrift_{sha256(sql.encode()).hexdigest()[:32]}".encode()
 
 
 def lock(alias: AliasName, place: int, *, exclusive: bool) -> Statement:
@@ -253,8 +304,9 @@ def field_text(field: VectorField) -> str:
     return json.dumps({"store": field.store, "collection": field.collection, "space": field.space})
 
 
+@lru_cache(maxsize=256)
 def field_from(text: str) -> VectorField:
-    """Read back a field."""
+    """Read back a field; every write of an application reads the same two."""
     values = json.loads(text)
     return VectorField(store=values["store"], collection=values["collection"], space=SpaceId(values["space"]))
 
