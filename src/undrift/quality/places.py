@@ -46,16 +46,17 @@ def crowding(earlier: Vectors, later: Vectors, together: Cloud, *, seed: int = 0
     """
     rng = np.random.default_rng(seed)
     counted, places = _counted(_along_main_axes(np.concatenate([earlier, later]), together), rng)
-    total, share = len(counted), len(later) / (len(earlier) + len(later))
-    counted -= counted.mean(axis=0)
-    spread = np.einsum("ij,ij->j", counted, counted) * np.float32(share * (1 - share))
+    total, share = len(earlier) + len(later), len(later) / (len(earlier) + len(later))
+    part = counted.mean(axis=1)
+    spread = total * share * (1 - share) * part * (1 - part)
     alive = spread > 0
     if not alive.any():
         return 1.0
     is_later = np.empty((total, 1 + _DRAWS), dtype=np.float32)
     is_later[:, 0] = np.arange(total) >= len(earlier)
     is_later[:, 1:] = rng.random((total, _DRAWS), dtype=np.float32) < share
-    excess = (counted.T @ is_later)[alive] / np.sqrt(spread[alive])[:, None]
+    excess = counted @ is_later - np.outer(part, is_later.sum(axis=0))
+    excess = excess[alive] / np.sqrt(spread[alive])[:, None]
     weights = is_later[places[alive]]
     sizes = np.cbrt((weights * excess**2).sum(axis=0, dtype=np.float64) / np.maximum(weights.sum(axis=0), 1))
     found, drawn = sizes[0], sizes[1:]
@@ -64,19 +65,19 @@ def crowding(earlier: Vectors, later: Vectors, together: Cloud, *, seed: int = 0
 
 
 def _counted(vectors: Vectors, rng: np.random.Generator) -> tuple[Vectors, NDArray[np.int64]]:
-    """Return at which places each vector is counted, 1 or 0, shape (n, places); and which vectors are the places.
+    """Return at which places each vector is counted, 1 or 0, shape (places, n); and which vectors are the places.
 
     Each place misses itself. So every other vector does not see one of them, and nobody has one more to choose from.
     """
     maps = min(_MAPS, len(vectors) // _PLACES)
     places = rng.choice(len(vectors), size=maps * _PLACES, replace=False)
-    near = vectors @ vectors[places].T
+    near = vectors[places] @ vectors.T
     hidden = rng.integers(len(places), size=len(vectors))
     hidden[places] = np.arange(len(places))
-    near[np.arange(len(vectors)), hidden] = -np.inf
-    by_map = near.reshape(len(vectors), maps, _PLACES)
-    counted = (by_map == by_map.max(axis=2, keepdims=True)).astype(np.float32)
-    return counted.reshape(near.shape), places
+    near[hidden, np.arange(len(vectors))] = -np.inf
+    by_map = near.reshape(maps, _PLACES, len(vectors))
+    np.equal(by_map, by_map.max(axis=1, keepdims=True), out=by_map)
+    return near, places
 
 
 def _along_main_axes(vectors: Vectors, cloud: Cloud) -> Vectors:

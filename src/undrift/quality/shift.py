@@ -74,7 +74,8 @@ def shift_between(earlier: Cloud, later: Cloud) -> Shift:
     if total <= 0:
         has_moved = bool(np.any(moved))
         return Shift(chance=0.0 if has_moved else 1.0, radii=float("inf") if has_moved else 0.0, direction=moved)
-    squares = spread @ spread
+    # Of a matrix and its own transpose only one half is computed.
+    squares = spread @ spread.T
     powers = [total, *(float(np.vdot(*pair)) for pair in ((spread, spread), (spread, squares), (squares, squares)))]
     length = float(moved @ moved)
     return Shift(
