@@ -30,6 +30,7 @@ from benchmarks import (
     write,
 )
 from benchmarks.drift import table as data_drift
+from benchmarks.held_out import table as held_out
 from benchmarks.measuring import Row
 from benchmarks.table import machine, rendered
 from benchmarks.trace import table as trace
@@ -56,7 +57,7 @@ BENCHMARKS: dict[str, ModuleType] = {
     )
 }
 #: Those that return a table of their own, which has other columns.
-TABLES: dict[str, ModuleType] = {"trace": trace, "data_drift": data_drift, "canary": canary}
+TABLES: dict[str, ModuleType] = {"trace": trace, "data_drift": data_drift, "canary": canary, "held_out": held_out}
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -29,6 +29,7 @@ from benchmarks import (
     write,
 )
 from benchmarks.__main__ import BENCHMARKS, main
+from benchmarks.held_out import table as held_out
 from benchmarks.measuring import Judged, Row, Target, in_turns
 from benchmarks.table import machine, rendered
 
@@ -144,6 +145,17 @@ def test_the_tables_about_canaries_are_made_of_vectors_that_lie_beside(
     assert "are named rightly" in tables
     monkeypatch.setenv("BENCH_DATA", str(tmp_path / "nowhere"))
     assert "not at hand" in canary.measure(tmp_path, canary.QUICK)
+
+
+def test_changes_of_real_models_are_named_in_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("wordllama")
+    monkeypatch.setattr("benchmarks.held_out.bert.folder", lambda: None)
+
+    table = held_out.measure(tmp_path, held_out.Size(changes=2, draws=1))
+
+    assert "wordllama: 2 changes" in table
+    assert "together" in table
+    assert "not installed: pip install" in table
 
 
 def test_every_benchmark_has_a_tiny_size_here() -> None:

@@ -24,7 +24,7 @@ from undrift.errors import (
     UndriftError,
 )
 from undrift.flow import canary
-from undrift.flow.canary import Canary
+from undrift.flow.canary import OWN, Canary
 from undrift.flow.jsonl import open_lines, read_objects
 from undrift.flow.probe import vouch
 from undrift.ports.store import Part
@@ -32,8 +32,6 @@ from undrift.quality.canary import Verdict, learn, look
 from undrift.watch import probe
 from undrift.watch.book import AlertBook
 
-#: The stratum of a user's own texts.
-OWN = "own"
 #: Documents that are read for each text that is drawn.
 _LOOKED_THROUGH = 25
 

@@ -31,7 +31,7 @@ from undrift.domain.space import ProvenSpace, Space, SpaceId, differences
 from undrift.errors import SpaceMismatch, UnknownModel
 from undrift.flow import probe
 from undrift.flow.batch import BatchDoor, Batching
-from undrift.flow.canary import Canary
+from undrift.flow.canary import CurrentCanary
 from undrift.flow.embed import EmbeddingDoor
 from undrift.flow.pacing import Pacer
 from undrift.flow.router import Router
@@ -335,14 +335,13 @@ class Wiring:
         if known is None:
             raise SpaceMismatch(f"the ledger has no space {space}", hint="undrift doctor")
         door = self.model_door(self._model_of(known))
-        baseline = self.baseline_of(space)
         return door, probe.ModelProof(
             door,
             known.probes,
             model=known.model,
             clock=self.clock,
             every_s=every_s,
-            canary=Canary(door, baseline) if baseline is not None else None,
+            canary_of=CurrentCanary(door, self.ledger),
         )
 
     def baseline_of(self, space: SpaceId) -> Baseline | None:

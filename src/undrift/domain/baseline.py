@@ -26,7 +26,7 @@ class Companion:
 
     Attributes:
         row: of which probe.
-        kind: the way: `prefix`, `lower`, `unaccented` or `cut`.
+        kind: the way: `prefix`, `lower`, `upper`, `unaccented` or `cut`.
         label: the way in one word more: the prefix, or the number of words that are left.
         text: the probe's text after that.
     """

@@ -14,12 +14,16 @@ class Traits(NamedTuple):
     Attributes:
         words: how long it is; scripts that are written without blanks count two letters as a word.
         capitals: whether it has a letter in upper case.
+        shouted: whether it has a word of two letters or more in upper case.
+        small: whether it has a letter in lower case.
         accents: whether it has letters that lose something when accents are stripped.
         script: whether it has letters of another script than Latin, or signs such as emoji.
     """
 
     words: float
     capitals: bool
+    shouted: bool
+    small: bool
     accents: bool
     script: bool
 
@@ -54,6 +58,8 @@ def traits_of(text: str) -> Traits:
     return Traits(
         words=float(max(len(text.split()), dense / 2)),
         capitals=any(letter.isupper() for letter in letters),
+        shouted=any(word.isupper() and sum(map(str.isalpha, word)) > 1 for word in text.split()),
+        small=any(letter.islower() for letter in letters),
         accents=plain != unicodedata.normalize("NFD", "".join(letters)) and len(foreign) < len(letters) / 2,
         script=signs or len(foreign) >= max(1, len(letters) / 2),
     )
@@ -69,6 +75,8 @@ def traits_of_stratum(stratum: str) -> Traits:
     return Traits(
         words={"long": 400.0, "short": 2.0, "title": 8.0, "query": 8.0, "code": 60.0}.get(stratum, 20.0),
         capitals=stratum not in ("lower", "query"),
+        shouted=stratum == "upper",
+        small=stratum not in ("upper", "script"),
         accents=stratum in ("accent", "accented"),
         script=stratum == "script",
     )

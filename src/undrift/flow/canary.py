@@ -8,16 +8,19 @@ from datetime import datetime
 
 import numpy as np
 
-from undrift.domain.baseline import Baseline, Companion
+from undrift.domain.baseline import Baseline, Companion, key_of
 from undrift.domain.probe import Probe, unaccented
 from undrift.domain.record import Vectors
 from undrift.errors import BadArgument, EmbedderRejected, MalformedVectors, ModelUnavailable, TextTooLong
 from undrift.flow.embed import EmbeddingDoor
 from undrift.flow.oversight import UNSEEN, Oversight
+from undrift.ports.memory import Memo, MemoryLedger
 from undrift.quality import canary, diagnosis
 from undrift.quality.canary import Broken, Look, Verdict
 from undrift.quality.diagnosis import Diagnosis
 
+#: The stratum of a user's own texts.
+OWN = "own"
 #: Texts in a request. A call is several requests, so that servers of several kinds that take turns show within it.
 AT_ONCE = 8
 #: Probes that have companions, of each kind.
@@ -129,11 +132,36 @@ class Canary:
             companions=companions,
             then=self.baseline.treated,
             now=now,
+            shipped=[probe.stratum != OWN for probe in self.baseline.probes],
         )
 
 
 #: Letters of a probe that is worth a glance.
 _GLANCED_AT = 300
+
+
+class CurrentCanary:
+    """Gives the canary of the baseline that counts now; a process that runs for weeks sees what others record."""
+
+    def __init__(self, door: EmbeddingDoor, ledger: MemoryLedger) -> None:
+        """Read nothing yet.
+
+        Args:
+            door: the model.
+            ledger: where its baseline is kept.
+        """
+        self._door = door
+        self._ledger = ledger
+        self._memo: Memo | None = None
+        self._canary: Canary | None = None
+
+    def __call__(self) -> Canary | None:
+        """Return the canary, or None where no baseline is recorded; learned anew only where the baseline is another."""
+        memo = self._ledger.recall(key_of(self._door.space.id))
+        if memo != self._memo:
+            self._canary = None if memo is None else Canary(self._door, Baseline.from_text(memo.text))
+            self._memo = memo
+        return self._canary
 
 
 def record(
@@ -241,7 +269,7 @@ def companions_of(probes: Sequence[Probe]) -> tuple[Companion, ...]:
     found += [
         _treated(row, "prefix", prefix.strip(), prefix + probes[row].text) for row in short for prefix in PREFIXES
     ]
-    for kind, treat in (("lower", str.lower), ("unaccented", unaccented)):
+    for kind, treat in (("lower", str.lower), ("upper", str.upper), ("unaccented", unaccented)):
         changed = [row for row in rows if treat(probes[row].text) != probes[row].text]
         # Those of which most changes come first.
         changed.sort(key=lambda row: -_difference(probes[row].text, treat(probes[row].text)))

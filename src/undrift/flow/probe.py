@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+from collections.abc import Callable
 
 import numpy as np
 
@@ -161,7 +162,7 @@ class ModelProof:
         model: str,
         clock: Clock,
         every_s: float = EVERY_S,
-        canary: Canary | None = None,
+        canary_of: Callable[[], Canary | None] = lambda: None,
     ) -> None:
         """Remember what to prove; nothing is embedded yet.
 
@@ -171,9 +172,12 @@ class ModelProof:
             model: the name for the message.
             clock: what the proof's age is measured with.
             every_s: how long a proof holds, in seconds.
-            canary: looks at the model where a baseline is recorded; the reference is not needed then.
+            canary_of: returns what looks at the model by the baseline that counts now, None where none is recorded; the
+                reference is not needed then. Asked before each proof, because a baseline may have been recorded or
+                accepted meanwhile, by another process.
         """
-        self._canary = canary
+        self._canary_of = canary_of
+        self._canary: Canary | None = None
         self._glances = 0
         self._door = door
         self._reference = reference
@@ -214,6 +218,7 @@ class ModelProof:
                 raise ModelChanged(self._error.message, self._error.detail, self._error.hint)
 
     def _look(self) -> None:
+        self._canary = self._canary_of()
         began = self._clock.monotonic()
         try:
             if self._canary is not None:

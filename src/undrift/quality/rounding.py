@@ -22,6 +22,8 @@ class Grid(Enum):
 
     #: Nothing coarser than float32.
     NONE = "float32"
+    #: They are one of two: only the signs are left.
+    BITS = "bits"
     #: They are float16 numbers.
     FLOAT16 = "float16"
     #: They are bfloat16 numbers.
@@ -40,6 +42,9 @@ def grid_of(vectors: Vectors) -> Grid:
     values = np.ascontiguousarray(vectors[:_LOOKED_AT], dtype=np.float32)
     if values.size < _LEAST or not np.isfinite(values).all():
         return Grid.NONE
+    # An axis that was zero has no sign.
+    if all(len(np.unique(np.abs(row[row != 0]))) == 1 for row in values):
+        return Grid.BITS
     if not (values.view(np.uint32) & 0xFFFF).any():
         return Grid.BFLOAT16
     if _is_float16(values):

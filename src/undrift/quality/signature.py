@@ -35,8 +35,12 @@ class Signature:
         longer: rank correlation of the displacement with the length of the text.
         bent: mean change of the cosines among the probes, beside the mean displacement; 0 for a rotation.
         closer: mean growth of those cosines, beside the mean displacement; positive where all became more alike.
-        spiky: how much of each lies on single axes: mean fourth power by squared mean square; 3 for chance.
+        spiky: how much of each lies on single axes, more than the texts' vectors do: mean fourth power by squared mean
+            square; 3 for chance.
         like: correlation of the displacements' likeness with that of the texts' vectors.
+        compared: of how many shipped probes `like` and `ways` are; what they are depends on the texts.
+        ways: in how many directions they go, the shared one aside, beside how many the texts' vectors have; a thin
+            change of the weights has few for all texts.
         left: mean cosine to the baseline.
     """
 
@@ -50,6 +54,8 @@ class Signature:
     closer: float
     spiky: float
     like: float
+    compared: int
+    ways: float
     left: float
 
     def as_dict(self) -> dict[str, float]:
@@ -63,16 +69,20 @@ class Signature:
             "length_correlation_ratio": self.longer,
             "geometry_change_ratio": self.bent,
             "single_axes_kurtosis": self.spiky,
+            "directions_ratio": self.ways,
         }
 
 
-def signature_of(floor: Floor, seen: Look, traits: Sequence[Traits]) -> Signature:
+def signature_of(
+    floor: Floor, seen: Look, traits: Sequence[Traits], *, shipped: Sequence[bool] | None = None
+) -> Signature:
     """Return the marks of a change.
 
     Args:
         floor: the baseline.
         seen: a look whose vectors can be compared with it.
         traits: what is in each probe's text.
+        shipped: which probes are of the shipped ones; by default all.
     """
     sizes = seen.displacements
     moved = _moved(floor, seen)
@@ -90,7 +100,9 @@ def signature_of(floor: Floor, seen: Look, traits: Sequence[Traits]) -> Signatur
     norms = np.linalg.norm(shifts, axis=1)
     norms[norms == 0] = 1.0
     along = shifts / norms[:, None]
-    likeness = along @ along.T
+    ours = np.flatnonzero(np.ones(len(rows)) if shipped is None else np.array(shipped)[rows])
+    ours = ours if len(ours) >= 4 else np.arange(len(rows))
+    others = ~np.eye(len(ours), dtype=bool)
     return Signature(
         moved=moved,
         size=float(sizes.mean()),
@@ -100,8 +112,10 @@ def signature_of(floor: Floor, seen: Look, traits: Sequence[Traits]) -> Signatur
         longer=_correlation(_ranks(lengths), _ranks(sizes[rows])),
         bent=float(np.abs(new - old)[apart].mean() / (mean_square / 2)),
         closer=float((new - old)[apart].mean() / (mean_square / 2)),
-        spiky=float((along**4).mean() * along.shape[1] ** 2),
-        like=_correlation(likeness[apart], old[apart]),
+        spiky=3 * _spikes(shifts) / max(3.0, _spikes(floor.middle - centre)),
+        like=_correlation((along[ours] @ along[ours].T)[others], old[np.ix_(ours, ours)][others]),
+        compared=len(ours),
+        ways=_directions(along[ours]) / max(_directions(floor.middle[rows[ours]]), _NOTHING),
         left=float(seen.cosines.mean()),
     )
 
@@ -114,6 +128,20 @@ def _moved(floor: Floor, seen: Look) -> Flags:
         return np.ones(len(sizes), dtype=bool)
     found: Flags = sizes > np.maximum(_STILL * most, np.maximum(_NOTHING, _LEFT_OVER * floor.spread))
     return found
+
+
+def _spikes(vectors: Numbers) -> float:
+    """Return how much of vectors lies on single axes, whatever their lengths: their kurtosis around zero."""
+    lengths = np.linalg.norm(vectors, axis=1)
+    along = vectors / np.where(lengths == 0, 1.0, lengths)[:, None]
+    return float((along**4).mean() * along.shape[1] ** 2)
+
+
+def _directions(vectors: Numbers) -> float:
+    """Return how many directions vectors have, the one that they share aside: the participation ratio."""
+    aside = vectors - vectors.mean(axis=0)
+    products = aside @ aside.T
+    return float(np.trace(products) ** 2 / max((products**2).sum(), _NOTHING))
 
 
 def _ranks(values: Numbers) -> Numbers:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,13 @@ class Prefixed(HashingEmbedder):
     def embed_query(self, text: str) -> Vector:
         vector: Vector = self.embed_documents([text])[0]
         return vector
+
+
+class Cut(HashingEmbedder):
+    """The same model, which cuts long texts."""
+
+    def embed_documents(self, texts: Sequence[str]) -> Vectors:
+        return super().embed_documents([" ".join(text.split()[:100]) for text in texts])
 
 
 class Noisy(HashingEmbedder):
@@ -248,6 +256,45 @@ def test_a_swap_stops_the_backfill_within_one_batch_and_it_goes_on_when_it_is_un
             "kb", lambda migration: migration is None or again.status("kb")["progress"]["done"] >= 3000, sample=0
         )
         assert again.status("kb")["progress"]["done"] == 3000
+
+
+def test_a_worker_that_runs_takes_over_the_baseline_that_somebody_else_accepts(
+    tmp_path: Path, provider: EmbeddingProvider, plane: ControlPlane
+) -> None:
+    """It reads the baseline anew at each proof; the old one stays nobody's truth."""
+    space = plane.recorded("new").space.id
+    plane.record_probes("new")
+    with open_plane(tmp_path / "undrift.toml", role="worker") as worker:
+        worker.timing = replace(worker.timing, proof_s=0.0)
+        worker.door_of_worker(space)
+        provider.swap("toy", Prefixed(dimensions=DIMENSIONS))
+        with pytest.raises(ModelChanged):
+            worker.door_of_worker(space)
+
+        plane.record_probes("new", accept=True)
+
+        assert worker.door_of_worker(space).space.id == space
+        provider.swap("toy", HashingEmbedder(dimensions=DIMENSIONS))
+        with pytest.raises(ModelChanged):
+            worker.door_of_worker(space)
+
+
+def test_a_worker_that_runs_takes_up_a_first_baseline(
+    tmp_path: Path, provider: EmbeddingProvider, plane: ControlPlane
+) -> None:
+    """Only long texts move, which the reference of a space has none of."""
+    space = plane.recorded("new").space.id
+    with open_plane(tmp_path / "undrift.toml", role="worker") as worker:
+        worker.timing = replace(worker.timing, proof_s=0.0)
+        worker.door_of_worker(space)
+        plane.record_probes("new")
+        worker.door_of_worker(space)
+        provider.swap("toy", Cut(dimensions=DIMENSIONS))
+
+        with pytest.raises(ModelChanged) as caught:
+            worker.door_of_worker(space)
+
+    assert "truncation" in caught.value.detail
 
 
 def work(plane: ControlPlane) -> None:

@@ -91,6 +91,9 @@ def test_what_is_in_a_text_is_seen() -> None:
     assert not traits_of("Größe").script
     assert traits_of("мосты й").script
     assert not traits_of("plain words").capitals
+    assert traits_of("a FINAL notice").shouted
+    assert not traits_of("A plain Word").shouted
+    assert not traits_of("12 EUR").small
 
 
 def test_a_baseline_is_kept_as_it_was_recorded() -> None:
@@ -202,5 +205,5 @@ def test_companions_are_other_texts_than_their_probes() -> None:
     probes = [*shipped(), Probe(text="ALL OF IT", stratum="own")]
     companions = companions_of(probes)
 
-    assert {one.kind for one in companions} == {"prefix", "lower", "unaccented", "cut"}
+    assert {one.kind for one in companions} == {"prefix", "lower", "upper", "unaccented", "cut"}
     assert all(one.text != probes[one.row].text for one in companions)

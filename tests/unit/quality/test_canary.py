@@ -163,6 +163,24 @@ def test_servers_of_two_kinds_that_take_turns_are_no_change() -> None:
     assert look(floor, calls(away(one, 1e-3, seed=8), 2)).verdict is Verdict.CHANGED
 
 
+def test_servers_that_take_turns_by_request_are_no_change_and_hide_none() -> None:
+    """All eight texts of a request move together, so the test over all probes would take them for a change."""
+    chance = np.random.default_rng(7)
+    kinds = np.stack([texts(), away(texts(), 3e-5)])
+
+    def answers(count: int, of: Numbers) -> NDArray[np.float32]:
+        requests = np.argsort(chance.random((count, 16)), axis=1) // 8
+        chosen = np.take_along_axis(chance.integers(0, 2, (count, 2)), requests, axis=1)
+        return np.stack([of[one, np.arange(16)] for one in chosen]).astype(np.float32)
+
+    floors = [learn(answers(6, kinds)) for _ in range(20)]
+
+    seen = [look(floor, answers(2, kinds)).verdict for floor in floors for _ in range(10)]
+    assert set(seen) == {Verdict.UNCHANGED}
+    moved = np.stack([away(kind, 1e-3, seed=3) for kind in kinds])
+    assert all(look(floor, answers(2, moved)).verdict is Verdict.CHANGED for floor in floors)
+
+
 def test_a_baseline_of_too_few_calls_is_refused() -> None:
     with pytest.raises(BadArgument, match="too little"):
         learn(calls(texts(), 3))
@@ -191,8 +209,9 @@ def test_the_strata_are_read_by_themselves(quiet: Floor) -> None:
         (lambda v: (v.astype(np.float32).view(np.uint32) & 0xFFFF0000).view(np.float32), Grid.BFLOAT16),
         (lambda v: np.round(v * 300) / 300, Grid.BYTES),
         (lambda v: np.round(v, 4), Grid.DECIMALS),
+        (np.sign, Grid.BITS),
     ],
-    ids=["float32", "float16", "bfloat16", "int8", "decimals"],
+    ids=["float32", "float16", "bfloat16", "int8", "decimals", "signs"],
 )
 def test_the_grid_of_the_numbers_is_known(rounded: object, grid: Grid) -> None:
     assert callable(rounded)

@@ -49,6 +49,10 @@ def vectors(seed: int = 0) -> NDArray[np.float64]:
     return np.asarray(made / np.linalg.norm(made, axis=1)[:, None])
 
 
+def unit(made: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(made / np.linalg.norm(made, axis=1)[:, None])
+
+
 def shifted(sizes: NDArray[np.float64], shared: float = 0.3, seed: int = 1) -> NDArray[np.float64]:
     """Move each vector by so much, partly in a direction that all have in common."""
     chance = np.random.default_rng(seed)
@@ -98,6 +102,31 @@ def test_an_uneven_displacement_is_of_other_weights() -> None:
     uneven = np.exp(np.random.default_rng(3).normal(0, 0.9, len(STRATA)))
 
     assert named(shifted(2e-3 * uneven)).kind is Kind.WEIGHTS
+
+
+def test_a_head_moves_all_texts_in_a_few_directions() -> None:
+    chance = np.random.default_rng(6)
+    head = chance.standard_normal((DIMENSIONS, 3)) @ chance.standard_normal((3, DIMENSIONS)) / DIMENSIONS
+
+    assert named(unit(vectors() + 0.1 * vectors() @ head)).kind is Kind.WEIGHTS
+
+
+def test_answers_that_are_rounded_move_whatever_the_text() -> None:
+    """The grid itself is lost when somebody brings the vectors to the length 1 again."""
+    assert named(unit(np.round(vectors() * 40))).kind is Kind.PRECISION
+    assert named(np.sign(vectors())).kind is Kind.PRECISION
+
+
+def test_the_same_vector_taken_from_all_is_known_from_what_is_left() -> None:
+    found = named(unit(vectors() - vectors().mean(axis=0)))
+
+    assert (found.kind, found.sure) == (Kind.NORM, True)
+    assert found.words.startswith("centring")
+
+
+def test_texts_with_words_in_capitals_or_with_small_letters_tell_of_case() -> None:
+    assert named(shifted(where([one.shouted for one in TRAITS], 0.2))).kind is Kind.CASE
+    assert named(shifted(where([one.small for one in TRAITS], 0.2))).kind is Kind.CASE
 
 
 def test_what_is_wrong_with_the_vectors_themselves_comes_first() -> None:
