@@ -127,6 +127,12 @@ def binomial_at_least(found: int, of: int, chance: float) -> float:
     return _beta(chance, found, of - found + 1)
 
 
+def student_above(t: float, freedom: float) -> float:
+    """Return the chance of a value above t where the spread was itself estimated, with so many degrees of freedom."""
+    tail = _beta(freedom / (freedom + t * t), freedom / 2, 0.5) / 2
+    return tail if t > 0 else 1 - tail
+
+
 def _log_ways(n: int, k: int) -> float:
     return lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1)
 

@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 
 from undrift.domain.record import Vectors
 from undrift.errors import BadArgument, SpaceMismatch
+from undrift.quality.chances import together
 from undrift.quality.novelty import Neighbourhood, Novelty, novelty_in
-from undrift.quality.shift import Anchor, Cloud, Shift, shift_between
+from undrift.quality.places import crowding
+from undrift.quality.shift import Cloud, Shift, shift_between
 
 #: Earlier vectors that are learned from, at most.
 REFERENCE = 4000
@@ -53,14 +55,14 @@ class Lane(Enum):
 class Reference:
     """What is known of earlier vectors; learned once, compared with often."""
 
-    anchor: Anchor
+    cloud: Cloud
     neighbourhood: Neighbourhood
     dead: NDArray[np.bool_]
 
     @property
     def count(self) -> int:
         """How many vectors it was learned from."""
-        return self.anchor.cloud.count
+        return self.cloud.count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +72,7 @@ class Drift:
     Attributes:
         chance: that they would seem to differ so much if nothing had changed; not corrected for looking repeatedly.
         lane: what is most different about them.
-        mix: the chance by the shift of the middle alone.
+        mix: the chance by a shift of the mix alone: by how far the middle has moved, and where they crowd.
         novelty: the chance by what was not there before alone.
         shift_radii: how far the middle has moved, in mean distances from the middle, less what chance alone would show.
         novel_share: share of vectors that lie where none lay before, less what chance alone would show.
@@ -108,7 +110,7 @@ def learn(vectors: Vectors) -> Reference:
         BadArgument: they are fewer than `LEAST`, or not all of them are numbers.
     """
     units = _units(vectors[:REFERENCE])
-    return Reference(Anchor.of(units), Neighbourhood.of(units), _dead(units))
+    return Reference(Cloud.of(units), Neighbourhood.of(units), _dead(units))
 
 
 def compare(reference: Reference, vectors: Vectors) -> Drift:
@@ -128,17 +130,20 @@ def compare(reference: Reference, vectors: Vectors) -> Drift:
             f"vectors of {units.shape[1]} dimensions cannot be compared with a reference of {len(reference.dead)}",
             "they are of another space",
         )
-    shift = shift_between(reference.anchor, Cloud.of(units))
+    later = Cloud.of(units)
+    shift = shift_between(reference.cloud, later)
+    crowds = crowding(reference.neighbourhood.units, units, reference.cloud.joined(later))
+    mix = together([shift.chance, crowds])
     novelty = novelty_in(units, reference.neighbourhood)
     woken = _woken(reference, units)
-    chance = 0.0 if woken else _both(shift.chance, novelty.chance)
+    chance = 0.0 if woken else _both(mix, novelty.chance)
     # What is new moves the middle too; where both are certain, that something is new says more.
     is_new = novelty.chance <= CHANCE and novelty.share >= NOVEL_SHARE
-    lane = Lane.AXES if woken else Lane.NOVELTY if is_new or novelty.chance <= shift.chance else Lane.MIX
+    lane = Lane.AXES if woken else Lane.NOVELTY if is_new or novelty.chance <= mix else Lane.MIX
     return Drift(
         chance=chance,
         lane=lane,
-        mix=shift.chance,
+        mix=mix,
         novelty=novelty.chance,
         shift_radii=shift.radii,
         novel_share=novelty.share,
@@ -159,7 +164,7 @@ def _dead(units: NDArray[np.float32]) -> NDArray[np.bool_]:
 
 def _woken(reference: Reference, units: NDArray[np.float32]) -> tuple[int, ...]:
     """Return the axes that were dead and along which a vector now differs by more than rounding to float16 explains."""
-    away = np.abs(units - reference.anchor.cloud.centre).max(axis=0)
+    away = np.abs(units - reference.cloud.centre).max(axis=0)
     return tuple(int(axis) for axis in np.flatnonzero(reference.dead & (away > _AWAKE)))
 
 
@@ -173,7 +178,7 @@ def _examples(
         case Lane.NOVELTY:
             shown = novelty.distances
         case Lane.AXES:
-            shown = np.abs(units - reference.anchor.cloud.centre)[:, reference.dead].max(axis=1)
+            shown = np.abs(units - reference.cloud.centre)[:, reference.dead].max(axis=1)
         case _:
             assert_never(lane)
     return tuple(int(row) for row in np.argsort(-shown, kind="stable")[:EXAMPLES])

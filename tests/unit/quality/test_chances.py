@@ -10,6 +10,7 @@ from undrift.quality.chances import (
     chi_square_above,
     exceedances,
     normal_above,
+    student_above,
     together,
     weighted_chi_square_above,
 )
@@ -27,6 +28,15 @@ def test_the_tail_of_chi_square_is_that_of_the_tables(value: float, freedom: flo
 @pytest.mark.parametrize(("z", "chance"), [(0, 0.5), (1.645, 0.05), (3.090, 0.001)])
 def test_the_tail_of_the_normal_distribution_is_that_of_the_tables(z: float, chance: float) -> None:
     assert normal_above(z) == pytest.approx(chance, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("t", "freedom", "chance"),
+    # NIST/SEMATECH, e-Handbook of Statistical Methods, table 1.3.6.7.2.
+    [(1.812, 10, 0.05), (4.144, 10, 0.001), (3.174, 100, 0.001), (2.364, 100, 0.01), (0, 7, 0.5), (-1.812, 10, 0.95)],
+)
+def test_the_tail_of_student_is_that_of_the_tables(t: float, freedom: float, chance: float) -> None:
+    assert student_above(t, freedom) == pytest.approx(chance, rel=0.01)
 
 
 def test_a_weighted_sum_is_as_rare_as_drawing_says() -> None:
