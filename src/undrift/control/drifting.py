@@ -163,8 +163,11 @@ def look_at_queries(plane: ControlPlane) -> Iterable[Finding]:
 
 
 def look_at_retrieval(plane: ControlPlane) -> Iterable[Finding]:
-    """Yield what is found of the golden queries of every alias."""
-    return _at_each_alias(plane, retrieval.CHECK, plane.retrieval_of)
+    """Yield what is found of the golden queries of every alias, and which aliases of `sets` there are not."""
+    yield from _at_each_alias(plane, retrieval.CHECK, plane.retrieval_of)
+    for name in sorted(plane.config.settings.watch.retrieval.sets.keys() - set(plane.ledger.aliases())):
+        unknown = UnknownAlias(f"[watch.retrieval] names golden sets of {name}, an alias that there is not")
+        yield _blind(retrieval.CHECK, AliasName(name), unknown, plane.clock.now())
 
 
 def look_for_foreign(plane: ControlPlane) -> Iterable[Finding]:

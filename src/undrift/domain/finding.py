@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
+from math import isfinite
 from typing import Any
 
 
@@ -77,7 +78,7 @@ class Finding:
         return self.subject in subjects or any(self.subject.startswith(f"{one}/") for one in subjects)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the JSON form."""
+        """Return the JSON form; it has no figure that is no number, because JSON has none."""
         return {
             "check": self.check,
             "subject": self.subject,
@@ -87,7 +88,7 @@ class Finding:
             "words": self.words,
             "detail": self.detail,
             "hint": self.hint,
-            "figures": dict(self.figures),
+            "figures": {name: value for name, value in self.figures.items() if isfinite(value)},
             "occasion": self.occasion,
         }
 

@@ -130,9 +130,12 @@ def _finding(
         "shift_radii": drift.shift_radii,
     }
     chance = figures["p_value"]
+    moved = (
+        f"moved by {drift.shift_radii:.2f} radii" if np.isfinite(drift.shift_radii) else "left a cloud without extent"
+    )
     numbers = (
         f"p {chance:.1g} for {tests} tests (mix {drift.mix:.1g}, novelty {drift.novelty:.1g}); "
-        f"{drift.novel_share:.1%} novel; the middle moved by {drift.shift_radii:.2f} radii"
+        f"{drift.novel_share:.1%} novel; the middle {moved}"
     )
     if not drift.is_remarkable_among(tests):
         return Finding(

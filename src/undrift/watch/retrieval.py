@@ -54,7 +54,7 @@ class Subject:
 def look(subject: Subject, memory: MemoryLedger, *, moment: datetime) -> Finding:
     """Ask the golden queries now, and compare the answers with those of the baseline.
 
-    The first look is the baseline, and so is the first one in another space.
+    The first look is the baseline, and so is the first one in another space or with other queries.
     """
     queries = subject.golden.queries[:MOST]
     if len(queries) < LEAST:
@@ -65,9 +65,9 @@ def look(subject: Subject, memory: MemoryLedger, *, moment: datetime) -> Finding
     answers = {query.id: list(subject.search(query.text)) for query in queries}
     memo = memory.recall(_BASELINE + subject.name)
     baseline: dict[str, Any] = json.loads(memo.text) if memo is not None else {}
-    if baseline.get("space") != subject.space:
+    before = _answers(baseline, subject.golden)
+    if baseline.get("space") != subject.space or len(before) < LEAST:
         return _keep(subject, answers, memory, moment, version=memo.version if memo is not None else 0)
-    before = _answers(baseline)
     change, noise = compare(before, answers), usual(before, churn=subject.churn)
     gain = _gain(subject.golden, before, answers)
     excess = noise.excess(change)
@@ -122,15 +122,22 @@ def trend(memory: MemoryLedger, alias: str, golden: str) -> list[dict[str, Any]]
 
 
 def _keep(subject: Subject, answers: Answers, memory: MemoryLedger, moment: datetime, *, version: int) -> Finding:
-    content = {"space": subject.space, "moment": moment.isoformat(), "answers": answers}
+    texts = {query.id: query.text for query in subject.golden.queries[:MOST]}
+    content = {"space": subject.space, "moment": moment.isoformat(), "answers": answers, "texts": texts}
     if not memory.remember(_BASELINE + subject.name, json.dumps(content, ensure_ascii=False), version=version):
         raise ConflictError(f"the baseline of {subject.name} was taken by another process at this moment")
     words = f"the answers to {plural(len(answers), 'golden query', 'golden queries')} are the baseline from now on"
     return _finding(subject, moment, State.UNKNOWN, words)
 
 
-def _answers(baseline: Mapping[str, Any]) -> Answers:
-    return {query: [(id, score) for id, score in hits[:DEPTH]] for query, hits in baseline["answers"].items()}
+def _answers(baseline: Mapping[str, Any], golden: GoldenSet) -> Answers:
+    """Return the answers of a baseline to the queries that are still asked in the same words."""
+    texts = {query.id: query.text for query in golden.queries[:MOST]}
+    return {
+        query: [(id, score) for id, score in hits[:DEPTH]]
+        for query, hits in baseline.get("answers", {}).items()
+        if query in texts and baseline.get("texts", texts).get(query) == texts[query]
+    }
 
 
 def _looks(memory: MemoryLedger, subject: Subject, *, since: str) -> list[dict[str, Any]]:

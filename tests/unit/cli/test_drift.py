@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from pathlib import Path
 
 import pytest
@@ -148,3 +149,18 @@ def test_an_unknown_golden_set_is_named(looked: Undrift, tmp_path: Path) -> None
     assert "there is no golden set none" in refused.err
     (found,) = looked("watch", "--once", "retrieval", "--json").json["findings"]
     assert (found["state"], found["subject"]) == ("unknown", "kb")
+
+
+def test_documents_that_were_all_alike_are_told_in_numbers_that_every_reader_takes(
+    undrift: Undrift, tmp_path: Path
+) -> None:
+    """The distance in radii of a cloud that is one point is no number."""
+    for first, text in ((0, "one text"), (300, "another text")):
+        rows = [{"id": f"d{number}", "text": text} for number in range(first, first + 300)]
+        write_lines(tmp_path / "same.jsonl", rows)
+        undrift("put", "kb", "same.jsonl")
+        told, value = undrift("drift", "kb", "--only", "documents"), undrift("drift", "kb", "--json")
+
+    assert told.code == 3
+    assert "the middle left a cloud without extent" in told.out
+    assert not re.search("Infinity|NaN", value.out)

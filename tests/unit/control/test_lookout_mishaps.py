@@ -192,6 +192,15 @@ def test_a_warning_that_counts_or_dates_itself_is_one_alert(world: World, monkey
     assert [finding.words.rpartition(": ")[2] for finding in look_at_what_was_said(plane)] == words[1:]
 
 
+def test_golden_sets_of_an_alias_that_there_is_not_are_said(world: World) -> None:
+    plane = world.plane(watch={"retrieval": {"sets": {"kbb": ["support"]}}})
+    with plane:
+        found = plane.look_out().round(["retrieval"], anyway=True).findings
+
+    assert [(one.subject, one.state) for one in found] == [("kbb", State.UNKNOWN)]
+    assert "golden sets of kbb" in found[0].words
+
+
 def test_what_does_not_fire_is_not_taken_on(world: World) -> None:
     world.states["m"] = State.BAD
     lookout = world.lookout(policy=AT_ONCE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
@@ -115,6 +116,30 @@ def test_answers_in_another_space_are_a_baseline_of_their_own() -> None:
 
     assert world.look().state is State.UNKNOWN
     assert world.look().state is State.GOOD
+
+
+@pytest.mark.parametrize(("ids", "texts"), [("r", 0), ("q", 1)], ids=["other-ids", "other-words"])
+def test_other_golden_queries_under_the_same_name_are_a_baseline_of_their_own(ids: str, texts: int) -> None:
+    """No answer of theirs was seen before, so they have neither changed nor stayed."""
+    world = World()
+    world.look()
+    world.look()
+    others = [GoldenQuery(id=f"{ids}{number}", text=str((number + texts) % 30), relevant={}) for number in range(30)]
+    world.golden = GoldenSet(name="support", queries=tuple(others))
+
+    assert "30 golden queries are the baseline" in world.look().words
+    assert world.look().state is State.GOOD
+
+
+def test_a_query_that_was_put_in_other_words_is_left_out_of_the_comparison() -> None:
+    world = World()
+    world.look()
+    first, *rest = world.golden.queries
+    world.golden = GoldenSet(name="support", queries=(replace(first, text="29"), *rest))
+
+    found = world.look()
+
+    assert (found.state, found.figures["overlap_ratio"]) == (State.GOOD, 1.0)
 
 
 def test_what_is_accepted_is_the_baseline_from_then_on() -> None:
