@@ -16,7 +16,7 @@ import pytest
 from tests.model.scenario import Cutover, Deferral, Ending, Journaling, Scenario, Sending, clients
 
 #: Above this many states a search takes more than a moment.
-LARGE = 100_000
+LARGE = 60_000
 
 Row: TypeAlias = tuple[str, int, int, int]
 
