@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 #: The check of the look-out itself: that something is not looked at any more.
 STALE = "stale"
+#: The subject of a look that could not look at anything.
+ALL = "all"
 #: The look-out wakes at least and at most so often, and a receiver that took nothing is left alone for so long, in
 #: seconds.
 TICK_S, LEAST_S, PATIENCE_S = 15.0, 1.0, 60.0
@@ -131,8 +133,11 @@ class LookOut:
                 done.elsewhere[check.name] = schedule.looks(check.name, clock.now()).until
             return False
         began, wait, problem = clock.monotonic(), 0.0, "it was interrupted"
+        blind: dict[str, str] | None = None
         try:
             findings, problem = self._findings(check)
+            unknown = {finding.subject: finding.words for finding in findings if finding.state is State.UNKNOWN}
+            blind = None if ALL in unknown else unknown
             pending = any(alert.stage is Stage.PENDING for alert in self._plane.take(findings, check.policy))
             self._keep(check, findings)
             done.looked.append(check.name)
@@ -142,7 +147,8 @@ class LookOut:
             wait = soon * self._chance.uniform(1 - _JITTER, 1 + _JITTER)
         finally:
             now, took_s = clock.now(), clock.monotonic() - began
-            schedule.end(check.name, now, due=now + timedelta(seconds=wait), took_s=took_s, problem=problem)
+            due = now + timedelta(seconds=wait)
+            schedule.end(check.name, now, due=due, took_s=took_s, problem=problem, blind=blind)
         return True
 
     def _findings(self, check: Check[ControlPlane]) -> tuple[list[Finding], str]:
@@ -178,25 +184,30 @@ class LookOut:
         ledger.remember(key, text, version=memo.version if memo is not None else 0)
 
     def _take_stock(self, checks: Iterable[Check[ControlPlane]], done: Round) -> None:
-        """Find the checks that have known nothing for too long."""
+        """Find the checks that have known nothing for too long, and of what in particular the others have not."""
         now = self._plane.clock.now()
         for check in checks:
             looks, every = self._plane.schedule.looks(check.name, now), self.every_s(check)
-            stale = now >= looks.stale_since(every)
-            why = f": {looks.problem}" if looks.problem else ""
-            finding = Finding(
-                check=STALE,
-                subject=check.name,
-                state=State.BAD if stale else State.GOOD,
-                severity=Severity.WARNING,
-                moment=now,
-                words=f"nothing is known of {check.about} since {_since(looks.known, looks.began)}{why}"
-                if stale
-                else f"{check.about} are looked at",
-                hint=f"undrift watch --once {check.name}" if stale else "",
-            )
-            self._plane.take([finding], _AT_ONCE)
-            done.findings += [finding] if stale else []
+            stale: dict[str, Finding] = {}
+            if now >= looks.stale_since(every):
+                why = f": {looks.problem}" if looks.problem else ""
+                words = f"nothing is known of {check.about} since {_since(looks.known, looks.began)}{why}"
+                stale[check.name] = _stale(check.name, check, words, now)
+            else:
+                for one, (since, why) in looks.blind.items():
+                    if now >= looks.stale_since(every, since):
+                        words = f"nothing is known of {check.about} of {one} since {_since(since, since)}: {why}"
+                        stale[f"{check.name}/{one}"] = _stale(f"{check.name}/{one}", check, words, now)
+            again = [
+                replace(alert.finding, state=State.GOOD, moment=now, words=f"{check.about} are looked at", hint="")
+                for alert in self._plane.book.alerts()
+                if alert.finding.check == STALE
+                and alert.stage is not Stage.RESOLVED
+                and alert.finding.concerns([check.name])
+                and alert.finding.subject not in stale
+            ]
+            self._plane.take([*stale.values(), *again], _AT_ONCE)
+            done.findings += stale.values()
 
     def _let_go(self) -> None:
         """End the alerts of what nobody looks at any more, as it is configured, and forget those long over."""
@@ -205,7 +216,7 @@ class LookOut:
         for alert in plane.book.alerts():
             finding = alert.finding
             among = {STALE: checks, RECEIVER: receivers}.get(finding.check)
-            is_looked_at = finding.check in checks if among is None else finding.subject in among
+            is_looked_at = finding.check in checks if among is None else finding.concerns(among)
             # Another host may be configured otherwise, and look at it.
             if not is_looked_at and alert.stage is not Stage.RESOLVED and now - alert.looked > _ABANDONED:
                 plane.book.take(_not_concerned(finding, now), _AT_ONCE)
@@ -227,10 +238,22 @@ class LookOut:
             done.tellings += more["tellings"]
 
 
+def _stale(subject: str, check: Check[ControlPlane], words: str, moment: datetime) -> Finding:
+    return Finding(
+        check=STALE,
+        subject=subject,
+        state=State.BAD,
+        severity=Severity.WARNING,
+        moment=moment,
+        words=words,
+        hint=f"undrift watch --once {check.name}",
+    )
+
+
 def _blind(check: str, moment: datetime, words: str, detail: str) -> Finding:
     return Finding(
         check=check,
-        subject="all",
+        subject=ALL,
         state=State.UNKNOWN,
         severity=Severity.WARNING,
         moment=moment,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -34,6 +34,7 @@ class Looks:
         until: until when that process may take.
         good: looks that knew something.
         failed: looks that knew nothing.
+        blind: subjects of which nothing was known the last time: since when, and why.
     """
 
     began: datetime
@@ -47,14 +48,16 @@ class Looks:
     until: datetime | None = None
     good: int = 0
     failed: int = 0
+    blind: Mapping[str, tuple[datetime, str]] = field(default_factory=dict)
 
-    def stale_since(self, every_s: float) -> datetime:
-        """Return from when on too little is known."""
-        return (self.known or self.began) + timedelta(seconds=STALE_AFTER * every_s)
+    def stale_since(self, every_s: float, known: datetime | None = None) -> datetime:
+        """Return from when on too little is known, of the whole, or of what was last known at another moment."""
+        return (known or self.known or self.began) + timedelta(seconds=STALE_AFTER * every_s)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the JSON form."""
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        values["blind"] = {subject: (since.isoformat(), why) for subject, (since, why) in self.blind.items()}
         return {name: one.isoformat() if isinstance(one, datetime) else one for name, one in values.items()}
 
     @classmethod
@@ -64,7 +67,8 @@ class Looks:
             name: datetime.fromisoformat(values[name]) if values[name] else None
             for name in ("began", "due", "known", "ended", "until")
         }
-        return cls(**{**values, **moments})
+        blind = {one: (datetime.fromisoformat(since), why) for one, (since, why) in values.get("blind", {}).items()}
+        return cls(**{**values, **moments, "blind": blind})
 
 
 class Schedule:
@@ -100,7 +104,16 @@ class Schedule:
         mine = replace(looks, owner=self._me, process=self._processes.me(), until=until)
         return self._ledger.remember(_KEY + check, json.dumps(mine.as_dict()), version=version)
 
-    def end(self, check: str, now: datetime, *, due: datetime, took_s: float, problem: str) -> None:
+    def end(
+        self,
+        check: str,
+        now: datetime,
+        *,
+        due: datetime,
+        took_s: float,
+        problem: str,
+        blind: Mapping[str, str] | None = None,
+    ) -> None:
         """Give back a look of this process.
 
         Args:
@@ -109,6 +122,7 @@ class Schedule:
             due: when it has to look next.
             took_s: how long it took.
             problem: why it knew nothing; empty when it did.
+            blind: of which of its subjects it knew nothing, and why; None where it looked at none of them.
         """
         while True:
             looks, version = self._read(check, now)
@@ -123,6 +137,7 @@ class Schedule:
                 took_s=took_s,
                 good=looks.good + (not problem),
                 failed=looks.failed + bool(problem),
+                blind=looks.blind if blind is None else _lasting(looks, blind, now),
             )
             if self._ledger.remember(_KEY + check, json.dumps(done.as_dict()), version=version):
                 return
@@ -132,3 +147,8 @@ class Schedule:
         if memo is None:
             return Looks(began=now, due=now), 0
         return Looks.from_dict(json.loads(memo.text)), memo.version
+
+
+def _lasting(looks: Looks, blind: Mapping[str, str], now: datetime) -> dict[str, tuple[datetime, str]]:
+    """Return since when nothing is known of each subject: since it was so for the first time in a row."""
+    return {one: (min(looks.blind.get(one, (now, ""))[0], now), why) for one, why in blind.items()}

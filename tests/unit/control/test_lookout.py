@@ -13,7 +13,7 @@ from undrift.control.lookout import LookOut, Round
 from undrift.control.metrics import Metric, Sample, documented, exposition, text_of
 from undrift.domain.alert import Policy, Stage
 from undrift.domain.finding import State
-from undrift.errors import EmbedderUnavailable
+from undrift.errors import ControlUnavailable, EmbedderUnavailable
 from undrift.watch.schedule import LOOK_S
 
 pytest.importorskip("sqlite_vec")
@@ -160,6 +160,28 @@ def test_what_is_not_known_for_three_intervals_is_an_alert_of_its_own_and_ends_w
 
     assert before[:1] == [("firing", "stale/trial")]
     assert world.receiver.taken == [("firing", "stale/trial"), ("resolved", "stale/trial")]
+
+
+def test_one_of_several_that_is_not_known_for_three_intervals_is_an_alert_of_its_own(world: World) -> None:
+    """The others, of which something is known, do not hide it; nor does a look that saw none of them end it."""
+    world.states["n"] = State.UNKNOWN
+    lookout = world.lookout()
+    rounds(world, lookout, 3)
+    early = list(world.receiver.taken)
+    rounds(world, lookout, 2)
+    world.raising = ControlUnavailable("the ledger was not there for a moment")
+    rounds(world, lookout, 1)
+    world.raising = None
+    during = list(world.receiver.taken)
+    words = next(one.finding.words for one in world.planes[0].book.alerts() if one.key == "stale/trial/n")
+    world.states["n"] = State.GOOD
+    rounds(world, lookout, 2)
+
+    assert early == []
+    assert during == [("firing", "stale/trial/n")]
+    assert "changes of n" in words
+    assert words.endswith("n is unknown")
+    assert world.receiver.taken == [*during, ("resolved", "stale/trial/n")]
 
 
 def test_what_is_not_found_any_more_does_not_concern_anybody_and_is_over_at_once(world: World) -> None:
