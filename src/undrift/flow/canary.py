@@ -152,16 +152,16 @@ class CurrentCanary:
         """
         self._door = door
         self._ledger = ledger
-        self._memo: Memo | None = None
-        self._canary: Canary | None = None
+        self._learned: tuple[Memo | None, Canary | None] = (None, None)
 
     def __call__(self) -> Canary | None:
         """Return the canary, or None where no baseline is recorded; learned anew only where the baseline is another."""
         memo = self._ledger.recall(key_of(self._door.space.id))
-        if memo != self._memo:
-            self._canary = None if memo is None else Canary(self._door, Baseline.from_text(memo.text))
-            self._memo = memo
-        return self._canary
+        known, learned = self._learned
+        if memo != known:
+            learned = None if memo is None else Canary(self._door, Baseline.from_text(memo.text))
+            self._learned = memo, learned
+        return learned
 
 
 def record(

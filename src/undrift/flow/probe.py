@@ -206,23 +206,28 @@ class ModelProof:
             ModelChanged: it has changed; raised again at every call until a later look finds the old model back.
             UndriftError: the model could not be asked; the next call tries again.
         """
+        # Asked with no lock held, for it asks the ledger, which may be slow.
+        canary = self._canary_of() if self._is_due() else self._canary
         with self._lock:
-            if self._looked_at is None or self._clock.monotonic() - self._looked_at >= self._every_s:
-                self._look()
+            if self._is_due():
+                self._look(canary)
             elif self._canary is not None and self._error is None and math.isfinite(self._every_s):
                 self._glances += 1
                 if not self._canary.glance(self._glances):
-                    self._look()
+                    self._look(self._canary)
             if self._error is not None:
                 # A new one each time: one that several threads raise would grow their tracebacks.
                 raise ModelChanged(self._error.message, self._error.detail, self._error.hint)
 
-    def _look(self) -> None:
-        self._canary = self._canary_of()
+    def _is_due(self) -> bool:
+        return self._looked_at is None or self._clock.monotonic() - self._looked_at >= self._every_s
+
+    def _look(self, canary: Canary | None) -> None:
+        self._canary = canary
         began = self._clock.monotonic()
         try:
-            if self._canary is not None:
-                prove_by(self._canary, self._model)
+            if canary is not None:
+                prove_by(canary, self._model)
             else:
                 prove(self._door, self._reference, self._model)
         except ModelChanged as error:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import heapq
+import sys
 import threading
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -11,6 +13,10 @@ from undrift.testing.faults import Killed
 
 #: Where virtual time begins, in seconds.
 START = 1000.0
+#: After so long without any change a simulation stands still, in seconds of the wall clock.
+STANDS_STILL_S = 60.0
+#: Of a task that stands still, so many calls are told.
+_CALLS = 8
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -153,12 +159,20 @@ class Scheduler:
             raise Killed(f"{task.life.name} is dead")
 
     def run(self, until: float) -> None:
-        """Let everything happen up to a time, or until something stops it."""
+        """Let everything happen up to a time, or until something stops it.
+
+        Raises:
+            RuntimeError: a task waits for what another one holds that cannot go on before it, such as a lock.
+        """
         self._limit = until
         following = self._next()
         if following is not None:
             self._hand_over(following)
-            self._caller.acquire()
+            before = -1
+            while not self._caller.acquire(timeout=STANDS_STILL_S):
+                if self._count == before:
+                    raise RuntimeError(f"the simulation stands still at {self.now:g} s:\n{self._stacks()}")
+                before = self._count
             self.current = None
         if not self.stopped:
             self.now = max(self.now, until)
@@ -174,6 +188,16 @@ class Scheduler:
         error = self.error
         self.run(self.now)
         self.error = error
+
+    def _stacks(self) -> str:
+        """Return where every task is that has not ended."""
+        frames = sys._current_frames()  # noqa: SLF001 - there is no other way to see what another thread does
+        found = []
+        for task in self._tasks:
+            frame = frames.get(task.hand.ident or 0)
+            if not task.ended and frame is not None:
+                found.append(f"{task.life.name}:\n{''.join(traceback.format_stack(frame)[-_CALLS:])}")
+        return "\n".join(found)
 
     def _perform(self, task: Task, body: Callable[[], None]) -> None:
         self.current = task
