@@ -214,15 +214,24 @@ def plane(place: PostgresServer, tmp_path: Path) -> Iterator[ControlPlane]:
 
 
 def test_a_write_is_one_transaction_while_a_migration_runs(plane: ControlPlane, place: PostgresServer) -> None:
-    """What a transaction wrote has its number."""
-    plane.alias("kb").upsert([Document(id="d1", text="another text")])
-
-    ((vector, mark, sequence, tag),) = place.sql(
-        f"SELECT k.xmin::text, d.xmin::text, d.seq, k.sequence FROM {SCHEMA}.kb AS k "
-        "JOIN undrift.dirty AS d ON d.key = k.id WHERE k.id = 'd1'",
+    """Noted by triggers: a row's own `xmin` is that of a subtransaction, in which `undrift.open_journaled` marks."""
+    place.sql(
+        "CREATE TABLE public.noted (place text, number xid8); "
+        "CREATE FUNCTION public.note() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN "
+        "INSERT INTO public.noted VALUES (TG_TABLE_NAME, pg_current_xact_id()); RETURN NULL; END$$; "
+        f"CREATE TRIGGER note AFTER INSERT OR UPDATE ON {SCHEMA}.kb FOR EACH ROW EXECUTE FUNCTION public.note(); "
+        "CREATE TRIGGER note AFTER INSERT OR UPDATE ON undrift.dirty FOR EACH ROW EXECUTE FUNCTION public.note()",
         DATABASE,
     )
-    assert vector == mark
+    plane.alias("kb").upsert([Document(id="d1", text="another text")])
+
+    noted = place.sql("SELECT place, number::text FROM public.noted", DATABASE)
+    assert {place for place, _ in noted} == {"kb", "dirty"}
+    assert len({number for _, number in noted}) == 1
+    ((sequence, tag),) = place.sql(
+        f"SELECT d.seq, k.sequence FROM {SCHEMA}.kb AS k JOIN undrift.dirty AS d ON d.key = k.id WHERE k.id = 'd1'",
+        DATABASE,
+    )
     assert sequence == tag
     assert place.sql("SELECT count(*) FROM undrift.op", DATABASE) == [(0,)]
 

@@ -38,6 +38,8 @@ from undrift.ports.store import SupportsNames
 _POLL_S = 0.1
 #: How often a cutover that holds writers is tried before it is given up.
 _HOLD_ATTEMPTS = 4
+#: How often a flip is tried that finds more dirty documents than the drain right before it left.
+_FLIP_ATTEMPTS = 5
 
 OnWait = Callable[[str], None]
 
@@ -75,7 +77,7 @@ def apply(workshop: Workshop, step: Step, transition: Transition | None, *, who:
         case HoldWrites(seconds=seconds):
             _hold(workshop, seconds, on_wait)
         case Flip():
-            _flip(workshop, step, transition, who)
+            _flip(workshop, step, transition, who, on_wait)
         case SettleForeign():
             _settle_foreign(workshop, on_wait)
         case DropField(field=field):
@@ -201,13 +203,26 @@ def _hold(workshop: Workshop, seconds: float, on_wait: OnWait) -> None:
     )
 
 
-def _flip(workshop: Workshop, step: Flip, transition: Transition | None, who: str) -> None:
+def _flip(workshop: Workshop, step: Flip, transition: Transition | None, who: str, on_wait: OnWait) -> None:
     if transition is None:
         return
-    if step.phase is Phase.REVERSING:
-        # Somebody may have postponed it while the last documents were carried over.
-        gates = postponed(workshop.alias, workshop.ledger.tuning(workshop.alias))
-        require(gates, verb="cutover", alias=workshop.alias)
+    for attempts_left in reversed(range(_FLIP_ATTEMPTS)):
+        if step.phase is Phase.REVERSING:
+            # Somebody may have postponed it while the last documents were carried over.
+            gates = postponed(workshop.alias, workshop.ledger.tuning(workshop.alias))
+            require(gates, verb="cutover", alias=workshop.alias)
+        try:
+            _flip_now(workshop, step, transition, who)
+            return
+        except GateFailed:
+            # Writers that nobody holds can be quicker than the drain; one to half of what is allowed leaves them room.
+            if not attempts_left or not step.max_dirty:
+                raise
+            on_wait("what was written since the last look is carried over, and the flip is tried again")
+            _drain(workshop, step.max_dirty // 2, on_wait)
+
+
+def _flip_now(workshop: Workshop, step: Flip, transition: Transition, who: str) -> None:
     route = workshop.state().route
 
     def flip() -> None:

@@ -12,6 +12,7 @@ from tests.unit.migrate.scene import DOCUMENTS, TIMING, Scene
 from undrift import Document
 from undrift.domain.migration import Phase, advance
 from undrift.domain.plan import (
+    MAX_DIRTY_AT_CUTOVER,
     AwaitClients,
     AwaitWorkers,
     CreateField,
@@ -32,7 +33,7 @@ from undrift.domain.route import Mode
 from undrift.domain.space import Metric
 from undrift.errors import FieldInUse, GateFailed, IllegalTransition, NoMigration, StaleRoute, WriteTimeout
 from undrift.migrate.runner import Runner
-from undrift.testing.rig import ALIAS
+from undrift.testing.rig import ALIAS, documents
 
 
 @pytest.fixture
@@ -332,4 +333,44 @@ def test_a_write_that_comes_between_the_drain_and_the_flip_refuses_it(scene: Sce
     with pytest.raises(GateFailed, match="lag"):
         runner(scene).run((Flip(to=scene.migration.target.key, phase=Phase.REVERSING, max_dirty=0, max_quarantined=0),))
 
+    assert scene.migration.phase is Phase.READY
+
+
+def writing_before_flips(scene: Scene, flips: int) -> list[str]:
+    """Let writers dirty more than a flip allows, right before each of the first few; return where that is noted."""
+    noted: list[str] = []
+
+    def write(call: str) -> None:
+        if call == "ledger.flip":
+            noted.append(call)
+            if len(noted) <= flips:
+                texts = (f"text {number} before flip {len(noted)}" for number in range(MAX_DIRTY_AT_CUTOVER + 1))
+                scene.write(*documents(*texts, prefix="quick"))
+
+    scene.worker.faults.on_call = write
+    return noted
+
+
+@pytest.mark.parametrize("verb", ["cutover", "rollback"])
+def test_writers_that_are_quicker_than_the_drain_do_not_refuse_a_flip(scene: Scene, verb: str) -> None:
+    scene.begin(Phase.READY if verb == "cutover" else Phase.REVERSING)
+    noted = writing_before_flips(scene, 2)
+
+    getattr(scene.worker.plane, verb)(ALIAS)
+
+    assert len(noted) == 3
+    assert scene.migration.phase is (Phase.REVERSING if verb == "cutover" else Phase.ROLLED_BACK)
+    scene.carry()
+    assert scene.source() == scene.target()
+    assert scene.target()["quick00"] == "text 0 before flip 2"
+
+
+def test_a_flip_that_writers_always_outrun_is_refused_in_the_end(scene: Scene) -> None:
+    scene.begin(Phase.READY)
+    noted = writing_before_flips(scene, 1000)
+
+    with pytest.raises(GateFailed, match=f"lag .fail.: {MAX_DIRTY_AT_CUTOVER + 1} documents"):
+        scene.worker.plane.cutover(ALIAS)
+
+    assert len(noted) == 5
     assert scene.migration.phase is Phase.READY
