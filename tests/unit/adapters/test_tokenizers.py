@@ -14,8 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from undrift.adapters.tokenizers.families import family
+from undrift.adapters.feeds.table import shipped
+from undrift.adapters.tokenizers.families import KNOWN, family
 from undrift.adapters.tokenizers.files import tokenizer_at
+from undrift.domain.catalogue import Catalogue, ModelKey
 from undrift.domain.tokens import TokenEstimate, from_sample
 from undrift.errors import BadConfig
 
@@ -119,29 +121,61 @@ def test_an_estimate_from_a_sample_is_within_three_percent_on_real_collections(s
     assert sum(one.low <= truth <= one.high for one in found) >= 180
 
 
-#: Counted by tiktoken 0.14.0 with cl100k_base, and by the vocabulary that bpe-openai 0.1.4 names voyage3_base.
-COUNTED = [
-    ("The quick brown fox jumps over the lazy dog.", 10, 10),
-    ("internationalization of electroencephalography", 8, 8),
-    ("def cosine(a, b):\n    return float(a @ b) / (norm(a) * norm(b))\n", 22, 22),
-    ("In 2026, 1234567 vectors of 1,536 dimensions cost $19.99 a month.", 24, 34),
-    ("Die Vektoren werden im nächsten Jahr neu berechnet.", 13, 13),
-    (
-        "Векторы будут пересчитаны.",
-        12,
-        10,
-    ),
-    ("向量数据库需要新的嵌入模型。", 13, 9),
+TEXTS = [
+    "The quick brown fox jumps over the lazy dog.",
+    "internationalization of electroencephalography",
+    "def cosine(a, b):\n    return float(a @ b) / (norm(a) * norm(b))\n",
+    "In 2026, 1234567 vectors of 1,536 dimensions cost $19.99 a month.",
+    "Die Vektoren werden im nächsten Jahr neu berechnet.",
+    "Векторы будут пересчитаны.",
+    "向量数据库需要新的嵌入模型。",
 ]
+#: Tokens of each, counted by tiktoken 0.14.0, by the vocabulary that bpe-openai 0.1.4 names voyage3_base, and by the
+#: tokenizers that `scripts.token_sketch` names.
+COUNTED = {
+    "cl100k_base": [10, 8, 22, 24, 13, 12, 13],
+    "voyage-3": [10, 8, 22, 34, 13, 10, 9],
+    "qwen": [10, 8, 22, 34, 13, 10, 9],
+    "gemma-3": [10, 6, 28, 34, 12, 9, 7],
+    "mistral-v1": [12, 8, 29, 34, 15, 11, 14],
+    "bert-uncased": [10, 8, 29, 23, 20, 23, 14],
+}
 
 
-def test_without_a_tokenizer_tokens_are_reckoned_nearly_as_it_counts() -> None:
+def test_every_known_tokenizer_has_counted() -> None:
+    assert COUNTED.keys() == KNOWN.keys()
+
+
+@pytest.mark.parametrize("name", COUNTED)
+def test_without_a_tokenizer_tokens_are_reckoned_nearly_as_it_counts(name: str) -> None:
     """Of short texts within one token or two; of collections within what the family declares, which others test."""
-    for name, column in (("cl100k_base", 1), ("voyage-3", 2)):
-        known = family(name)
-        off = [known.reckon(str(row[0])) - int(row[column]) for row in COUNTED]
-        assert max(map(abs, off)) <= 2, (name, off)
-        assert abs(sum(off)) <= 0.03 * sum(int(row[column]) for row in COUNTED), (name, off)
+    known = family(name)
+    off = [known.reckon(text) - tokens for text, tokens in zip(TEXTS, COUNTED[name], strict=True)]
+    assert max(map(abs, off)) <= 2
+    assert abs(sum(off)) <= 0.03 * sum(COUNTED[name])
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_what_a_family_declares_is_more_than_was_measured(name: str) -> None:
+    assert KNOWN[name].worst < family(name).error <= 0.03
+    assert f"{KNOWN[name].worst * 100:.1f} %" in family(name).basis
+
+
+@pytest.mark.parametrize(
+    ("channel", "model", "name"),
+    [
+        ("openai", "text-embedding-3-small", "cl100k_base"),
+        ("mistral", "mistral-embed", "mistral-v1"),
+        ("gemini-api", "gemini-embedding-001", "gemma-3"),
+        ("cohere", "embed-english-v3.0", "bert-uncased"),
+        ("jina", "jina-embeddings-v5-text-small", "qwen"),
+        ("cohere", "embed-v4.0", None),
+    ],
+)
+def test_the_catalogue_names_the_tokenizer_of_a_model(channel: str, model: str, name: str | None) -> None:
+    fact = Catalogue(shipped()).tokenizer(ModelKey(channel=channel, model=model))
+    assert (fact and fact.value) == name
+    assert name is None or name in KNOWN
 
 
 def test_an_unknown_tokenizer_is_trusted_less_than_a_known_one() -> None:
