@@ -126,7 +126,7 @@ WAITS: list[tuple[Callable[[Scene], str], str, str]] = [
     (another_compares, "another worker, which compares both fields", ""),
     (lag, "1 dirty document to be carried over", "undrift worker kb"),
     (model_down, "model new does not answer", "tried again in "),
-    (budget, "would spend more than its budget", "undrift tune kb budget_tokens=2, then undrift resume kb"),
+    (budget, "would spend more than its budget", ", then undrift resume kb"),
     (nobody, "a worker", "undrift worker"),
 ]
 
