@@ -6,6 +6,7 @@ from typing import Any
 
 from undrift.control.proof import reconciliation_of, verification_of
 from undrift.control.wiring import Wiring
+from undrift.domain.batch import IN_QUEUE
 from undrift.domain.checkpoint import Lag, Progress
 from undrift.domain.client import WORKING_ROLES
 from undrift.domain.forecast import Share, seconds_left
@@ -125,8 +126,14 @@ class Status(Wiring):
             (entry.at for entry in self.ledger.history(migration.alias) if entry.action == Phase.BACKFILL.value), None
         )
         rate, between_s = None, None
-        # Before every piece is laid out the total still grows, and any forecast would be too short.
-        if began is not None and migration.phase is Phase.BACKFILL and migration.planned:
+        # Before every piece is laid out the total still grows, and any forecast would be too short. Of what stands
+        # still, or waits for a provider's batch jobs, the past tells nothing.
+        is_going = migration.run_status is RunStatus.RUNNING and migration.phase is Phase.BACKFILL and migration.planned
+        if (
+            began is not None
+            and is_going
+            and not any(job.state in IN_QUEUE for job in self.ledger.jobs(migration.alias))
+        ):
             published = self.ledger.published_over_time(migration.id)
             seconds = (self.clock.now() - began).total_seconds()
             rate = published.rate_per_s or (done / seconds if seconds > 0 and done else None)

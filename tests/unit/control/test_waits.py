@@ -137,3 +137,16 @@ def test_a_wait_is_named_with_what_ends_it(scene: Scene, wait: Callable[[Scene],
 
     assert named in told
     assert ends in told
+
+
+def test_what_stands_still_promises_no_end(scene: Scene) -> None:
+    scene.begin(Phase.BACKFILL)
+    look(scene, 2)
+    going = scene.operator.plane.status(ALIAS)["progress"]
+    scene.operator.plane.pause(ALIAS)
+
+    standing = scene.operator.plane.status(ALIAS)["progress"]
+
+    assert going["rate_per_s"] > 0
+    assert (standing["rate_per_s"], standing["eta_s"], standing["eta_least_s"]) == (None, None, None)
+    assert standing["done"] == going["done"] < standing["total"]
