@@ -22,7 +22,7 @@ from undrift.adapters.embedders.http.identity import Identity
 from undrift.adapters.embedders.http.known import known
 from undrift.adapters.embedders.http.limits import seen_limits
 from undrift.adapters.embedders.http.notices import Noticeboard
-from undrift.adapters.embedders.http.refusal import Refusal, refusal
+from undrift.adapters.embedders.http.refusal import Refusal, is_unbilled, refusal
 from undrift.domain.notice import ModelNotice
 from undrift.domain.record import Vector, Vectors
 from undrift.domain.space import Metric, Space, Truncation
@@ -51,8 +51,6 @@ _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 20.0
 #: Servers that ask many clients to wait for the same time would meet them all again at once.
 _SPREAD_S = 0.25
-#: What a server answers that has not even begun with a request. After any other 5xx it may have been billed.
-_UNSERVED = frozenset({501, 503, 505, 529})
 
 
 class HttpEmbedder(HasBatches):
@@ -344,7 +342,7 @@ class HttpEmbedder(HasBatches):
         return reply
 
     def _refusal(self, status: int, response: httpx2.Response) -> Refusal:
-        if status < 500 or status in _UNSERVED:
+        if is_unbilled(status, response.content):
             WATCH.get().unbilled()
         # Masked before anything is cut off, so that no half of a key is left.
         content = self._masked(response.text).encode()
