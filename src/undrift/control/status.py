@@ -120,7 +120,7 @@ class Status(Wiring):
         if migration is None:
             return Progress(total=0, done=0, rate_per_s=None)
         done, _, _ = self.ledger.chunk_progress(migration.id)
-        if migration.phase not in BEFORE_CUTOVER:
+        if migration.phase not in {*BEFORE_CUTOVER, Phase.ABORTING, Phase.ABORTED}:
             done = migration.total
         began = next(
             (entry.at for entry in self.ledger.history(migration.alias) if entry.action == Phase.BACKFILL.value), None
@@ -272,8 +272,11 @@ def halted(migration: Migration) -> IllegalTransition:
     message, *more = migration.reason.split(" · ")
     hints = [part.removeprefix("Hint: ") for part in more if part.startswith("Hint: ")]
     detail = "\n".join(part.removeprefix("Detail: ").strip() for part in more if not part.startswith("Hint: "))
-    hint = hints[0] if hints else ""
+    hint = hints[0].replace("ALIAS", migration.alias) if hints else ""
     resume = f"undrift resume {migration.alias}"
+    if f"undrift plan {migration.alias}" in hint:
+        # Another migration can only be begun when this one is given up.
+        hint += f", after undrift cancel {migration.alias}; or {resume}"
     return IllegalTransition(
         f"the migration of {migration.alias} is halted: {message}",
         detail,

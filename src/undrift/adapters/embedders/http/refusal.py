@@ -96,7 +96,8 @@ def refusal(status: int, headers: Mapping[str, str], content: bytes, *, model: s
             ModelUnavailable(
                 f"{host} does not accept the key for model {model}",
                 detail,
-                "check the key of the model: api_key_env or api_key_file in undrift.toml",
+                "check the key of the model: api_key_env (whoever runs has to be started again) or api_key_file in "
+                "undrift.toml",
             )
         )
     if status in (404, 410) or (status in (400, 403) and names_model):
