@@ -53,10 +53,13 @@ def cutover_gates(workshop: Workshop, *, accept_quarantine: bool = False) -> lis
 
 def rollback_gates(workshop: Workshop) -> list[Gate]:
     """Return the conditions of a rollback that waits for the last documents to be carried back."""
-    migration = workshop.migration()
+    migration, state = workshop.migration(), workshop.state()
+    # Scans of before the cutover say enough here; what somebody suspects now may be in the target only.
+    suspected = [_reconciled(workshop, state.needs_reconcile, state.route.epoch)] if state.needs_reconcile else []
     return [
         _lag(workshop),
-        _acknowledged(workshop, workshop.state().route),
+        _acknowledged(workshop, state.route),
+        *suspected,
         _reachable(workshop, migration.source, "source", "the source takes writes, and its model answers"),
     ]
 
