@@ -14,7 +14,10 @@ _KEPT = (
     "SELECT (SELECT value FROM undrift.ledger_meta WHERE key = 'home'), "
     "pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on'"
 )
-_TABLES = "SELECT (SELECT oid FROM pg_database WHERE datname = current_database())::text, 'undrift.alias'::regclass::oid::text"
+_TABLES = (
+    "SELECT (SELECT oid::text FROM pg_database WHERE datname = current_database()), "
+    "'undrift.alias'::regclass::oid::text"
+)
 #: The server, and its timeline, which a recovery and a standby that takes over begin anew.
 _SERVER = "SELECT system_identifier::text, left(pg_walfile_name(pg_current_wal_lsn()), 8) FROM pg_control_system()"
 #: What was given out since the backup is never given out twice.
