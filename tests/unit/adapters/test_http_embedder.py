@@ -16,7 +16,7 @@ import pytest
 
 from undrift.adapters.embedders.hashing import HashingEmbedder
 from undrift.adapters.embedders.http import HttpEmbedder, dialect
-from undrift.adapters.embedders.http.refusal import refusal
+from undrift.adapters.embedders.http.refusal import is_unbilled, refusal
 from undrift.errors import (
     BadArgument,
     EmbedderRejected,
@@ -142,6 +142,22 @@ def test_what_may_pass_is_tried_again(connect: Connect, provider: EmbeddingProvi
     np.testing.assert_array_equal(client.embed(), MODEL.embed_documents(TEXTS))
     assert len(client.waits) == 2
     assert 0 < client.waits[0] < client.waits[1] < 2
+
+
+@pytest.mark.parametrize(
+    ("status", "content", "free"),
+    [
+        (429, b"slow down", True),
+        (503, b"<html>", True),
+        (500, b'{"error": {"message": "internal error"}}', True),
+        (500, b'{"error": "NaN in the output"}', True),
+        (500, b"<html>Internal Server Error</html>", False),
+        (502, b'{"error": {"message": "bad gateway"}}', False),
+        (504, b"<html>Gateway Timeout</html>", False),
+    ],
+)
+def test_only_what_may_have_been_computed_may_have_been_billed(status: int, content: bytes, *, free: bool) -> None:
+    assert is_unbilled(status, content) is free
 
 
 @pytest.mark.parametrize(
