@@ -98,6 +98,14 @@ def test_readers_of_a_view_follow_a_cutover_and_a_rollback(
             place.sql("DROP OWNED BY looker; DROP ROLE looker", DATABASE)
 
 
+def test_readers_of_a_view_follow_a_cutover_that_makes_writers_wait(place: PostgresServer, tmp_path: Path) -> None:
+    with opened(place, tmp_path, "sqlite:///undrift.db") as plane:
+        plane.alias("kb").upsert([Document(id="d", text="text")])
+        ready(plane, Layout.COLLECTION)
+        plane.cutover("kb", freeze_s=5.0)
+        assert shown(place) == (24, {"text"})
+
+
 def test_in_one_database_the_view_and_the_route_change_in_one_transaction(
     place: PostgresServer, tmp_path: Path
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Barrier
@@ -26,7 +27,6 @@ from undrift.domain.route import AliasName
 from undrift.errors import (
     ControlUnavailable,
     GateFailed,
-    IncarnationMismatch,
     LedgerUnusable,
     OutcomeUnknown,
     StaleRoute,
@@ -159,27 +159,79 @@ def test_a_write_whose_ledger_went_away_before_its_end_is_not_known_and_can_be_r
 # The server is restored
 
 
-def test_marks_that_a_restore_took_away_are_found_again_before_a_cutover(server: PostgresServer, config: Path) -> None:
-    """Writes between the backup and the loss are in the serving field, and the ledger says nothing about them."""
-    to_ready(config)
+@contextmanager
+def restored(server: PostgresServer) -> Iterator[None]:
+    """What happens within is not in the backup that the ledger is restored from afterwards."""
+    server.sql("ALTER DATABASE mishaps ALLOW_CONNECTIONS false")
+    server.sql("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = 'mishaps'")
     server.sql("CREATE DATABASE mishaps_backup TEMPLATE mishaps")
-    with undrift.open(config) as plane:
-        plane.alias("kb").upsert([Document(id=f"d{n:02d}", text=f"later {n}") for n in range(10)])
+    server.sql("ALTER DATABASE mishaps ALLOW_CONNECTIONS true")
+    yield
     server.sql("DROP DATABASE mishaps WITH (FORCE)")
     server.sql("ALTER DATABASE mishaps_backup RENAME TO mishaps")
 
+
+def test_marks_that_a_restore_took_away_are_found_again_before_a_cutover(server: PostgresServer, config: Path) -> None:
+    """The backup has a fresh verification, and no document is dirty in it; nobody has looked at a record since."""
+    to_ready(config)
+    with restored(server), undrift.open(config) as plane:
+        plane.alias("kb").upsert([Document(id=f"d{n:02d}", text=f"later {n}") for n in range(10)])
+        plane.alias("kb").delete(["d20"])
+
     with undrift.open(config) as plane:
-        with pytest.raises(IncarnationMismatch, match="restored from a backup"):
-            plane.verify("kb")
-        with pytest.raises(GateFailed, match="reconciled"):
+        with pytest.raises(GateFailed, match=r"reconciled .*restored from a backup") as refused:
             plane.cutover("kb")
+        assert "undrift reconcile kb" in refused.value.hint
+        assert [entry.action for entry in plane.ledger.history(KB)].count("ledger_restored") == 1
 
         found = plane.reconcile("kb")
-        assert [(scan["foreign"], scan["kinds"]) for scan in found["scans"]] == [(10, {"stale_text": 10}), (0, {})]
+        kinds = {"stale_text": 10, "extra": 1}
+        assert [(scan["foreign"], scan["kinds"]) for scan in found["scans"]] == [(11, kinds), (0, {})]
         assert (found["verdict"], found["needs_reconcile"]) == ("pass", "")
         assert plane.verify("kb")["verdict"] == "pass"
         assert plane.cutover("kb")["phase"] == "reversing"
-        assert [document.text for document in plane.alias("kb").get(["d03", "d30"])] == ["later 3", "text 30"]
+        texts = [document.text for document in plane.alias("kb").get(["d03", "d20", "d30"])]
+        assert texts == ["later 3", "text 30"]
+
+
+def test_a_restored_ledger_refuses_a_rollback_that_would_lose_writes(server: PostgresServer, config: Path) -> None:
+    to_ready(config)
+    with open_plane(config, role="cli") as plane:
+        plane.cutover("kb")
+    with restored(server), undrift.open(config) as plane:
+        plane.alias("kb").upsert([Document(id="d03", text="later")])
+
+    with undrift.open(config) as plane:
+        with pytest.raises(GateFailed, match="restored from a backup"):
+            plane.rollback("kb")
+        plane.reconcile("kb")
+        assert plane.rollback("kb")["phase"] == "rolled_back"
+        assert [document.text for document in plane.alias("kb").get(["d03"])] == ["later"]
+
+
+def test_a_ledger_that_stays_where_it_is_wants_no_comparison(server: PostgresServer, config: Path) -> None:
+    """Neither a crash of the server nor another user's connection moves its tables."""
+    to_ready(config)
+    with server.down(signal.SIGQUIT):
+        pass
+    with undrift.open(config) as plane:
+        assert plane.cutover("kb")["phase"] == "reversing"
+
+
+def test_who_lives_through_a_restore_follows_the_ledger(server: PostgresServer, config: Path) -> None:
+    """The backup is of before the cutover: the field that this process knows does not serve any more."""
+    with undrift.open(config) as app:
+        kb = app.alias("kb")
+        to_ready(config)
+        kb.upsert([Document(id="d01", text="before the backup")])
+        with restored(server), open_plane(config, role="cli") as plane:
+            plane.cutover("kb")
+            assert kb.count() == COUNT
+            assert app.router.refresh(KB).epoch == 3
+
+        assert kb.upsert([Document(id="d02", text="after it")]).epoch == 2
+        assert kb.route().serving.key == "main/kb"
+        assert {hit.text for hit in kb.search("after it", k=1)} == {"after it"}
 
 
 # Two versions

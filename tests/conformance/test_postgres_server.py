@@ -352,7 +352,7 @@ def test_half_of_the_hosts_may_be_upgraded(server: PostgresServer, monkeypatch: 
         write(older, "c")
 
         assert set(states(newer, "abc")) == {"a", "b", "c"}
-        meta = server.sql("SELECT value FROM undrift.ledger_meta ORDER BY key", "halves")
+        meta = server.sql("SELECT value FROM undrift.ledger_meta WHERE key <> 'home' ORDER BY key", "halves")
         assert meta == [(str(major),), (str(minor + 1),)]
         newer.close_ledger()
         older.close_ledger()

@@ -68,7 +68,8 @@ class Checkup(Wiring):
             )
 
     def _versions(self, name: AliasName, clients: list[ClientInfo]) -> Iterator[Finding]:
-        others = [client for client in clients if client.version != VERSION and client.lease_left_s > 0]
+        ours = [client for client in clients if not client.is_program]
+        others = [client for client in ours if client.version != VERSION and client.lease_left_s > 0]
         if others:
             yield Finding(
                 check=f"versions of {name}",
@@ -88,17 +89,21 @@ class Checkup(Wiring):
                 return
             self.clock.sleep(self.timing.poll_s)
         left_s = max(0.0, *(client.lease_left_s for client in behind)) + settle_s
-        first = behind[0]
+        wait = f"wait: at most {left_s:.0f} s"
+        for process in [client for client in behind if not client.is_program][:1]:
+            wait = f"kill {process.pid} on {process.host}, or {wait} after it hangs or dies"
         yield Finding(
             check=f"clients of {name}",
             ok=False,
             detail=f"{plural(len(behind), 'client')} not yet at epoch {state.route.epoch}: {_named(behind)}",
-            hint=f"kill {first.pid} on {first.host}, or wait: at most {left_s:.0f} s after it hangs or dies",
+            hint=wait,
         )
 
     def _lapsed(self, name: AliasName, clients: list[ClientInfo]) -> Iterator[Finding]:
         lapsed = [
-            client for client in clients if client.lease_left_s <= 0 and not self.processes.is_gone(client.process)
+            client
+            for client in clients
+            if client.lease_left_s <= 0 and not client.is_program and not self.processes.is_gone(client.process)
         ]
         if lapsed:
             yield Finding(
@@ -113,12 +118,14 @@ class Checkup(Wiring):
         lag = self.ledger.lag(name)
         live = [client for client in clients if client.lease_left_s > 0]
         worker = f"undrift worker {name}"
-        if lag.open and not live:
+        # What undrift opens itself is over after the configured deadline; others say how long they take.
+        if lag.open and (not live or lag.slowest_s > self.timing.deadline_s):
+            alone = "" if live else ", and no client is alive that could end it"
             yield Finding(
                 check=f"writes of {name}",
                 ok=False,
-                detail=f"{plural(lag.open, 'write')} {are(lag.open)} open, and no client is alive that could end it",
-                hint=worker,
+                detail=f"{lag.open_writes.removeprefix('; ')}{alone}",
+                hint=f"{worker}, which gives up what is not ended in time",
             )
         if migration is None or migration.is_final:
             return
@@ -142,8 +149,5 @@ class Checkup(Wiring):
 
 
 def _named(clients: list[ClientInfo], *, version: bool = False) -> str:
-    shown = [
-        f"{client.role} pid {client.pid} on {client.host}" + (f" with {client.version}" if version else "")
-        for client in clients[:5]
-    ]
+    shown = [client.name + (f" with {client.version}" if version else "") for client in clients[:5]]
     return ", ".join(shown) + (" …" if len(clients) > 5 else "")

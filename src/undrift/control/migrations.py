@@ -186,6 +186,7 @@ class Migrations(Planning, Operations, Pooling):
             lag = self.ledger.lag(workshop.alias)
             if enough(lag):
                 return
-            on_wait(f"{plural(lag.dirty, 'dirty document')} to be carried over: undrift worker {workshop.alias} helps")
+            what = plural(lag.dirty, "dirty document")
+            on_wait(f"{what} to be carried over: undrift worker {workshop.alias} helps{lag.open_writes}")
             if not carry_dirty(workshop):
                 self.clock.sleep(0.05)

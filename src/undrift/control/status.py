@@ -195,8 +195,8 @@ class Status(Wiring):
                 slowest = max(waiting, key=lambda client: client.lease_left_s)
                 left_s = max(0.0, slowest.lease_left_s) + settle_s
                 return (
-                    f"{plural(len(waiting), 'client')} to acknowledge, such as {slowest.role} pid {slowest.pid} on "
-                    f"{slowest.host}: at most {left_s:.0f} s, or until that process ends"
+                    f"{plural(len(waiting), 'client')} to acknowledge, such as {slowest.name}: at most {left_s:.0f} s"
+                    f"{'' if slowest.is_program else ', or until that process ends'}"
                 )
         if state.route.mode is Mode.HOLD:
             return f"a cutover that makes writers wait for a moment; it ends by itself: undrift status {alias}"
@@ -210,6 +210,7 @@ class Status(Wiring):
             what = plural(lag.foreign, "document")
             return (
                 f"{what} with the truth still in the other field, which writes wait for: undrift worker {alias} helps"
+                f"{lag.open_writes}"
             )
         noted = noted_wait(self.ledger.tuning(alias), lambda: live)
         return noted or migration.reason or _decision(alias, migration.phase, gates, selftest=migration.is_selftest)

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from undrift.domain.record import DocumentId
 from undrift.domain.route import FieldKey
+from undrift.domain.wording import are, plural
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,12 +57,24 @@ class Lag:
         foreign: those among them whose truth is not in the serving field; a write to them waits.
         open: write operations that have begun and not ended.
         oldest_s: how long ago the most outdated dirty document was equal in both fields, in seconds; None without one.
+        slowest: who has the open operation that may take longest; empty without one.
+        slowest_s: how long that may take, in seconds; below 0 once it is only waited for whether it lands.
     """
 
     dirty: int
     foreign: int
     open: int
     oldest_s: float | None
+    slowest: str = ""
+    slowest_s: float = 0.0
+
+    @property
+    def open_writes(self) -> str:
+        """Name what keeps documents dirty that no worker can help, for the end of a sentence; empty without any."""
+        if not self.open:
+            return ""
+        longest = f", of {self.slowest} for at most {max(0.0, self.slowest_s):,.0f} s" if self.slowest else ""
+        return f"; {plural(self.open, 'write')} {are(self.open)} open{longest}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

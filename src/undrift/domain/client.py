@@ -23,3 +23,15 @@ class ClientInfo:
     acknowledged_epoch: int
     lease_left_s: float
     process: str = ""
+
+    @property
+    def is_program(self) -> bool:
+        """Whether this is the lease of a single write of a program that is not undrift; nobody prolongs or kills it."""
+        return self.pid == 0
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        if self.is_program:
+            return f"the program {self.id.rpartition('@')[0] or self.id} on {self.host}"
+        return f"{self.role} pid {self.pid} on {self.host}"

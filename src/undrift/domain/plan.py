@@ -153,7 +153,8 @@ def plan_cutover(route: Route, migration: Migration, *, freeze_s: float | None, 
     max_quarantined = None if accept_quarantine else 0
     if freeze_s is not None:
         step = Flip(to=to.key, phase=Phase.REVERSING, max_dirty=0, max_quarantined=max_quarantined)
-        return (HoldWrites(seconds=freeze_s), step)
+        # Nothing is left to carry over, but outside readers may have to be told.
+        return (HoldWrites(seconds=freeze_s), step, SettleForeign())
     step = Flip(to=to.key, phase=Phase.REVERSING, max_dirty=MAX_DIRTY_AT_CUTOVER, max_quarantined=max_quarantined)
     return (Drain(at_most=MAX_DIRTY_AT_CUTOVER), step, SettleForeign())
 

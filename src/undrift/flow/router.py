@@ -133,14 +133,43 @@ class Router:
 
     def learn(self, alias: AliasName, route: Route | None = None) -> Route:
         """Take over a route that the ledger was seen to have, or read it."""
-        found = route or self._ledger.route(alias)
-        if found is None:
-            raise UnknownAlias(f"the ledger knows no alias {alias}", hint="undrift alias list")
+        found = route or self._read(alias)
         with self._lock:
             known = self._routes.get(alias)
             if known is None or found.epoch > known.epoch or (found.epoch == known.epoch and found.mode != known.mode):
                 self._routes[alias] = found
-            return self._routes[alias]
+            if known is None or found.epoch >= known.epoch:
+                return self._routes[alias]
+        # Either another thread was quicker, or the ledger has forgotten what this process was told.
+        present = self._read(alias)
+        return self.learn(alias, present) if present.epoch >= known.epoch else self._set_back(known, present)
+
+    def _read(self, alias: AliasName) -> Route:
+        found = self._ledger.route(alias)
+        if found is None:
+            raise UnknownAlias(f"the ledger knows no alias {alias}", hint="undrift alias list")
+        return found
+
+    def _set_back(self, known: Route, present: Route) -> Route:
+        """Follow a ledger that was restored from a backup: it alone says what every process does.
+
+        What this process has acknowledged is of a past that is gone, and must not count for epochs to come.
+        """
+        with self._lock:
+            if self._routes.get(known.alias) is not known:
+                return self._routes[known.alias]
+            self._lease_until = float("-inf")
+            aliases = list(self._routes)
+        state = self._ledger.alias(known.alias)
+        if state is not None and not state.needs_reconcile:
+            reason = (
+                f"the ledger was restored from a backup: it is at epoch {present.epoch}, and {self._role} pid "
+                f"{self._pid} on {self._host} was at epoch {known.epoch}"
+            )
+            self._ledger.require_reconcile(known.alias, reason, sequence=0)
+        self._ledger.leave(self.client)
+        self._enter(aliases)
+        return self._routes[known.alias]
 
     def known_mode(self, alias: AliasName) -> Mode | None:
         """Return the mode of an alias as this process knows it, without asking anybody."""

@@ -304,7 +304,7 @@ class Worker:
             return Tick.WORKED
         oldest = f"the oldest for {lag.oldest_s or 0.0:.0f} s"
         what = f"{plural(lag.dirty, 'dirty document')} to be carried over, {oldest}"
-        self._waits(f"{what}: undrift worker {self.workshop.alias} helps")
+        self._waits(f"{what}: undrift worker {self.workshop.alias} helps{lag.open_writes}")
         return Tick.IDLE
 
     def _verify(self, migration: Migration) -> Tick:

@@ -60,10 +60,13 @@ def cutover_gates(
 
 def rollback_gates(workshop: Workshop) -> list[Gate]:
     """Return the conditions of a rollback that waits for the last documents to be carried back."""
-    migration = workshop.migration()
+    migration, state = workshop.migration(), workshop.state()
+    # Scans of before the cutover say enough here; what somebody suspects now may be in the target only.
+    suspected = [_reconciled(workshop, state.needs_reconcile, state.route.epoch)] if state.needs_reconcile else []
     return [
         _lag(workshop),
-        _acknowledged(workshop, workshop.state().route),
+        _acknowledged(workshop, state.route),
+        *suspected,
         _reachable(workshop, migration.source, "source", "the source takes writes, and its model answers"),
     ]
 
@@ -71,11 +74,12 @@ def rollback_gates(workshop: Workshop) -> list[Gate]:
 def completion_gates(workshop: Workshop) -> list[Gate]:
     """Return the conditions of a completion, after which there is no way back."""
     lag = workshop.ledger.lag(workshop.alias)
+    what = f"{plural(lag.foreign, 'document')} with the truth in the source"
     # A write that is still open on the source keeps its documents foreign, so these count for it too.
     settled = Gate(
         name="settled",
         verdict=Verdict.FAIL if lag.foreign else Verdict.PASS,
-        detail=f"{plural(lag.foreign, 'document')} with the truth in the source",
+        detail=f"{what}{lag.open_writes}" if lag.foreign else what,
         hint=f"undrift worker, then undrift status {workshop.alias}" if lag.foreign else "",
     )
     # Documents that were accepted as missing exist in the source only; dropping it would lose them.
@@ -126,7 +130,7 @@ def _lag(workshop: Workshop) -> Gate:
         name="lag",
         verdict=Verdict.FAIL if late else Verdict.PASS,
         detail=f"{plural(lag.dirty, 'document')} {are(lag.dirty)} dirty, the oldest for {lag.oldest_s or 0.0:.1f} s; "
-        f"at most {MAX_DIRTY_AT_CUTOVER} for {MAX_LAG_S:g} s are allowed",
+        f"at most {MAX_DIRTY_AT_CUTOVER} for {MAX_LAG_S:g} s are allowed{lag.open_writes if late else ''}",
         hint="undrift worker" if late else "",
     )
 
@@ -168,7 +172,7 @@ def _quarantine(workshop: Workshop, *, accept_quarantine: bool) -> Gate:
 
 def _acknowledged(workshop: Workshop, route: Route) -> Gate:
     waiting = workshop.ledger.unacknowledged(workshop.alias, route.epoch, workshop.settle_s)
-    names = ", ".join(f"{client.role} {client.host} pid {client.pid}" for client in waiting[:5])
+    names = ", ".join(client.name for client in waiting[:5])
     return Gate(
         name="acknowledged",
         verdict=Verdict.FAIL if waiting else Verdict.PASS,

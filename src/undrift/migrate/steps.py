@@ -128,8 +128,8 @@ def _await_clients(workshop: Workshop, epoch: int, on_wait: OnWait) -> None:
         slowest = max(waiting, key=lambda client: client.lease_left_s)
         left_s = max(0.0, slowest.lease_left_s) + workshop.settle_s
         on_wait(
-            f"{plural(len(waiting), 'client')} to acknowledge epoch {epoch}, such as {slowest.role} pid {slowest.pid} "
-            f"on {slowest.host}: at most {left_s:.0f} s more, or until that process ends"
+            f"{plural(len(waiting), 'client')} to acknowledge epoch {epoch}, such as {slowest.name}: "
+            f"at most {left_s:.0f} s more{'' if slowest.is_program else ', or until that process ends'}"
         )
         workshop.clock.sleep(_POLL_S)
 
@@ -176,7 +176,8 @@ def _drain(workshop: Workshop, at_most: int, on_wait: OnWait) -> None:
                 f"{lag.oldest_s or 0:.0f} s",
                 "undrift worker",
             )
-        on_wait(f"{plural(lag.dirty, 'dirty document')} to be carried over: undrift worker {workshop.alias} helps")
+        what = plural(lag.dirty, "dirty document")
+        on_wait(f"{what} to be carried over: undrift worker {workshop.alias} helps{lag.open_writes}")
         if not carry_dirty(workshop):
             workshop.clock.sleep(_POLL_S)
 
@@ -273,7 +274,8 @@ def _settle_foreign(workshop: Workshop, on_wait: OnWait) -> None:
         if not lag.foreign:
             return
         what = plural(lag.foreign, "document")
-        on_wait(f"{what} with the truth still in the other field: undrift worker {workshop.alias} helps")
+        where = "with the truth still in the other field"
+        on_wait(f"{what} {where}: undrift worker {workshop.alias} helps{lag.open_writes}")
         if not carry_dirty(workshop):
             workshop.clock.sleep(_POLL_S)
 

@@ -99,13 +99,38 @@ def test_a_clock_that_is_behind_the_history_is_named(scene: Scene, monkeypatch: 
 
 
 def test_writes_that_nobody_can_end_are_named(scene: Scene) -> None:
-    scene.ledger.open(ALIAS, [DocumentId("d00")], client=scene.app.plane.router.client, deadline_s=1000.0)
+    who = scene.app.plane.router.client
+    scene.ledger.open(ALIAS, [DocumentId("d00")], client=who, deadline_s=1000.0)
     gone(scene)
 
     detail, hint = bad(scene)["writes of kb"]
 
-    assert detail == "1 write is open, and no client is alive that could end it"
-    assert hint == "undrift worker kb"
+    assert detail == f"1 write is open, of {who} for at most 1,000 s, and no client is alive that could end it"
+    assert hint == "undrift worker kb, which gives up what is not ended in time"
+
+
+def test_a_write_that_another_program_takes_hours_for_is_named(scene: Scene) -> None:
+    scene.ledger.open(ALIAS, [DocumentId("d00")], client=ClientId("billing-7"), deadline_s=7200.0)
+
+    detail, _ = bad(scene)["writes of kb"]
+
+    assert detail == "1 write is open, of billing-7 for at most 7,200 s"
+
+
+def test_the_lease_of_another_programs_write_is_no_process_to_kill_or_upgrade(scene: Scene) -> None:
+    """Pid 0 stands for no process, and `kill 0` would end the operator's own."""
+    lease = ClientId("billing-7@2")
+    scene.ledger.register_client(lease, host="box", pid=0, role="sql", version="", lease_s=60.0)
+    scene.ledger.join(lease, ALIAS)
+    assert bad(scene) == {}
+
+    scene.operator.plane.cutover(ALIAS)
+    detail, hint = bad(scene)["clients of kb"]
+    assert detail == "1 client not yet at epoch 3: the program billing-7 on box"
+    assert hint.startswith("wait: at most ")
+
+    scene.rig.clock.sleep(61)
+    assert "leases of kb" not in bad(scene)
 
 
 def test_dirty_documents_without_a_worker_are_named(scene: Scene) -> None:

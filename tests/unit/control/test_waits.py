@@ -9,7 +9,9 @@ import pytest
 
 from tests.unit.migrate.scene import Scene
 from undrift import Document
+from undrift.domain.client import ClientId
 from undrift.domain.migration import Phase
+from undrift.domain.record import DocumentId
 from undrift.errors import BudgetExhausted, EmbedderUnavailable
 from undrift.testing.rig import ALIAS
 
@@ -63,6 +65,21 @@ def foreign(scene: Scene) -> str:
 
     with pytest.raises((KeyboardInterrupt, EmbedderUnavailable)):
         scene.operator.plane.rollback(ALIAS, now=True, on_wait=stop)
+    return seen[-1]
+
+
+def foreign_and_open(scene: Scene) -> str:
+    scene.begin(Phase.READY)
+    scene.ledger.open(ALIAS, [DocumentId("d01")], client=ClientId("billing-7"), deadline_s=600.0)
+    seen: list[str] = []
+
+    def stop(told: str) -> None:
+        seen.append(told)
+        if "in the other field" in told:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        scene.operator.plane.cutover(ALIAS, on_wait=stop)
     return seen[-1]
 
 
@@ -122,6 +139,11 @@ WAITS: list[tuple[Callable[[Scene], str], str, str]] = [
     (acknowledgement, "1 client to acknowledge, such as app pid ", "or until that process ends"),
     (held, "a cutover that makes writers wait", "it ends by itself"),
     (foreign, "1 document with the truth still in the other field", "undrift worker kb"),
+    (
+        foreign_and_open,
+        "1 document with the truth still in the other field",
+        "1 write is open, of billing-7 for at most ",
+    ),
     (another_holds_a_piece, "3 pieces that other workers hold", "it is taken over within 35 s"),
     (another_compares, "another worker, which compares both fields", ""),
     (lag, "1 dirty document to be carried over", "undrift worker kb"),

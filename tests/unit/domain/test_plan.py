@@ -63,10 +63,10 @@ def test_a_cutover_drains_flips_and_settles_what_it_left() -> None:
     assert plan == (Drain(at_most=MAX_DIRTY_AT_CUTOVER), flip, SettleForeign())
 
 
-def test_a_frozen_cutover_leaves_nothing_to_settle() -> None:
+def test_a_frozen_cutover_flips_when_nothing_is_dirty_and_tells_outside_readers() -> None:
     plan = plan_cutover(JOURNAL, migration(Phase.READY), freeze_s=2.0, accept_quarantine=True)
     flip = Flip(to=B.key, phase=Phase.REVERSING, max_dirty=0, max_quarantined=None)
-    assert plan == (HoldWrites(seconds=2.0), flip)
+    assert plan == (HoldWrites(seconds=2.0), flip, SettleForeign())
 
 
 def test_a_cutover_that_was_killed_after_its_flip_only_settles() -> None:

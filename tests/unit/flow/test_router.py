@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import apsw
 import pytest
 
 from undrift.adapters.ledgers.sqlite import SqliteLedger
@@ -49,6 +50,14 @@ class Scene:
         before = len(self.faults.calls)
         act()
         return self.faults.calls[before:]
+
+    def copy(self, *, to: apsw.Connection) -> None:
+        with apsw.Connection(str(self.folder / "ledger.db")) as file, to.backup("main", file, "main") as copying:
+            copying.step()
+
+    def restore(self, backup: apsw.Connection) -> None:
+        with apsw.Connection(str(self.folder / "ledger.db")) as file, file.backup("main", backup, "main") as copying:
+            copying.step()
 
     def awaited(self, epoch: int, alias: AliasName = ALIAS) -> bool:
         return bool(self.operator.unacknowledged(alias, epoch, SETTLE_S))
@@ -292,6 +301,33 @@ def test_an_older_route_is_not_learned(scene: Scene) -> None:
 
     assert scene.router.learn(ALIAS, older).serving == TARGET
     assert scene.router.current(ALIAS).serving == TARGET
+
+
+def test_a_ledger_that_was_restored_is_followed_and_nothing_of_before_counts(scene: Scene) -> None:
+    """The backup is of a moment when this process was known; what it acknowledged since then is of another past."""
+    begin(scene.operator, Phase.REGISTERED)
+    scene.router.join(ALIAS)
+    with apsw.Connection(":memory:") as backup:
+        scene.copy(to=backup)
+        enter(scene.operator, Phase.JOURNALING)
+        for phase in (Phase.BACKFILL, Phase.CATCHUP, Phase.VERIFY, Phase.READY):
+            enter(scene.operator, phase)
+        flip(scene.operator)
+        scene.router.beat()
+        assert scene.router.current(ALIAS).serving == TARGET
+        scene.restore(backup)
+    # The answer that was lost: the ledger that was restored is told an epoch that it does not have.
+    scene.operator.renew(scene.router.client, {ALIAS: 3}, TIMING.lease_s)
+
+    scene.router.beat()
+
+    assert scene.router.current(ALIAS) == route_of(scene.operator)
+    assert scene.router.current(ALIAS).serving == SOURCE
+    assert scene.router.may_write()
+    assert [client.acknowledged_epoch for client in scene.operator.clients(ALIAS)] == [1]
+    state = scene.operator.alias(ALIAS)
+    assert state is not None
+    assert "restored from a backup" in state.needs_reconcile
 
 
 def test_a_hold_is_learned_and_forgotten_within_one_epoch(scene: Scene) -> None:

@@ -209,7 +209,9 @@ def test_a_wait_for_dirty_documents_is_named(scene: Scene) -> None:
     worker.on_wait = waits.append
 
     assert worker.tick() is Tick.IDLE
-    assert waits == ["1 dirty document to be carried over, the oldest for 3 s: undrift worker kb helps"]
+    who = scene.operator.plane.router.client
+    what = "1 dirty document to be carried over, the oldest for 3 s: undrift worker kb helps"
+    assert waits == [f"{what}; 1 write is open, of {who} for at most 997 s"]
     assert scene.migration.phase is Phase.CATCHUP
 
 

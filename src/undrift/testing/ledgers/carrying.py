@@ -281,6 +281,8 @@ class CarryingRules:
         assert (empty.dirty, empty.foreign, empty.open, empty.oldest_s) == (0, 0, 0, None)
         assert (lag.dirty, lag.foreign, lag.open) == (2, 1, 1)
         assert abs(present(lag.oldest_s) - 4) < MOMENT_S
+        assert (empty.slowest, lag.slowest) == ("", ME)
+        assert abs(lag.slowest_s - DEADLINE_S) < MOMENT_S
 
     def test_what_may_still_be_written_to_the_follower_is_counted(self, bench: LedgerBench) -> None:
         """Pieces that are being published and claims, until their leases and the horizon are over."""

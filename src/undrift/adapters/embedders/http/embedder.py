@@ -293,9 +293,10 @@ class HttpEmbedder(HasBatches):
         """Send a request until it is answered, refused for good, or not worth waiting for any more."""
         from tenacity import Retrying, retry_if_result, stop_after_attempt, stop_before_delay
 
+        enough = stop_after_attempt(_ATTEMPTS) | stop_before_delay(patience_s)
         # Not retried on exceptions: whether to try again, and when, is what the refusal says.
         retrying = Retrying(
-            stop=stop_after_attempt(_ATTEMPTS) | stop_before_delay(patience_s),
+            stop=lambda state: enough(state) or pauses.has_failed_often(state),
             wait=pauses.pause,
             retry=retry_if_result(lambda outcome: isinstance(outcome, Refusal) and outcome.may_change),
             retry_error_callback=pauses.last_outcome,
@@ -345,7 +346,7 @@ class HttpEmbedder(HasBatches):
         return reply
 
     def _refusal(self, status: int, response: httpx2.Response) -> Refusal:
-        if is_unbilled(status, response.content):
+        if is_unbilled(status):
             WATCH.get().unbilled()
         # Masked before anything is cut off, so that no half of a key is left.
         content = self._masked(response.text).encode()

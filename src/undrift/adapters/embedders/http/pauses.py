@@ -6,6 +6,7 @@ import random
 from typing import TYPE_CHECKING, Any
 
 from undrift.adapters.embedders.http.refusal import Refusal
+from undrift.errors import EmbedderFailed
 from undrift.ports.embedder import BEFORE_RETRY
 
 if TYPE_CHECKING:
@@ -15,6 +16,8 @@ _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 20.0
 #: Servers that ask many clients to wait for the same time would meet them all again at once.
 _SPREAD_S = 0.25
+#: Times that a server may fail at one request, each of which may be billed.
+_FAILURES = 5
 
 
 def pause(state: RetryCallState) -> float:
@@ -24,6 +27,13 @@ def pause(state: RetryCallState) -> float:
         return outcome.wait_s + random.uniform(0, _SPREAD_S)
     longest = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2 ** (state.attempt_number - 1))
     return random.uniform(longest / 2, longest)
+
+
+def has_failed_often(state: RetryCallState) -> bool:
+    """Whether the server failed at it so often that the request may be to blame."""
+    outcome = state.outcome.result() if state.outcome else None
+    is_failure = isinstance(outcome, Refusal) and isinstance(outcome.error, EmbedderFailed)
+    return is_failure and state.attempt_number >= _FAILURES
 
 
 def tell_before_it_waits(state: RetryCallState) -> None:

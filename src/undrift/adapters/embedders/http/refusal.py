@@ -128,16 +128,9 @@ def refusal(status: int, headers: Mapping[str, str], content: bytes, *, model: s
     return _never(EmbedderRejected(f"{host} refused a request for model {model}", detail))
 
 
-def is_unbilled(status: int, content: bytes) -> bool:
-    """Whether a request that was refused so has cost nothing; of what a gateway gave up nobody knows."""
-    if status < 500 or status in _UNSERVED:
-        return True
-    try:
-        body = json.loads(content)
-    except ValueError:
-        return False
-    # The model's own server says that it failed, where a gateway has a page, or gave up waiting for the server.
-    return status == 500 and isinstance(body, dict) and bool(body.get("error"))
+def is_unbilled(status: int) -> bool:
+    """Whether a request that was refused so has cost nothing; who answers 500 may stand before the one who bills."""
+    return status < 500 or status in _UNSERVED
 
 
 def _missing_model(text: str, detail: str, *, model: str, host: str, is_gone: bool) -> ModelUnavailable:

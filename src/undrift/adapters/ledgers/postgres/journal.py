@@ -99,13 +99,23 @@ class JournalTables(Session):
     def lag(self, alias: AliasName) -> Lag:
         """Return how far the follower is behind, at one moment."""
         rows = self._read(
-            "SELECT d.dirty, d.away, (SELECT count(*) FROM undrift.op WHERE alias = a.name), undrift.now() - d.oldest "
-            "FROM undrift.alias AS a CROSS JOIN LATERAL (SELECT count(*) AS dirty, min(since) AS oldest, "
+            "SELECT d.dirty, d.away, (SELECT count(*) FROM undrift.op WHERE alias = a.name), undrift.now() - d.oldest, "
+            "o.client, o.deadline - undrift.now() "
+            "FROM undrift.alias AS a LEFT JOIN LATERAL (SELECT client, deadline FROM undrift.op WHERE alias = a.name "
+            "  ORDER BY deadline DESC LIMIT 1) AS o ON true "
+            "CROSS JOIN LATERAL (SELECT count(*) AS dirty, min(since) AS oldest, "
             "  count(*) FILTER (WHERE source <> a.serving_key) AS away "
             "  FROM undrift.dirty WHERE alias = a.name AND state = 1) AS d WHERE a.name = %s",
             (alias,),
         )
         if not rows:
             raise unknown(alias)
-        ((dirty, foreign, operations, age),) = rows
-        return Lag(dirty=dirty, foreign=foreign, open=operations, oldest_s=None if age is None else max(0.0, age))
+        ((dirty, foreign, operations, age, slowest, left),) = rows
+        return Lag(
+            dirty=dirty,
+            foreign=foreign,
+            open=operations,
+            oldest_s=None if age is None else max(0.0, age),
+            slowest=slowest or "",
+            slowest_s=left or 0.0,
+        )

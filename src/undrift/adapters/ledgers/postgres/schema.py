@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
+from undrift.adapters.ledgers.postgres.home import notice
 from undrift.adapters.postgres import Address
 from undrift.errors import LedgerUnusable
 
@@ -82,6 +83,7 @@ def prepare(connection: Any, address: Address) -> None:
     if found is not None:
         _refuse_newer(found, latest, address)
         if found >= latest:
+            notice(connection, _LOCK)
             return
     connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
     try:
@@ -92,6 +94,7 @@ def prepare(connection: Any, address: Address) -> None:
         if not connection.closed:
             connection.rollback()
         raise
+    notice(connection, _LOCK)
 
 
 def _upgrade(connection: Any, address: Address) -> None:

@@ -123,8 +123,19 @@ class JournalTables(Session):
                 (route.serving.key, alias),
             )
             ((operations,),) = self._read("SELECT count(*) FROM op WHERE alias = ?", (alias,))
+            longest = self._read(
+                "SELECT client, deadline FROM op WHERE alias = ? ORDER BY deadline DESC LIMIT 1", (alias,)
+            )
         age = None if oldest is None else max(0.0, self._time() - oldest)
-        return Lag(dirty=dirty, foreign=foreign, open=operations, oldest_s=age)
+        slowest, deadline = longest[0] if longest else ("", self._time())
+        return Lag(
+            dirty=dirty,
+            foreign=foreign,
+            open=operations,
+            oldest_s=age,
+            slowest=slowest,
+            slowest_s=deadline - self._time(),
+        )
 
     def _end(self, connection: apsw.Connection, alias: AliasName, keys: str) -> None:
         """CLOSE BUMPS SEQ: a worker that read the store before this write landed may not clear the mark after it."""
