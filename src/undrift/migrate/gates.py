@@ -17,6 +17,7 @@ from undrift.errors import UndriftError
 from undrift.migrate.postponement import postponed
 from undrift.migrate.reconcile import record_of
 from undrift.migrate.workshop import Workshop
+from undrift.ports.store import Part
 
 #: Age of the oldest dirty document that a cutover accepts, in seconds.
 MAX_LAG_S = 2.0
@@ -24,6 +25,8 @@ MAX_LAG_S = 2.0
 VERIFICATION_VALID = timedelta(hours=24)
 #: Ids of foreign documents that a closed gate names.
 SAMPLES_SHOWN = 10
+#: Documents in quarantine that are looked at, and how many at a time.
+_HELD_AT_MOST, _AT_ONCE = 100_000, 500
 #: Id that no document has, deleted to prove that a field takes writes.
 PROBE_ID = DocumentId("undrift:rollback-probe")
 
@@ -60,6 +63,9 @@ def rollback_gates(workshop: Workshop) -> list[Gate]:
         _lag(workshop),
         _acknowledged(workshop, state.route),
         *suspected,
+        _carried_back(
+            workshop, state.route, f"undrift rollback {workshop.alias} --now, which leaves them where they are"
+        ),
         _reachable(workshop, migration.source, "source", "the source takes writes, and its model answers"),
     ]
 
@@ -85,11 +91,20 @@ def completion_gates(workshop: Workshop) -> list[Gate]:
     return [settled, kept, _acknowledged(workshop, state.route), reconciled]
 
 
+def cancellation_gates(workshop: Workshop) -> list[Gate]:
+    """Return the conditions under which a migration that was rolled back may be given up, and its target with it."""
+    route = workshop.state().route
+    turned = replace(route, serving=route.follower, follower=route.serving) if route.follower else route
+    return [_carried_back(workshop, turned, f"undrift cutover {workshop.alias} --accept-quarantine")]
+
+
 def rollback_ready(workshop: Workshop, migration: Migration) -> bool:
     """Whether a rollback could begin at once: the source has every write and is there, and its model is what it was."""
     if migration.phase is not Phase.REVERSING or _lag(workshop).verdict is not Verdict.PASS:
         return False
     try:
+        if _carried_back(workshop, workshop.state().route, "").verdict is not Verdict.PASS:
+            return False
         if not migration.copies:
             workshop.door_of(migration.source.space)
         return workshop.store_of(migration.source).describe(migration.source) is not None
@@ -161,6 +176,24 @@ def _quarantine(workshop: Workshop, *, accept_quarantine: bool) -> Gate:
         return Gate(name="quarantine", verdict=Verdict.PASS, detail=f"{detail}; accepted")
     hint = f"mend or delete them, or: undrift cutover {workshop.alias} --accept-quarantine"
     return Gate(name="quarantine", verdict=Verdict.FAIL, detail=detail, hint=hint)
+
+
+def _carried_back(workshop: Workshop, route: Route, otherwise: str) -> Gate:
+    """No document is in a field only, because the other one would not take it; `serving` is the field that has it."""
+    held = workshop.ledger.quarantined(workshop.alias, limit=_HELD_AT_MOST) if route.follower is not None else []
+    for start in range(0, len(held), _AT_ONCE):
+        some = held[start : start + _AT_ONCE]
+        here, there = (
+            workshop.store_of(place).entries(place, [one.key for one in some], Part.NONE)
+            for place in (route.serving, route.follower or route.serving)
+        )
+        alone = [one for one in some if one.key in here and one.key not in there]
+        if alone:
+            examples = ", ".join(f"{one.key} ({one.reason})" for one in alone[:3])
+            detail = f"only {route.serving.key} has documents that could not be carried over, for example {examples}"
+            hint = f"mend or delete them, or: {otherwise}"
+            return Gate(name="quarantine", verdict=Verdict.FAIL, detail=detail, hint=hint)
+    return Gate(name="quarantine", verdict=Verdict.PASS, detail="no document is in one field only")
 
 
 def _acknowledged(workshop: Workshop, route: Route) -> Gate:
