@@ -133,13 +133,14 @@ def is_close(lag: Lag) -> bool:
 
 def _lag(workshop: Workshop) -> Gate:
     lag = workshop.ledger.lag(workshop.alias)
-    late = not is_close(lag)
+    late, migration = not is_close(lag), workshop.migration()
+    held = f"; the work is {migration.run_status.value}" if migration.is_held else ""
     return Gate(
         name="lag",
         verdict=Verdict.FAIL if late else Verdict.PASS,
         detail=f"{plural(lag.dirty, 'document')} {are(lag.dirty)} dirty, the oldest for {lag.oldest_s or 0.0:.1f} s; "
-        f"at most {MAX_DIRTY_AT_CUTOVER} for {MAX_LAG_S:g} s are allowed{lag.open_writes if late else ''}",
-        hint="undrift worker" if late else "",
+        f"at most {MAX_DIRTY_AT_CUTOVER} for {MAX_LAG_S:g} s are allowed{held + lag.open_writes if late else ''}",
+        hint=(f"undrift resume {workshop.alias}" if held else "undrift worker") if late else "",
     )
 
 
