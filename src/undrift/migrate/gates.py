@@ -23,6 +23,8 @@ from undrift.ports.store import Part
 MAX_LAG_S = 2.0
 #: After this long a verification says nothing any more.
 VERIFICATION_VALID = timedelta(hours=24)
+#: What is further in the future was dated by a clock that is wrong, or this one is: nobody knows how old it is.
+_AHEAD = timedelta(minutes=5)
 #: Ids of foreign documents that a closed gate names.
 SAMPLES_SHOWN = 10
 #: Documents in quarantine that are looked at, and how many at a time.
@@ -154,15 +156,22 @@ def _verified(workshop: Workshop) -> Gate:
         detail = f"{report.missing} missing, {report.extra} extra, {report.mismatched} mismatched of {report.compared}"
         return Gate(name="verified", verdict=report.verdict, detail=detail, hint=hint)
     hours = age.total_seconds() / 3600
-    if age > VERIFICATION_VALID:
+    if not is_fresh(age):
         limit = VERIFICATION_VALID.total_seconds() / 3600
         detail = f"verification is {hours:.0f} h old, at most {limit:.0f} h is allowed"
+        if age < timedelta():
+            detail = f"verification is dated {-hours:.1f} h ahead of this machine's clock, so that its age is not known"
         return Gate(name="verified", verdict=Verdict.STALE, detail=detail, hint=hint)
     touched = workshop.ledger.touched(workshop.alias, after=report.max_sequence)
     since = f", {touched} touched since" if touched else ""
     what = plural(report.compared, "document")
     detail = f"{what} equal, {report.sampled} {report.sampled_how}, {hours:.1f} h ago{since}"
     return Gate(name="verified", verdict=Verdict.PASS, detail=detail)
+
+
+def is_fresh(age: timedelta) -> bool:
+    """Whether evidence of this age still says something."""
+    return -_AHEAD <= age <= VERIFICATION_VALID
 
 
 def _quarantine(workshop: Workshop, *, accept_quarantine: bool) -> Gate:
@@ -219,7 +228,7 @@ def _reconciled(workshop: Workshop, needs_reconcile: str, epoch: int) -> Gate:
     if last is not None and record.speaks_for(epoch) and not needs_reconcile:
         age = workshop.clock.now() - last.started
         hours = age.total_seconds() / 3600
-        fresh = age <= VERIFICATION_VALID
+        fresh = is_fresh(age)
         return Gate(
             name="reconciled",
             verdict=Verdict.PASS if fresh else Verdict.STALE,
