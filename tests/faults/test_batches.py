@@ -187,6 +187,22 @@ def test_with_auto_what_the_queue_does_not_take_is_embedded_online_meanwhile(
         assert not world.faults()
 
 
+def test_what_was_embedded_online_promises_no_end_for_a_job_that_runs(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("undrift.migrate.packing.LEAST_ITEMS", 2)
+    with scene(folder, settings={"batch_queue_tokens": 20}) as world:
+        world.provider.batches.script(Outcome(looks=1000))
+        world.begin(batch="auto")
+        operator, worker = world.rig.process("operator"), world.rig.process("worker")
+        worker.work(lambda _: operator.plane.status(ALIAS)["progress"]["done"] > 0)
+
+        progress = operator.plane.status(ALIAS)["progress"]
+
+        assert 0 < progress["done"] < progress["total"]
+        assert (progress["rate_per_s"], progress["eta_s"], progress["eta_most_s"]) == (None, None, None)
+
+
 def test_with_auto_a_few_texts_are_not_worth_the_wait(folder: Path) -> None:
     with scene(folder, settings={"batch": "auto"}) as world:
         world.begin(batch="none")

@@ -89,9 +89,9 @@ def sunsets(
         if calendar is not None:
             plane.write_calendar(ends, calendar)
     session.answer(ends, _sunsets(ends, everything=everything))
-    urgent = [one for one in ends if one["owned_vectors"] and _is_at_least(one["level"], fail_on)]
+    urgent = [one for one in ends if one["owned_vectors"] != 0 and _is_at_least(one["level"], fail_on)]
     if urgent:
-        names = ", ".join(f"{one['channel']}/{one['model']} ({one['date']})" for one in urgent)
+        names = ", ".join(f"{_name(one)} ({one['date']})" for one in urgent)
         raise SunsetNear(
             f"{len(urgent)} of the models that you have vectors of will end: {names}",
             f"the last safe day to begin is {min(one['latest_safe_start'] for one in urgent)}",
@@ -171,6 +171,10 @@ def _facts(model: Mapping[str, Any]) -> str:
     return f"{model['channel']}/{model['model']}\n{columns([('FACT', 'VALUE', '', 'SOURCE', 'SEEN'), *rows], indent=2)}"
 
 
+def _name(end: Mapping[str, Any]) -> str:
+    return f"{end['channel']}/{end['model']}" + (f" in {end['region']}" if end["region"] else "")
+
+
 def _sunsets(ends: Sequence[Mapping[str, Any]], *, everything: bool) -> str:
     if not ends:
         return "no model has a known end" if everything else "no model that you have vectors of has a known end"
@@ -178,10 +182,10 @@ def _sunsets(ends: Sequence[Mapping[str, Any]], *, everything: bool) -> str:
     rows = [
         (
             one["level"],
-            f"{one['channel']}/{one['model']}",
+            _name(one),
             one["date"] + (" or later" if one["precision"] == "not_before" else ""),
             f"{one['days_left']} d",
-            number(one["owned_vectors"]),
+            "?" if one["owned_vectors"] is None else number(one["owned_vectors"]),
             "?" if one["hours"] is None else f"{one['hours']:g}",
             "?" if one["cost_usd"] is None else money(one["cost_usd"]),
             one["latest_safe_start"],
@@ -189,12 +193,12 @@ def _sunsets(ends: Sequence[Mapping[str, Any]], *, everything: bool) -> str:
         for one in ends
     ]
     notes = [
-        f"{one['channel']}/{one['model']}: {fact['source']} says {fact['value']} (seen {fact['seen']})"
+        f"{_name(one)}: {fact['source']} says {fact['value']} (seen {fact['seen']})"
         for one in ends
         for fact in one["disagreeing"]
     ]
     notes += [
-        f"{one['channel']}/{one['model']}: {fact['source']} said {fact['value']} on {fact['seen']}"
+        f"{_name(one)}: {fact['source']} said {fact['value']} on {fact['seen']}"
         for one in ends
         if one["moved"]
         for fact in one["history"]

@@ -7,11 +7,13 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from undrift.control.terms import keys_of
 from undrift.control.wiring import Wiring
 from undrift.domain.calendar import Remembered, calendar_of
-from undrift.domain.catalogue import EVERY, LIMITS, Attribute, Catalogue, Fact, ModelKey, channel_of
+from undrift.domain.catalogue import EVERY, LIMITS, Attribute, Catalogue, Fact, ModelKey
 from undrift.domain.route import VectorField
-from undrift.domain.sunset import LEVELS, Sunset, sunset_of
+from undrift.domain.space import ProvenSpace
+from undrift.domain.sunset import LEVELS, Sunset, first_end, sunset_of
 from undrift.errors import BadArgument, UndriftError, UnknownModel
 from undrift.ports.store import Part
 
@@ -71,7 +73,7 @@ class Outlook(Wiring):
             for end in sorted(ends, key=lambda end: (end.end.day, end.key))
             if end.key in owned or (not only_owned and end.end.day >= day)
         ]
-        return sorted(shown, key=lambda one: not one["owned_vectors"])
+        return sorted(shown, key=lambda one: one["owned_vectors"] == 0)
 
     def write_calendar(self, sunsets: Sequence[Mapping[str, Any]], file: Path) -> None:
         """Write the ends of models, and the last safe days to begin, as an iCalendar file.
@@ -94,28 +96,28 @@ class Outlook(Wiring):
         for name in self.ledger.aliases():
             state = self.ledger.alias(name)
             for field in filter(None, (state.route.serving, state.route.follower)) if state else ():
-                key = self._key_of(field, catalogue)
-                if key is not None:
-                    owned.setdefault(key, []).append({"alias": name, **self._amount(field)})
+                recorded = self.ledger.space(field.space)
+                keys = keys_of(recorded.space, catalogue, self.region_of(recorded.model)) if recorded else []
+                if recorded is not None and keys:
+                    end = first_end(catalogue, keys)
+                    key = end.key if end is not None else keys[0]
+                    owned.setdefault(key, []).append({"alias": name, **self._amount(field, recorded)})
         return owned
 
-    def _key_of(self, field: VectorField, catalogue: Catalogue) -> ModelKey | None:
-        recorded = self.ledger.space(field.space)
-        if recorded is None:
-            return None
-        channel, name = channel_of(recorded.space.channel), recorded.space.model
-        return next((key for key in catalogue.find(name) if key.channel == channel), None)
-
-    def _amount(self, field: VectorField) -> dict[str, Any]:
+    def _amount(self, field: VectorField, recorded: ProvenSpace) -> dict[str, Any]:
         try:
             store = self.store_of(field)
             described = store.describe(field)
             entries = store.scan(field, limit=_SAMPLE, parts=Part.TEXT) if described else []
-            texts = [entry.text for entry in entries if entry.text]
-            counted = self.door_of(field.space).count_tokens(texts)[0] if texts else 0
         except UndriftError as error:
             return {"vectors": None, "tokens": None, "problem": error.message}
         count = described.count if described else 0
+        texts = [entry.text for entry in entries if entry.text]
+        try:
+            # Unproven: a model that has ended answers no more, and to prove one that has not is paid for.
+            counted = self.model_door(self._model_of(recorded)).count_tokens(texts)[0] if texts else 0
+        except UndriftError as error:
+            return {"vectors": count, "tokens": None, "problem": error.message}
         tokens = counted if count <= len(texts) else round(counted * count / max(1, len(texts)))
         return {"vectors": count, "tokens": tokens}
 
@@ -159,7 +161,7 @@ def _sunset(
         "days_left": (sunset.end.day - today).days,
         "level": sunset.level(today),
         "aliases": owned,
-        "owned_vectors": sum(one["vectors"] or 0 for one in owned),
+        "owned_vectors": _vectors_of(owned),
         "tokens": tokens,
         "cost_usd": None if tokens is None or price is None else round(tokens * price / 1e6, 2),
         "hours": None if hours is None else round(hours, 2),
@@ -167,10 +169,18 @@ def _sunset(
     }
 
 
+def _vectors_of(owned: Sequence[Mapping[str, Any]]) -> int | None:
+    """Return how many vectors are concerned; None where there are some, or may be, and nobody can count them."""
+    known = sum(one["vectors"] or 0 for one in owned)
+    return None if not known and any(one["vectors"] is None for one in owned) else known
+
+
 def _remembered(sunset: Mapping[str, Any]) -> list[Remembered]:
     model = f"{sunset['channel']}/{sunset['model']}"
     uid = f"{model}{sunset['region'] and '/' + sunset['region']}@undrift"
-    about = f"{sunset['owned_vectors']} vectors; {sunset['sources'][0]['source']}, seen {sunset['sources'][0]['seen']}"
+    vectors = sunset["owned_vectors"]
+    many, source = "an unknown number of" if vectors is None else vectors, sunset["sources"][0]
+    about = f"{many} vectors; {source['source']}, seen {source['seen']}"
     end = Remembered(
         uid=f"end/{uid}",
         day=date.fromisoformat(sunset["date"]),
@@ -178,7 +188,7 @@ def _remembered(sunset: Mapping[str, Any]) -> list[Remembered]:
         description=about,
         days_before=tuple(days for days, _ in LEVELS),
     )
-    if not sunset["owned_vectors"]:
+    if vectors == 0:
         return [end]
     begin = Remembered(
         uid=f"begin/{uid}",
@@ -193,8 +203,9 @@ def _remembered(sunset: Mapping[str, Any]) -> list[Remembered]:
 def _price_of_replacement(catalogue: Catalogue, key: ModelKey) -> float | None:
     """Return what the provider's own recommendation costs; None when it names none, or nobody knows its price."""
     for fact in catalogue.history(key, Attribute.REPLACEMENT):
-        successor = ModelKey(channel=key.channel, model=fact.value, region=key.region)
-        price = catalogue.fact(successor, Attribute.PRICE_USD)
-        if price is not None:
-            return float(price.value)
+        for region in dict.fromkeys((key.region, "")):
+            successor = ModelKey(channel=key.channel, model=fact.value, region=region)
+            price = catalogue.fact(successor, Attribute.PRICE_USD)
+            if price is not None:
+                return float(price.value)
     return None

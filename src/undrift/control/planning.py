@@ -8,12 +8,12 @@ from datetime import timedelta
 from typing import Any
 
 from undrift.control.aiming import Aim, Aiming, layout_of
-from undrift.control.terms import Price, Terms, key_of
+from undrift.control.terms import Price, Terms, key_of, keys_of
 from undrift.domain.catalogue import Catalogue, Fact
 from undrift.domain.cost import Batched, Forecast, Online, batched, better, online, usd
 from undrift.domain.migration import Migration
 from undrift.domain.space import differences
-from undrift.domain.sunset import Sunset, sunset_of
+from undrift.domain.sunset import Sunset, first_end
 from undrift.domain.tuning import tuned
 from undrift.domain.wording import plural
 from undrift.errors import BackendError
@@ -206,8 +206,10 @@ class Planning(Aiming):
         catalogue, today = self.plugins.catalogue(), self.clock.now().date()
         known = self.ledger.space(migration.source.space)
         said = []
-        left = _end(catalogue, None if known is None else key_of(known.space, catalogue))
-        chosen = _end(catalogue, found.terms.key)
+        left = None
+        if known is not None:
+            left = first_end(catalogue, keys_of(known.space, catalogue, self.region_of(known.model)))
+        chosen = first_end(catalogue, keys_of(door.space, catalogue, self.region_of(migration.target_model)))
         if left is not None and known is not None and known.space != door.space:
             hours = found.at_once.hours if found.at_once is not None else 0.0
             start = left.latest_safe_start(hours)
@@ -371,10 +373,6 @@ def _cents(value: float | None) -> float | None:
 
 def _rounded(hours: float | None) -> float | None:
     return None if hours is None else round(hours, 4)
-
-
-def _end(catalogue: Catalogue, key: Any) -> Sunset | None:
-    return None if key is None else sunset_of(catalogue, key)
 
 
 def _precision(sunset: Sunset) -> str:

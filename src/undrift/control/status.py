@@ -6,6 +6,7 @@ from typing import Any
 
 from undrift.control.proof import reconciliation_of, verification_of
 from undrift.control.wiring import Wiring
+from undrift.domain.batch import IN_QUEUE
 from undrift.domain.checkpoint import Lag, Progress
 from undrift.domain.client import WORKING_ROLES
 from undrift.domain.forecast import Share, seconds_left
@@ -119,14 +120,20 @@ class Status(Wiring):
         if migration is None:
             return Progress(total=0, done=0, rate_per_s=None)
         done, _, _ = self.ledger.chunk_progress(migration.id)
-        if migration.phase not in BEFORE_CUTOVER:
+        if migration.phase not in {*BEFORE_CUTOVER, Phase.ABORTING, Phase.ABORTED}:
             done = migration.total
         began = next(
             (entry.at for entry in self.ledger.history(migration.alias) if entry.action == Phase.BACKFILL.value), None
         )
         rate, between_s = None, None
-        # Before every piece is laid out the total still grows, and any forecast would be too short.
-        if began is not None and migration.phase is Phase.BACKFILL and migration.planned:
+        # Before every piece is laid out the total still grows, and any forecast would be too short. Of what stands
+        # still, or waits for a provider's batch jobs, the past tells nothing.
+        is_going = migration.run_status is RunStatus.RUNNING and migration.phase is Phase.BACKFILL and migration.planned
+        if (
+            began is not None
+            and is_going
+            and not any(job.state in IN_QUEUE for job in self.ledger.jobs(migration.alias))
+        ):
             published = self.ledger.published_over_time(migration.id)
             seconds = (self.clock.now() - began).total_seconds()
             rate = published.rate_per_s or (done / seconds if seconds > 0 and done else None)
@@ -266,8 +273,11 @@ def halted(migration: Migration) -> IllegalTransition:
     message, *more = migration.reason.split(" · ")
     hints = [part.removeprefix("Hint: ") for part in more if part.startswith("Hint: ")]
     detail = "\n".join(part.removeprefix("Detail: ").strip() for part in more if not part.startswith("Hint: "))
-    hint = hints[0] if hints else ""
+    hint = hints[0].replace("ALIAS", migration.alias) if hints else ""
     resume = f"undrift resume {migration.alias}"
+    if f"undrift plan {migration.alias}" in hint:
+        # Another migration can only be begun when this one is given up.
+        hint += f", after undrift cancel {migration.alias}; or {resume}"
     return IllegalTransition(
         f"the migration of {migration.alias} is halted: {message}",
         detail,

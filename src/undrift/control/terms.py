@@ -57,6 +57,13 @@ class Terms:
     family: Family
 
 
+def keys_of(space: Space, catalogue: Catalogue, region: str = "") -> list[ModelKey]:
+    """Return what of the catalogue may be meant by a model: in its region, and where nobody says it, in any."""
+    channel = channel_of(space.channel)
+    there = [key for key in catalogue.find(space.model) if key.channel == channel]
+    return [key for key in there if not region or key.region in {"", region}]
+
+
 def key_of(space: Space, catalogue: Catalogue) -> ModelKey | None:
     """Return a model as the catalogue has it; None where it does not."""
     channel = channel_of(space.channel)

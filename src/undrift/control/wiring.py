@@ -161,6 +161,11 @@ class Wiring:
             )
         return found
 
+    def region_of(self, name: str) -> str:
+        """Return the region that a model is configured in; empty where none is said."""
+        settings = self.config.settings.models.get(name)
+        return str(settings.options.get("region") or "") if settings is not None else ""
+
     def model_door(self, name: str) -> EmbeddingDoor:
         """Return the door to a configured model, unproven."""
         with self._lock:

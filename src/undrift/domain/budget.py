@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import Enum
 
@@ -58,11 +59,25 @@ def room_for(migration: Migration, tokens: int, *, under_way: int) -> Room:
 def exhausted(migration: Migration, tokens: int) -> BudgetExhausted:
     """Return the error for a request that a budget has no room for."""
     limit = migration.token_limit or 0
+    raised = " ".join(_raised(migration, max(limit * 2, migration.tokens + tokens)))
     return BudgetExhausted(
         f"the next request for {migration.alias} would spend more than its budget",
         f"{migration.tokens} of {limit} tokens are spent, the request has {tokens}",
-        f"undrift tune {migration.alias} budget_tokens={limit * 2}, then undrift resume {migration.alias}",
+        f"undrift tune {migration.alias} {raised}, then undrift resume {migration.alias}",
     )
+
+
+def _raised(migration: Migration, tokens: int) -> list[str]:
+    """Return the budgets that are not enough for so many tokens, as they have to be; each of them limits by itself."""
+    raised = []
+    if migration.budget_usd is not None and migration.usd_per_million_tokens > 0:
+        usd = migration.usd_before + (tokens - migration.tokens_before) * migration.usd_per_million_tokens / 1e6
+        if usd > migration.budget_usd:
+            digit = 10.0 ** (math.floor(math.log10(usd)) - 2)
+            raised.append(f"budget_usd={math.ceil(round(usd / digit, 6)) * digit:.3g}")
+    if migration.budget_tokens is not None and tokens > migration.budget_tokens:
+        raised.append(f"budget_tokens={tokens}")
+    return raised
 
 
 def spending_of(migration: Migration, *, under_way: int, proofs: int) -> Spending:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 #: with 20 bits once in 11,000 times.
 BITS = 14
 _HASHES = 10
-#: Bytes of the longest piece that is looked for; few are longer.
+#: Bytes of the longest piece that is looked for; few are longer where bytes are merged.
 LONGEST = 16
 #: Words that are remembered with their number of tokens.
 _REMEMBERED = 100_000
@@ -44,6 +44,11 @@ def led_words(text: str) -> list[str]:
     return spaced_words(f" {text}")
 
 
+def composed_words(text: str) -> list[str]:
+    """Cut as SentencePiece does that writes a character in one way (NFKC) and one space for many."""
+    return [f" {word}" for word in unicodedata.normalize("NFKC", text).split()]
+
+
 def bert_words(text: str) -> list[str]:
     """Cut as BERT's WordPiece does that knows no capitals and no accents; a space marks where a word begins."""
     plain = (one for one in unicodedata.normalize("NFD", text.lower()) if unicodedata.category(one) != "Mn")
@@ -58,11 +63,13 @@ class Sketch:
         bits: the filter, `BITS` for each piece or more.
         cut: how the tokenizer cuts a text before it looks for pieces.
         is_closed: whether a word with a character that it does not know is one token; else the character is its bytes.
+        longest: bytes of the longest piece that is looked for.
     """
 
     bits: bytes
     cut: Cut = byte_pair_words
     is_closed: bool = False
+    longest: int = LONGEST
     _known: dict[str, int] = field(default_factory=dict, compare=False, repr=False)
 
     def count(self, text: str) -> int:
@@ -87,7 +94,7 @@ class Sketch:
     def _of(self, word: bytes) -> int:
         tokens = start = 0
         while start < len(word):
-            ends = range(min(len(word), start + LONGEST), start + 1, -1)
+            ends = range(min(len(word), start + self.longest), start + 1, -1)
             # A single byte is a piece of every open vocabulary, and one of ASCII of every other.
             found = next((end for end in ends if self.has(word[start:end])), start + 1)
             if self.is_closed and found == start + 1 and word[start] >= 0x80:
@@ -97,9 +104,9 @@ class Sketch:
         return tokens
 
 
-def sketch_of(pieces: Iterable[bytes], *, bits_a_piece: int = BITS) -> bytes:
-    """Make the bits of a sketch of a vocabulary."""
-    wanted = [piece for piece in pieces if 1 < len(piece) <= LONGEST]
+def sketch_of(pieces: Iterable[bytes], *, bits_a_piece: int = BITS, longest: int = LONGEST) -> bytes:
+    """Make the bits of a sketch of a vocabulary, of all pieces but single bytes and those that are longer."""
+    wanted = [piece for piece in pieces if 1 < len(piece) <= longest]
     bits = bytearray(-(-len(wanted) * bits_a_piece // 8))
     for piece in wanted:
         for place in _places(piece, len(bits) * 8):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 
@@ -89,6 +89,12 @@ def sunset_of(catalogue: Catalogue, key: ModelKey) -> Sunset | None:
         return None
     others = tuple(fact for fact in catalogue.history(key, Attribute.SHUTDOWN) if fact is not end)
     return Sunset(key=key, end=end, others=others)
+
+
+def first_end(catalogue: Catalogue, keys: Iterable[ModelKey]) -> Sunset | None:
+    """Return the earliest end of a model that may be each of these, or None when nobody has named one."""
+    ends = [end for key in keys if (end := sunset_of(catalogue, key)) is not None]
+    return min(ends, key=lambda end: end.end.day, default=None)
 
 
 def end_found(sunset: Sunset, alias: str, moment: datetime, *, begin: date, tokens: int | None) -> Finding:

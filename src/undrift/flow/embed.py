@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -16,7 +15,9 @@ from undrift.domain.space import Space, Truncation
 from undrift.errors import (
     BadArgument,
     BudgetExhausted,
+    EmbedderFailed,
     EmbedderRejected,
+    EmbedderUnavailable,
     MalformedVectors,
     ModelUnavailable,
     TextTooLong,
@@ -29,7 +30,7 @@ from undrift.flow.oversight import UNSEEN, Oversight
 from undrift.flow.pacing import Pacer
 from undrift.flow.paying import Purse
 from undrift.flow.splitting import combined, halves_of, whole
-from undrift.flow.texts import Failing, TextFailure, canonical, unfit
+from undrift.flow.texts import Embedded, Failing, Progress, TextFailure, canonical, unfit
 from undrift.ports.cache import VectorCache
 from undrift.ports.embedder import Embedder, EmbedderLimits
 from undrift.ports.runtime import Clock
@@ -37,40 +38,6 @@ from undrift.ports.runtime import Clock
 #: A text that every model takes. When it is refused too, the refusal is not the fault of a document.
 CONTROL_TEXT = "The door is open."
 _OF_A_PART = "a part of it: "
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Embedded:
-    """What became of n texts.
-
-    Attributes:
-        vectors: float32, shape (n, d), row i for text i; the rows of failed texts are NaN, so that none can be used.
-        failures: what failed, by the text's place.
-        tokens: tokens that were sent, as the model counts or estimates them.
-        reused: texts that needed no call: they were in the cache, or stood in this call before.
-        cut: texts that the model cut, as its space allows.
-        split: texts that were embedded in parts, as their space says.
-    """
-
-    vectors: Vectors
-    failures: Mapping[int, TextFailure]
-    tokens: int
-    reused: int
-    cut: int = 0
-    split: int = 0
-
-
-@dataclass(slots=True)
-class _Progress:
-    """What one call has so far, by canonical text; the workers of the pool fill it together."""
-
-    vectors: dict[str, Vector] = field(default_factory=dict)
-    failures: dict[str, TextFailure] = field(default_factory=dict)
-    tokens: int = 0
-    cut: int = 0
-    split: set[str] = field(default_factory=set)
-    oversight: Oversight = UNSEEN
-    lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 class EmbeddingDoor:
@@ -108,6 +75,7 @@ class EmbeddingDoor:
         self._opening = threading.Lock()
         self._pool: ThreadPoolExecutor | None = None
         self._most_texts = embedder.limits.batch_size
+        self._is_silent = False
 
     @property
     def space(self) -> Space:
@@ -148,7 +116,7 @@ class EmbeddingDoor:
         if isinstance(texts, str):
             raise BadArgument("documents are embedded as a list of texts, not one text", hint="put it into a list")
         forms = [canonical(text) for text in texts]
-        progress = _Progress(oversight=oversight)
+        progress = Progress(oversight=oversight)
         progress.failures.update((form, failure) for form in dict.fromkeys(forms) if (failure := unfit(form)))
         wanted = [form for form in dict.fromkeys(forms) if form not in progress.failures]
         cached = self._from_cache(wanted)
@@ -217,7 +185,7 @@ class EmbeddingDoor:
         self, texts: Sequence[str], *, prefix: str, purse: Purse | None = None, oversight: Oversight = UNSEEN
     ) -> Vectors:
         """Embed texts as `fresh` does, with another prefix or unchecked, to see how vectors are made; for no store."""
-        forms, progress = [canonical_text(text) for text in texts], _Progress(oversight=oversight)
+        forms, progress = [canonical_text(text) for text in texts], Progress(oversight=oversight)
         request = partial(self._request, progress=progress, purse=purse, prefix=prefix)
         made = [whole(batch, self.space, request) for batch in self._batches(forms)]
         return np.concatenate([np.empty((0, self.space.dimensions), dtype=np.float32), *made])
@@ -235,7 +203,7 @@ class EmbeddingDoor:
             pool.shutdown()
         self._embedder.close()
 
-    def _run(self, texts: list[str], progress: _Progress, purse: Purse | None) -> None:
+    def _run(self, texts: list[str], progress: Progress, purse: Purse | None) -> None:
         """Embed unique texts, several batches at a time where the model takes that."""
         if self.limits.concurrency == 1 or len(texts) <= self._most_texts:
             for batch in self._batches(texts):
@@ -264,12 +232,20 @@ class EmbeddingDoor:
             yield texts[start : start + size]
             start += size
 
-    def _settle(self, texts: Sequence[str], progress: _Progress, purse: Purse | None) -> None:
+    def _settle(self, texts: Sequence[str], progress: Progress, purse: Purse | None) -> None:
         """Give each text of a batch a vector or a failure."""
+        if self._is_silent:
+            # It costs next to nothing, where a request that fails may be billed with all that it asked for.
+            self._request([CONTROL_TEXT], progress, purse)
+            self._is_silent = False
         try:
             vectors = self._request(texts, progress, purse)
         except TextTooLong as error:
             self._settle_refused(texts, error, progress, purse)
+        except EmbedderUnavailable as error:
+            if not progress.oversight.is_work:
+                raise
+            self._settle_unanswered(texts, error, progress, purse)
         except ModelUnavailable:
             # No text is to blame, and none would fare better.
             raise
@@ -287,7 +263,7 @@ class EmbeddingDoor:
             self._take(texts, vectors, progress, purse)
 
     def _settle_refused(
-        self, texts: Sequence[str], error: UndriftError, progress: _Progress, purse: Purse | None
+        self, texts: Sequence[str], error: UndriftError, progress: Progress, purse: Purse | None
     ) -> None:
         """Halve a batch that was refused, down to the text that is to blame."""
         if len(texts) == 1:
@@ -300,11 +276,34 @@ class EmbeddingDoor:
         half = len(texts) // 2
         self._settle(texts[:half], progress, purse)
         self._settle(texts[half:], progress, purse)
-        if len(progress.failures) + len(progress.split) == failed_before:
+        fails_for_now = isinstance(error, EmbedderUnavailable)
+        if len(progress.failures) + len(progress.split) == failed_before and not fails_for_now:
             # No text was bad: together they were too much for one request.
             self._most_texts = min(self._most_texts, half)
 
-    def _split(self, text: str, progress: _Progress, purse: Purse | None) -> bool:
+    def _settle_unanswered(
+        self, texts: Sequence[str], error: EmbedderUnavailable, progress: Progress, purse: Purse | None
+    ) -> None:
+        """Look for the text that a server fails at while it answers another; raise its error where it does not."""
+        self._is_silent = True
+        try:
+            self._request([CONTROL_TEXT], progress, purse)
+        except EmbedderUnavailable:
+            raise error from None
+        self._is_silent = False
+        if len(texts) > 1:
+            self._settle_refused(texts, error, progress, purse)
+        elif not isinstance(error, EmbedderFailed):
+            raise error
+        else:
+            try:
+                vectors = self._request(texts, progress, purse)
+            except EmbedderFailed as again:
+                self._settle_refused(texts, again, progress, purse)
+            else:
+                self._take(texts, vectors, progress, purse)
+
+    def _split(self, text: str, progress: Progress, purse: Purse | None) -> bool:
         """Embed a text in halves, where its space says so; False where it does not, or nothing is left to split."""
         halves = halves_of(text) if self.space.truncation is Truncation.SPLIT else None
         if halves is None:
@@ -324,7 +323,7 @@ class EmbeddingDoor:
         self._take([text], vector[None, :], progress, purse)
         return True
 
-    def _take(self, texts: Sequence[str], vectors: Vectors, progress: _Progress, purse: Purse | None) -> None:
+    def _take(self, texts: Sequence[str], vectors: Vectors, progress: Progress, purse: Purse | None) -> None:
         """Keep the good rows of an answer at once; ask again for each bad one by itself."""
         bad = defects(vectors, self.space)
         if bad and len(texts) > 1 and len(bad) == len(texts):
@@ -340,7 +339,7 @@ class EmbeddingDoor:
                 self._prove_that_the_text_is_to_blame(malformed(self.space, defect), progress, purse)
                 self._fail(texts[row], Failing.MALFORMED, defect, progress)
 
-    def _prove_that_the_text_is_to_blame(self, error: UndriftError, progress: _Progress, purse: Purse | None) -> None:
+    def _prove_that_the_text_is_to_blame(self, error: UndriftError, progress: Progress, purse: Purse | None) -> None:
         """Pass when the model takes a control text; raise its error when it does not."""
         try:
             control = self._request([CONTROL_TEXT], progress, purse)
@@ -349,12 +348,12 @@ class EmbeddingDoor:
         if defects(control, self.space):
             raise error
 
-    def _fail(self, text: str, reason: Failing, detail: str, progress: _Progress) -> None:
+    def _fail(self, text: str, reason: Failing, detail: str, progress: Progress) -> None:
         with progress.lock:
             progress.failures[text] = TextFailure(reason=reason, detail=detail)
 
     def _request(
-        self, texts: Sequence[str], progress: _Progress, purse: Purse | None, *, prefix: str | None = None
+        self, texts: Sequence[str], progress: Progress, purse: Purse | None, *, prefix: str | None = None
     ) -> Vectors:
         """Send one request; the answer's shape is checked, its rows are not.
 

@@ -1,12 +1,15 @@
-"""What texts become before they are embedded, and why some have no vector."""
+"""What texts become before they are embedded, what becomes of them, and why some have no vector."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 
-from undrift.domain.record import canonical_text
+from undrift.domain.record import Vector, Vectors, canonical_text
 from undrift.errors import BadArgument
+from undrift.flow.oversight import UNSEEN, Oversight
 
 
 class Failing(Enum):
@@ -30,6 +33,40 @@ class TextFailure:
 
     reason: Failing
     detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Embedded:
+    """What became of n texts.
+
+    Attributes:
+        vectors: float32, shape (n, d), row i for text i; the rows of failed texts are NaN, so that none can be used.
+        failures: what failed, by the text's place.
+        tokens: tokens that were sent, as the model counts or estimates them.
+        reused: texts that needed no call: they were in the cache, or stood in this call before.
+        cut: texts that the model cut, as its space allows.
+        split: texts that were embedded in parts, as their space says.
+    """
+
+    vectors: Vectors
+    failures: Mapping[int, TextFailure]
+    tokens: int
+    reused: int
+    cut: int = 0
+    split: int = 0
+
+
+@dataclass(slots=True)
+class Progress:
+    """What one call has so far, by canonical text; the workers of the pool fill it together."""
+
+    vectors: dict[str, Vector] = field(default_factory=dict)
+    failures: dict[str, TextFailure] = field(default_factory=dict)
+    tokens: int = 0
+    cut: int = 0
+    split: set[str] = field(default_factory=set)
+    oversight: Oversight = UNSEEN
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 def canonical(text: object) -> str:

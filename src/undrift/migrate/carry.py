@@ -22,7 +22,8 @@ from undrift.domain.record import (
 )
 from undrift.domain.route import VectorField
 from undrift.errors import StoreRejected
-from undrift.flow.embed import Embedded, EmbeddingDoor
+from undrift.flow.embed import EmbeddingDoor
+from undrift.flow.texts import Embedded
 from undrift.migrate.purse import purse_of
 from undrift.migrate.workshop import Workshop
 from undrift.ports.store import Part, StoreCapabilities

@@ -87,7 +87,10 @@ class BackfillLedger(Protocol):
         ...
 
     def published_over_time(self, migration: MigrationId) -> Published:
-        """Return when documents were published, as far as it is known: when each piece began to be written."""
+        """Return when documents were published, as far as it is known: when each piece began to be written.
+
+        The time ends with the last piece, or now where that was longer ago than a lease.
+        """
         ...
 
     def shares(self, migration: MigrationId) -> dict[ClientId, Share]:

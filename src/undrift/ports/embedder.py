@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from undrift.domain.notice import ModelNotice
 from undrift.domain.pace import SeenLimits
@@ -119,4 +119,13 @@ class Embedder(Protocol):
 
     def close(self) -> None:
         """Let go of connections and memory."""
+        ...
+
+
+@runtime_checkable
+class ReplacesKey(Protocol):
+    """A model whose key may be replaced while it is used."""
+
+    def read_key_again(self, read: Callable[[], str | None]) -> None:
+        """Say how the key is found out that has taken the place of one that is refused."""
         ...

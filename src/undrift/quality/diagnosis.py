@@ -325,8 +325,9 @@ _ALIKE = 0.65
 _TRAINED = 0.75
 #: Shipped probes that this limit is for: among fewer or other texts the likeness is another.
 _MANY = 40
-#: Directions of the displacements beside those of the texts: an adapter or a head has few, whatever the texts.
-_FEW_WAYS = 0.5
+#: Directions of the displacements beside those of the texts: an adapter or a head has fewer, and training too where
+#: probes are few; rounding never does (0.89 and more, of 16, 32 and 64 probes).
+_FEW_WAYS = 0.85
 #: Displacement, beside the noise, from which single displacements say something about each other.
 _CLEAR = 3.0
 

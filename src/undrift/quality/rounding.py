@@ -15,6 +15,8 @@ _LEVELS = 256
 #: Vectors that are looked at: a grid is a property of all of them.
 _LOOKED_AT = 64
 _DECIMALS = (2, 3, 4, 5)
+#: Range of the sizes of signs, beside their mean; what a model computes has a range of several times its mean.
+_NEARLY = 0.1
 
 
 class Grid(Enum):
@@ -42,8 +44,7 @@ def grid_of(vectors: Vectors) -> Grid:
     values = np.ascontiguousarray(vectors[:_LOOKED_AT], dtype=np.float32)
     if values.size < _LEAST or not np.isfinite(values).all():
         return Grid.NONE
-    # An axis that was zero has no sign.
-    if all(len(np.unique(np.abs(row[row != 0]))) == 1 for row in values):
+    if all(_has_signs_only(row) for row in values):
         return Grid.BITS
     if not (values.view(np.uint32) & 0xFFFF).any():
         return Grid.BFLOAT16
@@ -54,6 +55,13 @@ def grid_of(vectors: Vectors) -> Grid:
     if any(np.abs(np.round(values, places) - values).max() <= 1e-7 for places in _DECIMALS):
         return Grid.DECIMALS
     return Grid.NONE
+
+
+def _has_signs_only(row: Vectors) -> bool:
+    """Return whether all numbers are as far from zero as the others, or nearly, where something was added to signs."""
+    # An axis that was zero has no sign.
+    sizes = np.abs(row[row != 0])
+    return bool(sizes.size and np.ptp(sizes) <= _NEARLY * sizes.mean())
 
 
 def _is_float16(values: Vectors) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 
 from undrift.domain.record import Vector, Vectors
 from undrift.domain.space import Space, Truncation
-from undrift.errors import EmbedderRejected, EmbedderUnavailable, TextTooLong, UndriftError
+from undrift.errors import EmbedderFailed, EmbedderRejected, EmbedderUnavailable, TextTooLong, UndriftError
 from undrift.flow.answer import checked, defects
 from undrift.flow.embed import EmbeddingDoor
 from undrift.ports.embedder import Embedder, EmbedderLimits, TokenCount
@@ -212,6 +212,8 @@ class Fault(Enum):
 
     #: No answer.
     UNAVAILABLE = "unavailable"
+    #: The server says that it failed.
+    FAILED = "failed"
     #: A refusal of the request.
     REJECTED = "rejected"
     #: A refusal because of a text's length.
@@ -311,6 +313,7 @@ class FaultyEmbedder:
 def _raise(fault: Fault | None) -> None:
     errors: dict[Fault | None, UndriftError] = {
         Fault.UNAVAILABLE: EmbedderUnavailable("the faulty model does not answer"),
+        Fault.FAILED: EmbedderFailed("the faulty model fails"),
         Fault.REJECTED: EmbedderRejected("the faulty model refuses the request"),
         Fault.TOO_LONG: TextTooLong("a text is longer than the faulty model takes"),
     }

@@ -16,7 +16,7 @@ import pytest
 
 from undrift.adapters.embedders.hashing import HashingEmbedder
 from undrift.adapters.embedders.http import HttpEmbedder, dialect
-from undrift.adapters.embedders.http.refusal import refusal
+from undrift.adapters.embedders.http.refusal import is_unbilled, refusal
 from undrift.errors import (
     BadArgument,
     EmbedderRejected,
@@ -142,6 +142,24 @@ def test_what_may_pass_is_tried_again(connect: Connect, provider: EmbeddingProvi
     np.testing.assert_array_equal(client.embed(), MODEL.embed_documents(TEXTS))
     assert len(client.waits) == 2
     assert 0 < client.waits[0] < client.waits[1] < 2
+
+
+@pytest.mark.parametrize(("status", "requests"), [(500, 5), (503, 8)])
+def test_a_request_that_a_server_fails_at_is_not_paid_for_as_often_as_one_that_it_refuses(
+    connect: Connect, provider: EmbeddingProvider, status: int, requests: int
+) -> None:
+    provider.script(*[Refuse(status=status)] * 9)
+    client = connect()
+
+    with pytest.raises(EmbedderUnavailable):
+        client.embed()
+
+    assert len(client.waits) == requests - 1
+
+
+@pytest.mark.parametrize(("status", "free"), [(429, True), (503, True), (500, False), (502, False), (504, False)])
+def test_only_what_may_have_been_computed_may_have_been_billed(status: int, *, free: bool) -> None:
+    assert is_unbilled(status) is free
 
 
 @pytest.mark.parametrize(

@@ -138,6 +138,8 @@ COUNTED = {
     "qwen": [10, 8, 22, 34, 13, 10, 9],
     "gemma-3": [10, 6, 28, 34, 12, 9, 7],
     "mistral-v1": [12, 8, 29, 34, 15, 11, 14],
+    "llama-3": [10, 8, 22, 24, 13, 8, 10],
+    "xlm-roberta": [13, 7, 30, 19, 13, 8, 10],
     "bert-uncased": [10, 8, 29, 23, 20, 23, 14],
 }
 
@@ -169,6 +171,8 @@ def test_what_a_family_declares_is_more_than_was_measured(name: str) -> None:
         ("gemini-api", "gemini-embedding-001", "gemma-3"),
         ("cohere", "embed-english-v3.0", "bert-uncased"),
         ("jina", "jina-embeddings-v5-text-small", "qwen"),
+        ("bedrock", "cohere.embed-multilingual-v3", "xlm-roberta"),
+        ("jina", "jina-embeddings-v5-text-nano", "llama-3"),
         ("cohere", "embed-v4.0", None),
     ],
 )

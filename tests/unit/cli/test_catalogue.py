@@ -56,6 +56,79 @@ def test_a_cron_job_is_told_by_the_exit_code(owner: Undrift) -> None:
     assert "undrift plan kb --to MODEL" in urgent.err
 
 
+def test_a_model_that_answers_no_more_is_as_urgent_and_its_vectors_are_counted(
+    owner: Undrift, provider: EmbeddingProvider
+) -> None:
+    provider.retire("text-embedding-004")
+
+    urgent = owner("catalogue", "sunsets", "--fail-on", "gone", "--json")
+
+    assert urgent.code == 3
+    (one,) = urgent.json
+    assert one["owned_vectors"] == 40
+    assert one["tokens"] > 40
+
+
+def test_to_look_at_ends_asks_no_model_for_anything(owner: Undrift, provider: EmbeddingProvider) -> None:
+    before = len(provider.requests)
+
+    assert owner("catalogue", "sunsets").code == 0
+
+    assert len(provider.requests) == before
+
+
+def test_vectors_that_cannot_be_counted_are_no_reason_to_be_calm(owner: Undrift, tmp_path: Path) -> None:
+    (tmp_path / "vectors.db").write_bytes(b"no database, and longer than the head of one" * 10)
+
+    urgent = owner("catalogue", "sunsets", "--fail-on", "gone", "--json", "--calendar", "ends.ics")
+
+    assert urgent.code == 3
+    (one,) = urgent.json
+    assert one["owned_vectors"] is None
+    assert one["aliases"][0]["problem"]
+    assert "an unknown number of vectors" in (tmp_path / "ends.ics").read_text().replace("\n ", "")
+
+
+TITAN = "amazon.titan-embed-text-v2:0"
+
+
+@pytest.mark.parametrize(
+    ("region", "ends"),
+    [("", ("us-east-1", "2026-12-01")), ("eu-central-1", ("eu-central-1", "2026-12-10")), ("eu-north-1", None)],
+)
+def test_of_ends_by_region_the_one_that_concerns_the_model_counts(
+    undrift: Undrift, tmp_path: Path, region: str, ends: tuple[str, str] | None
+) -> None:
+    """Providers' own lists name ends by region, beside facts that hold in all of them."""
+    (tmp_path / "key").write_text("secret")
+    (tmp_path / "facts.csv").write_text(
+        HEAD
+        + f"bedrock,{TITAN},ap-south-1,shutdown,2027-05-01,exact,the list,2026-10-01,high\n"
+        + f"bedrock,{TITAN},eu-central-1,shutdown,2026-12-10,exact,the list,2026-10-01,high\n"
+        + f"bedrock,{TITAN},us-east-1,shutdown,2026-12-01,exact,the list,2026-10-01,high\n"
+    )
+    with EmbeddingProvider({TITAN: HashingEmbedder(dimensions=512)}) as provider:
+        at = (
+            f'"bedrock"\nregion = "{region}"\nbase_url = "{provider.root}"'
+            if region
+            else f'"openai"\nbase_url = "{provider.url}"'
+        )
+        (tmp_path / "undrift.toml").write_text(
+            'catalogue = "facts.csv"\n'
+            + CONFIG.replace('model = "old"', 'model = "titan"')
+            + f'[models.titan]\nprovider = {at}\nname = "{TITAN}"\ndimensions = 512\nchannel = "bedrock"\n'
+            + 'api_key_file = "key"\n'
+        )
+        write_lines(tmp_path / "some.jsonl", [{"id": "d1", "text": "text number 1"}])
+        assert undrift("put", "kb", "some.jsonl").code == 0
+
+    found = undrift("catalogue", "sunsets", "--json").json
+
+    assert [(one["region"], one["date"], one["owned_vectors"]) for one in found] == ([(*ends, 1)] if ends else [])
+    if ends:
+        assert f"bedrock/{TITAN} in {ends[0]} " in undrift("catalogue", "sunsets").out
+
+
 def test_where_nothing_is_owned_nothing_is_urgent(undrift: Undrift) -> None:
     told = undrift("catalogue", "sunsets", "--fail-on", "info")
 

@@ -17,7 +17,7 @@ from undrift.control import ControlPlane, open_plane
 from undrift.control.terms import pace_of_tier
 from undrift.domain.catalogue import ModelKey
 from undrift.domain.migration import Migration, Phase
-from undrift.errors import BudgetExhausted
+from undrift.errors import BudgetExhausted, ModelRetired, ModelUnavailable
 from undrift.testing.provider import AccountLimits, EmbeddingProvider
 
 SECRET = "sk-of-somebody-0123456789"
@@ -134,3 +134,50 @@ def test_a_budget_is_used_to_its_end_and_not_beyond(plane: ControlPlane, provide
     texts = [text for request in provider.requests if request.status == 200 for text in request.texts]
     assert sum(text == DOCUMENTS[7].text for text in texts) == 1
     assert plane.status("kb")["cost"]["tokens"] == billed(provider) - before
+
+
+@pytest.mark.parametrize("batch", ["false", "true"])
+def test_a_key_that_is_replaced_in_its_file_is_taken_up_by_a_process_that_runs(
+    plane: ControlPlane, provider: EmbeddingProvider, tmp_path: Path, batch: str
+) -> None:
+    plane.register("kb", "new", budget_tokens=100_000)
+    plane.tune("kb", {"batch": batch})
+    plane.work("kb", lambda migration: migration is not None and migration.phase is Phase.BACKFILL)
+    provider._api_key = "sk-another-9876543210"
+    (tmp_path / "key").write_text("sk-another-9876543210\n")
+
+    work(plane)
+
+    assert not plane.status("kb")["quarantined"]
+
+
+def test_a_key_that_is_refused_and_not_replaced_halts_until_it_is(
+    plane: ControlPlane, provider: EmbeddingProvider, tmp_path: Path
+) -> None:
+    plane.register("kb", "new", budget_tokens=100_000)
+    provider._api_key = "sk-another-9876543210"
+    with pytest.raises(ModelUnavailable, match="does not accept the key"):
+        work(plane)
+    (tmp_path / "key").write_text("sk-another-9876543210")
+    plane.resume("kb")
+
+    work(plane)
+
+    assert plane.status("kb")["phase"] == "ready"
+
+
+def test_a_migration_to_a_model_that_is_retired_says_how_to_leave_it_and_how_far_it_came(
+    plane: ControlPlane, provider: EmbeddingProvider
+) -> None:
+    plane.register("kb", "new", budget_tokens=100_000)
+    provider.retire("toy", after=4)
+    with pytest.raises(ModelRetired):
+        work(plane)
+
+    waits = plane.status("kb")["waiting_for"]
+    cancelled = plane.cancel("kb")
+
+    assert "undrift plan kb --to MODEL, after undrift cancel kb" in waits
+    assert "ALIAS" not in waits
+    assert cancelled["phase"] == "aborted"
+    assert cancelled["progress"]["done"] < cancelled["progress"]["total"] == len(DOCUMENTS)

@@ -148,7 +148,7 @@ WAITS: list[tuple[Callable[[Scene], str], str, str]] = [
     (another_compares, "another worker, which compares both fields", ""),
     (lag, "1 dirty document to be carried over", "undrift worker kb"),
     (model_down, "model new does not answer", "tried again in "),
-    (budget, "would spend more than its budget", "undrift tune kb budget_tokens=2, then undrift resume kb"),
+    (budget, "would spend more than its budget", ", then undrift resume kb"),
     (nobody, "a worker", "undrift worker"),
 ]
 
@@ -159,3 +159,16 @@ def test_a_wait_is_named_with_what_ends_it(scene: Scene, wait: Callable[[Scene],
 
     assert named in told
     assert ends in told
+
+
+def test_what_stands_still_promises_no_end(scene: Scene) -> None:
+    scene.begin(Phase.BACKFILL)
+    look(scene, 2)
+    going = scene.operator.plane.status(ALIAS)["progress"]
+    scene.operator.plane.pause(ALIAS)
+
+    standing = scene.operator.plane.status(ALIAS)["progress"]
+
+    assert going["rate_per_s"] > 0
+    assert (standing["rate_per_s"], standing["eta_s"], standing["eta_least_s"]) == (None, None, None)
+    assert standing["done"] == going["done"] < standing["total"]

@@ -5,7 +5,16 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from undrift.domain.pieces import LONGEST, Sketch, bert_words, byte_pair_words, led_words, sketch_of, spaced_words
+from undrift.domain.pieces import (
+    LONGEST,
+    Sketch,
+    bert_words,
+    byte_pair_words,
+    composed_words,
+    led_words,
+    sketch_of,
+    spaced_words,
+)
 from undrift.domain.tokens import Family
 
 PIECES = [b"the", b" cat", b" sat", b"inter", b"nation", b"al", b"12", "\u65e5".encode()]
@@ -40,6 +49,18 @@ def test_spaces_belong_to_the_word_that_follows_them() -> None:
     spaced = Sketch(bits=sketch_of([*PIECES, b" the", b"cat.sat"]), cut=spaced_words)
     assert spaced.count("the cat.sat") == 1 + 1 + 4
     assert spaced.count("cat.sat the") == 2
+
+
+def test_a_composed_text_has_one_space_before_each_word_and_one_way_to_write_a_letter() -> None:
+    assert composed_words(" the\n\u3000cafe\u0301  \uff21\ufb01 ") == [" the", " caf\u00e9", " Afi"]
+    assert composed_words(" \n") == []
+
+
+def test_longer_pieces_are_found_by_a_sketch_that_has_them() -> None:
+    piece = b" " + b"x" * LONGEST
+    short = Sketch(bits=sketch_of([*PIECES, piece]), cut=spaced_words)
+    long = Sketch(bits=sketch_of([*PIECES, piece], longest=len(piece)), cut=spaced_words, longest=len(piece))
+    assert short.count(piece.decode()) > long.count(piece.decode()) == 1
 
 
 def test_words_of_bert_have_no_capitals_and_no_accents_and_chinese_characters_stand_alone() -> None:

@@ -21,6 +21,7 @@ from undrift.errors import (
 )
 from undrift.flow.embed import CONTROL_TEXT, EmbeddingDoor, Failing
 from undrift.flow.line import ATTEMPTS
+from undrift.flow.oversight import Oversight
 from undrift.ports.embedder import Embedder, EmbedderLimits
 from undrift.testing.clock import VirtualClock
 from undrift.testing.embedders import Fault, FaultyEmbedder
@@ -271,6 +272,68 @@ def test_one_poisonous_text_fails_alone(fault: Fault, reason: Failing, limits: E
     others = [row for row in range(len(WORDS)) if row != bad]
     np.testing.assert_allclose(embedded.vectors[others], truth([WORDS[row].strip() for row in others]), atol=1e-6)
     assert content_hash(WORDS[bad]) not in {hash for _, hash in cache.kept}
+
+
+WORK = Oversight(is_work=True)
+
+
+@pytest.mark.parametrize("limits", [KEPT, PARALLEL])
+def test_a_text_that_a_server_fails_at_again_and_again_fails_alone(limits: EmbedderLimits) -> None:
+    embedder = FaultyEmbedder(MODEL, limits=limits, poison={WORDS[6].strip(): Fault.FAILED})
+    door = door_to(embedder, MemoryCache())
+
+    embedded = door.documents(WORDS, oversight=WORK)
+    door.close()
+
+    assert {row: failure.reason for row, failure in embedded.failures.items()} == {6: Failing.REJECTED}
+    assert "fails" in embedded.failures[6].detail
+    others = [row for row in range(len(WORDS)) if row != 6]
+    np.testing.assert_allclose(embedded.vectors[others], truth([WORDS[row].strip() for row in others]), atol=1e-6)
+    # The next batches are as large as before.
+    assert len(door.documents([f"more {n}" for n in range(8)], oversight=WORK).vectors) == 8
+    assert len(embedder.calls[-1]) == limits.batch_size
+
+
+def test_a_batch_that_gets_no_answer_while_another_text_does_is_halved() -> None:
+    embedder = FaultyEmbedder(MODEL, limits=KEPT, faults=[*[Fault.UNAVAILABLE] * ATTEMPTS])
+
+    embedded = door_to(embedder).documents(WORDS[:4], oversight=WORK)
+
+    assert not embedded.failures
+    assert [len(call) for call in embedder.calls] == [*[4] * ATTEMPTS, 1, 2, 2]
+
+
+def test_a_single_text_is_not_blamed_for_an_outage() -> None:
+    embedder = FaultyEmbedder(MODEL, limits=KEPT, poison={"ferry": Fault.UNAVAILABLE})
+
+    with pytest.raises(EmbedderUnavailable):
+        door_to(embedder).documents(["ferry"], oversight=WORK)
+
+
+@pytest.mark.parametrize("fault", [Fault.FAILED, Fault.UNAVAILABLE])
+def test_a_silent_server_is_asked_for_little_until_it_answers(fault: Fault) -> None:
+    """Each request that fails may be billed with the most that it can have cost."""
+    down = [fault] * (5 * ATTEMPTS)
+    embedder, purse = FaultyEmbedder(MODEL, limits=KEPT, faults=down), Purse()
+    door = door_to(embedder, MemoryCache())
+
+    for _ in range(4):
+        with pytest.raises(EmbedderUnavailable):
+            door.documents(WORDS, oversight=WORK, purse=purse)
+    embedded = door.documents(WORDS, oversight=WORK, purse=purse)
+
+    assert not embedded.failures
+    assert [len(call) for call in embedder.calls[: len(down)]] == [*[4] * ATTEMPTS, *[1] * (4 * ATTEMPTS)]
+    assert len(embedder.calls) == len(down) + 1 + 3
+
+
+def test_what_an_application_writes_does_not_wait_for_a_control_text() -> None:
+    embedder = FaultyEmbedder(MODEL, limits=KEPT, poison={"ferry": Fault.FAILED})
+
+    with pytest.raises(EmbedderUnavailable):
+        door_to(embedder).documents(["ferry", "harbour"])
+
+    assert CONTROL_TEXT not in sent(embedder)
 
 
 def test_good_texts_of_a_refused_batch_are_paid_for_once() -> None:

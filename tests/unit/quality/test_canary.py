@@ -210,8 +210,9 @@ def test_the_strata_are_read_by_themselves(quiet: Floor) -> None:
         (lambda v: np.round(v * 300) / 300, Grid.BYTES),
         (lambda v: np.round(v, 4), Grid.DECIMALS),
         (np.sign, Grid.BITS),
+        (lambda v: away(unit(np.sign(v)), 1e-5), Grid.BITS),
     ],
-    ids=["float32", "float16", "bfloat16", "int8", "decimals", "signs"],
+    ids=["float32", "float16", "bfloat16", "int8", "decimals", "signs", "signs and noise"],
 )
 def test_the_grid_of_the_numbers_is_known(rounded: object, grid: Grid) -> None:
     assert callable(rounded)

@@ -104,9 +104,10 @@ def test_an_uneven_displacement_is_of_other_weights() -> None:
     assert named(shifted(2e-3 * uneven)).kind is Kind.WEIGHTS
 
 
-def test_a_head_moves_all_texts_in_a_few_directions() -> None:
+@pytest.mark.parametrize("rank", [3, 32])
+def test_a_head_moves_all_texts_in_fewer_directions_than_they_have(rank: int) -> None:
     chance = np.random.default_rng(6)
-    head = chance.standard_normal((DIMENSIONS, 3)) @ chance.standard_normal((3, DIMENSIONS)) / DIMENSIONS
+    head = chance.standard_normal((DIMENSIONS, rank)) @ chance.standard_normal((rank, DIMENSIONS)) / DIMENSIONS
 
     assert named(unit(vectors() + 0.1 * vectors() @ head)).kind is Kind.WEIGHTS
 

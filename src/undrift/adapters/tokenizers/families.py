@@ -9,7 +9,17 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
-from undrift.domain.pieces import BITS, Cut, Sketch, bert_words, byte_pair_words, led_words, spaced_words
+from undrift.domain.pieces import (
+    BITS,
+    LONGEST,
+    Cut,
+    Sketch,
+    bert_words,
+    byte_pair_words,
+    composed_words,
+    led_words,
+    spaced_words,
+)
 from undrift.domain.tokens import Family
 
 
@@ -25,6 +35,7 @@ class Known:
         cut: how it cuts a text first.
         is_closed: whether a word with a character that it does not know is one token.
         bits: of the sketch for each piece.
+        longest: bytes of the longest piece in it; pieces of whole phrases are long in scripts of three bytes a letter.
         note: what stands between this vocabulary and the models that are said to have it.
     """
 
@@ -34,12 +45,13 @@ class Known:
     cut: Cut = byte_pair_words
     is_closed: bool = False
     bits: int = BITS
+    longest: int = LONGEST
     note: str = ""
 
     def sketch(self) -> Sketch:
         """Read the sketch."""
         bits = files(__package__).joinpath(self.file).read_bytes()
-        return Sketch(bits=bits, cut=self.cut, is_closed=self.is_closed)
+        return Sketch(bits=bits, cut=self.cut, is_closed=self.is_closed, longest=self.longest)
 
 
 #: The vocabulary that bpe-openai 0.1.4 names voyage3_base is that of Qwen 2.5, piece for piece.
@@ -56,6 +68,8 @@ KNOWN = {
         note="; it is that of Gemini 2 and later, and nobody says that it is that of the embedding models",
     ),
     "mistral-v1": Known(file="mistral-v1.sketch", worst=0.007, cut=led_words, bits=20),
+    "llama-3": Known(file="llama-3.sketch", worst=0.008),
+    "xlm-roberta": Known(file="xlm-roberta.sketch", worst=0.014, cut=composed_words, bits=20, longest=36),
     "bert-uncased": Known(file="bert-uncased.sketch", worst=0.014, cut=bert_words, is_closed=True, bits=20),
 }
 #: Tokenizers that we compared (o200k_base, those of voyage-3, Llama 2 and BERT) have 26 % fewer to 42 % more tokens

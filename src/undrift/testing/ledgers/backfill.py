@@ -291,6 +291,12 @@ class BackfillRules:
         assert (len(found.parts), sum(found.parts), found.parts[-1]) == (PARTS, 30, 10)
         assert bench.other.shares(id) == {ME: Share(documents=30, in_hand=0), YOU: Share(documents=10, in_hand=1)}
 
+        bench.clock.advance(3600.0)
+        stalled = bench.other.published_over_time(id)
+
+        assert stalled.seconds > 3000.0
+        assert (len(stalled.parts), sum(stalled.parts), stalled.parts[-1]) == (PARTS, 30, 0)
+
     def test_workers_that_lease_at_once_get_different_pieces(self, bench: LedgerBench) -> None:
         """Each its own, and together all."""
         begin(bench.ledger)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from undrift import telemetry
-from undrift.adapters.embedders.http import description, dialect, profiles
+from undrift.adapters.embedders.http import description, dialect, pauses, profiles
 from undrift.adapters.embedders.http.access import key_headers, signer
 from undrift.adapters.embedders.http.account import account_of
 from undrift.adapters.embedders.http.batches import HasBatches
@@ -22,7 +22,7 @@ from undrift.adapters.embedders.http.identity import Identity
 from undrift.adapters.embedders.http.known import known
 from undrift.adapters.embedders.http.limits import seen_limits
 from undrift.adapters.embedders.http.notices import Noticeboard
-from undrift.adapters.embedders.http.refusal import Refusal, refusal
+from undrift.adapters.embedders.http.refusal import Refusal, is_unbilled, refusal
 from undrift.domain.notice import ModelNotice
 from undrift.domain.record import Vector, Vectors
 from undrift.domain.space import Metric, Space, Truncation
@@ -32,12 +32,12 @@ from undrift.errors import (
     MalformedVectors,
     ModelUnavailable,
     TextTooLong,
+    UndriftError,
 )
-from undrift.ports.embedder import BEFORE_RETRY, WATCH, EmbedderLimits, TokenCount
+from undrift.ports.embedder import WATCH, EmbedderLimits, TokenCount
 
 if TYPE_CHECKING:
     import httpx2
-    from tenacity import RetryCallState
 
 #: Providers whose models of one name are the same wherever they answer.
 _WITH_KNOWN_MODELS = frozenset(name for name, profile in profiles.PROFILES.items() if profile.key_variable)
@@ -47,12 +47,6 @@ _SECRET_HEADERS = frozenset({"authorization", "x-amz-security-token"})
 _MOST_TEXTS = 1 << 16
 #: Most times that one request is sent.
 _ATTEMPTS = 8
-_FIRST_PAUSE_S = 0.5
-_LONGEST_PAUSE_S = 20.0
-#: Servers that ask many clients to wait for the same time would meet them all again at once.
-_SPREAD_S = 0.25
-#: What a server answers that has not even begun with a request. After any other 5xx it may have been billed.
-_UNSERVED = frozenset({501, 503, 505, 529})
 
 
 class HttpEmbedder(HasBatches):
@@ -144,7 +138,10 @@ class HttpEmbedder(HasBatches):
         place = description.own_options(provider, profile, **own)
         url = description.address(name, base_url, profile, place)
         self._host, self._base_url = str(url.hostname), url.geturl()
-        self._headers = key_headers(name, profile.access, api_key, headers or {})
+        self._key = api_key
+        self._read_key: Callable[[], str | None] = lambda: api_key
+        self._headers_with = partial(key_headers, name, profile.access, headers=headers or {})
+        self._headers = self._headers_with(api_key)
         self._signer = signer(profile.access, api_key=api_key, region=place.region, model=name)
         # Whoever says where to ask may ask a server of his own.
         is_keyless = base_url is None and profile.wants_key and not self._headers
@@ -222,6 +219,10 @@ class HttpEmbedder(HasBatches):
         """What the provider said beside its answers in this process, each once."""
         return self._noticeboard.notices
 
+    def read_key_again(self, read: Callable[[], str | None]) -> None:
+        """Say how the key is found out that has taken the place of one that is refused."""
+        self._read_key = read
+
     def embed_documents(self, texts: Sequence[str]) -> Vectors:
         """Send one request; also raises `ModelChanged` when another model answers."""
         return self._embed(texts, Side.DOCUMENT, self._patience_s)
@@ -292,15 +293,16 @@ class HttpEmbedder(HasBatches):
         """Send a request until it is answered, refused for good, or not worth waiting for any more."""
         from tenacity import Retrying, retry_if_result, stop_after_attempt, stop_before_delay
 
+        enough = stop_after_attempt(_ATTEMPTS) | stop_before_delay(patience_s)
         # Not retried on exceptions: whether to try again, and when, is what the refusal says.
         retrying = Retrying(
-            stop=stop_after_attempt(_ATTEMPTS) | stop_before_delay(patience_s),
-            wait=_pause,
+            stop=lambda state: enough(state) or pauses.has_failed_often(state),
+            wait=pauses.pause,
             retry=retry_if_result(lambda outcome: isinstance(outcome, Refusal) and outcome.may_change),
-            retry_error_callback=_last_outcome,
+            retry_error_callback=pauses.last_outcome,
             sleep=self._sleep,
-            before=_ask_before_it_is_sent_again,
-            before_sleep=_tell_before_it_waits,
+            before=pauses.ask_before_it_is_sent_again,
+            before_sleep=pauses.tell_before_it_waits,
         )
         outcome = retrying(partial(self._send, call, min(self._timeout_s, patience_s)))
         if isinstance(outcome, Refusal):
@@ -344,7 +346,7 @@ class HttpEmbedder(HasBatches):
         return reply
 
     def _refusal(self, status: int, response: httpx2.Response) -> Refusal:
-        if status < 500 or status in _UNSERVED:
+        if is_unbilled(status):
             WATCH.get().unbilled()
         # Masked before anything is cut off, so that no half of a key is left.
         content = self._masked(response.text).encode()
@@ -352,7 +354,22 @@ class HttpEmbedder(HasBatches):
         found = refusal(status, headers, content, model=self._space.model, host=self._host)
         WATCH.get().sees(seen_limits(headers, content), refused=status == 429 and found.may_change)
         self._noticeboard.refused(headers, found.error)
+        if status in (400, 401, 403) and isinstance(found.error, ModelUnavailable) and self._has_another_key():
+            changed = EmbedderUnavailable(f"the key of model {self._space.model} was replaced", found.error.detail)
+            return Refusal(error=changed, may_change=True, wait_s=0.0)
         return found
+
+    def _has_another_key(self) -> bool:
+        """Take up a key that was put in the place of the one that is refused; whether there is one."""
+        with suppress(UndriftError), self._lock:
+            key = self._read_key()
+            if key and key != self._key:
+                self._headers, self._key = self._headers_with(key), key
+                self._secrets.append(key)
+                if self._opened is not None:
+                    self._opened[1].headers.update(self._headers)
+                return True
+        return False
 
     def _client(self) -> httpx2.Client:
         """Return the connections of this process; a child must not speak on its parent's."""
@@ -373,28 +390,3 @@ class HttpEmbedder(HasBatches):
         for secret in (*self._secrets, *self._signed):
             text = text.replace(secret, "***")
         return text
-
-
-def _pause(state: RetryCallState) -> float:
-    """Wait as long as the server asked for; otherwise a random part of a time that doubles."""
-    outcome = state.outcome.result() if state.outcome else None
-    if isinstance(outcome, Refusal) and outcome.wait_s is not None:
-        return outcome.wait_s + random.uniform(0, _SPREAD_S)
-    longest = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2 ** (state.attempt_number - 1))
-    return random.uniform(longest / 2, longest)
-
-
-def _tell_before_it_waits(state: RetryCallState) -> None:
-    outcome = state.outcome.result() if state.outcome is not None else None
-    pause_s = state.next_action.sleep if state.next_action else 0.0
-    if isinstance(outcome, Refusal):
-        BEFORE_RETRY.get()(f"{outcome.error.message}; tried again in {pause_s:.0f} s")
-
-
-def _ask_before_it_is_sent_again(state: RetryCallState) -> None:
-    if state.attempt_number > 1:
-        BEFORE_RETRY.get()("")
-
-
-def _last_outcome(state: RetryCallState) -> Any:
-    return state.outcome.result() if state.outcome else None

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from undrift.adapters.embedders.http.limits import retry_after
 from undrift.errors import (
+    EmbedderFailed,
     EmbedderRejected,
     EmbedderUnavailable,
     ModelRetired,
@@ -18,6 +19,8 @@ from undrift.errors import (
 )
 
 _TRY_AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
+#: What a server answers that has not even begun with a request.
+_UNSERVED = frozenset({501, 503, 505, 529})
 #: New accounts of AWS have quotas of nothing at all, which look like being too fast.
 _QUOTA_HINT = (
     "look at the account's quotas for the model: one of 0 answers like this for ever (Service Quotas, bedrock)"
@@ -93,7 +96,8 @@ def refusal(status: int, headers: Mapping[str, str], content: bytes, *, model: s
             ModelUnavailable(
                 f"{host} does not accept the key for model {model}",
                 detail,
-                "check the key of the model: api_key_env or api_key_file in undrift.toml",
+                "check the key of the model: api_key_env (whoever runs has to be started again) or api_key_file in "
+                "undrift.toml",
             )
         )
     if status in (404, 410) or (status in (400, 403) and names_model):
@@ -111,7 +115,8 @@ def refusal(status: int, headers: Mapping[str, str], content: bytes, *, model: s
     if headers.get("x-should-retry") != "false" and (may_change or headers.get("x-should-retry") == "true"):
         does = "limits the rate of" if status == 429 else "cannot serve"
         hint = _QUOTA_HINT if "throttling" in code.lower() else ""
-        error = EmbedderUnavailable(f"{host} {does} model {model} at the moment", detail, hint)
+        kind = EmbedderFailed if status == 500 else EmbedderUnavailable
+        error = kind(f"{host} {does} model {model} at the moment", detail, hint)
         return Refusal(error=error, may_change=True, wait_s=wait_s)
     if 300 <= status < 400:
         target = headers.get("location", "elsewhere")
@@ -121,6 +126,11 @@ def refusal(status: int, headers: Mapping[str, str], content: bytes, *, model: s
     if status in (400, 413, 422) and _TOO_LONG.search(text) and not _TOO_MUCH.search(text):
         return _never(TextTooLong(f"a text is longer than model {model} at {host} takes", detail))
     return _never(EmbedderRejected(f"{host} refused a request for model {model}", detail))
+
+
+def is_unbilled(status: int) -> bool:
+    """Whether a request that was refused so has cost nothing; who answers 500 may stand before the one who bills."""
+    return status < 500 or status in _UNSERVED
 
 
 def _missing_model(text: str, detail: str, *, model: str, host: str, is_gone: bool) -> ModelUnavailable:

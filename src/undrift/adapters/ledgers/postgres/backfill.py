@@ -173,11 +173,14 @@ class BackfillTables(Session):
         return documents, done, pieces
 
     def published_over_time(self, migration: MigrationId) -> Published:
-        """Return when documents were published: a piece keeps the end of its last lease, of the same length for all."""
+        """Return when documents were published: a piece keeps the end of its last lease, of the same length for all.
+
+        When the last lease would be over and nothing came after it, that is a part of the time as well.
+        """
         found = self._read(
             "WITH piece AS (SELECT expires AS at, count FROM undrift.chunk "
             "  WHERE migration = %(migration)s AND state = 3), "
-            "span AS (SELECT min(at) AS first, max(at) AS last FROM piece) "
+            "span AS (SELECT min(at) AS first, greatest(max(at), undrift.now()) AS last FROM piece) "
             "SELECT last - first, least(%(parts)s - 1, floor((at - first) * %(parts)s / (last - first)))::int, "
             "sum(count)::bigint FROM piece, span WHERE at > first GROUP BY 1, 2",
             {"migration": migration, "parts": PARTS},

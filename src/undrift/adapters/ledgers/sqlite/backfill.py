@@ -153,13 +153,16 @@ class BackfillTables(Session):
         return documents, done, pieces
 
     def published_over_time(self, migration: MigrationId) -> Published:
-        """Return when documents were published: a piece keeps the end of its last lease, of the same length for all."""
+        """Return when documents were published: a piece keeps the end of its last lease, of the same length for all.
+
+        When the last lease would be over and nothing came after it, that is a part of the time as well.
+        """
         found = self._read(
             "WITH piece AS (SELECT expires AS at, count FROM chunk WHERE migration = :migration AND state = 3), "
-            "span AS (SELECT min(at) AS first, max(at) AS last FROM piece) "
+            "span AS (SELECT min(at) AS first, max(max(at), :now) AS last FROM piece) "
             "SELECT last - first, min(:parts - 1, CAST((at - first) * :parts / (last - first) AS INTEGER)), sum(count) "
             "FROM piece, span WHERE at > first GROUP BY 2",
-            {"migration": migration, "parts": PARTS},
+            {"migration": migration, "parts": PARTS, "now": self._time()},
         )
         counts = {part: count for _, part, count in found}
         return Published(seconds=found[0][0], parts=[counts.get(part, 0) for part in range(PARTS)]) if found else NONE
