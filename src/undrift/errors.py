@@ -178,6 +178,10 @@ class StoreRejected(BackendError):
     """The store answered that it will not take this write."""
 
 
+class StoreFull(StoreRejected):
+    """The store has no room for this write; no document is to blame, and it may be tried again when there is room."""
+
+
 class CollectionMissing(BackendError):
     """The store has no such collection."""
 

@@ -34,6 +34,7 @@ from undrift.errors import (
     BadConfig,
     CollectionMissing,
     FieldInUse,
+    StoreFull,
     StoreRejected,
     StoreUnavailable,
 )
@@ -507,7 +508,7 @@ def test_a_write_that_waits_too_long_is_given_up_by_the_server(
 
 def test_a_full_disk_refuses_the_write_as_one(place: PostgresServer, store: PgVectorStore) -> None:
     full = "RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = '53100'"
-    with trigger(place, "INSERT", full), pytest.raises(StoreRejected, match="disk is full") as refused:
+    with trigger(place, "INSERT", full), pytest.raises(StoreFull, match="disk is full") as refused:
         store.upsert(FIELD, records(["a"], D))
 
     assert "nothing of this call was written" in refused.value.detail

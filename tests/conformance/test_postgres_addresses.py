@@ -64,6 +64,41 @@ def test_a_server_that_cannot_be_used_is_named(
     assert PASSWORD not in str(refused.value)
 
 
+def asked(url: str) -> list[AliasName]:
+    """Enter the ledger as any process does, and read."""
+    ledger = open_ledger(url)
+    try:
+        ledger.register_client(ME, host="h", pid=1, role="app", version="1", lease_s=1.0)
+        return ledger.aliases()
+    finally:
+        ledger.close_ledger()
+
+
+def test_rights_that_are_missing_are_named_with_the_command_that_gives_them(
+    server: PostgresServer, tmp_path: Path
+) -> None:
+    passfile = tmp_path / "plain"
+    passfile.write_text(f"*:*:*:plain:{PASSWORD}\n", encoding="utf-8")
+    passfile.chmod(0o600)
+    server.sql(f"CREATE ROLE plain LOGIN PASSWORD '{PASSWORD}'")
+    server.sql("CREATE DATABASE rights")
+    url = f"postgresql://plain@127.0.0.1:{server.port}/rights?passfile={passfile}"
+    try:
+        with pytest.raises(ControlUnavailable) as refused:
+            asked(url)
+        assert refused.value.hint.startswith("GRANT CREATE ON DATABASE")
+
+        assert asked(server.url("rights")) == []
+        with pytest.raises(ControlUnavailable) as refused:
+            asked(url)
+        for statement in refused.value.hint.replace("ROLE", "plain").split("; "):
+            server.sql(statement, "rights")
+        assert asked(url) == []
+    finally:
+        server.sql("DROP DATABASE rights WITH (FORCE)")
+        server.sql("DROP ROLE plain")
+
+
 def plugins(address: str) -> Plugins:
     return Plugins(Config(Settings(ledger=address), Path("undrift.toml")), SystemClock())
 

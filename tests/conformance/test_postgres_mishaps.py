@@ -179,7 +179,7 @@ def test_marks_that_a_restore_took_away_are_found_again_before_a_cutover(server:
         plane.alias("kb").delete(["d20"])
 
     with undrift.open(config) as plane:
-        with pytest.raises(GateFailed, match=r"reconciled .*restored from a backup") as refused:
+        with pytest.raises(GateFailed, match=r"reconciled .*restored from a backup.*undrift export kb ") as refused:
             plane.cutover("kb")
         assert "undrift reconcile kb" in refused.value.hint
         assert [entry.action for entry in plane.ledger.history(KB)].count("ledger_restored") == 1

@@ -149,8 +149,9 @@ class Comparing(Migrations):
                 "nothing was adopted",
                 f"undrift reconcile {name}",
             )
-        self.ledger.mark(workshop.alias, held, source=follower.key)
-        self._carry_found(workshop, len(held), silent)
+        if held:
+            self.ledger.mark(workshop.alias, held, source=follower.key)
+            self._carry_found(workshop, len(held), silent)
         left = {one.key for one in self.ledger.quarantined(workshop.alias, limit=_ADOPTED_AT_MOST, only=held)}
         return {
             "alias": name,

@@ -176,7 +176,8 @@ class Migrations(Planning, Operations, Pooling):
     ) -> None:
         """Carry documents over until it is enough, so that gates are not closed by what takes a moment.
 
-        With writers at work there are always some dirty documents: none at all is never waited for.
+        With writers at work there are always some dirty documents: none at all is never waited for. What is held by an
+        operator is not waited for either.
         """
         longest_s = self.timing.write_timeout_s
         until = self.clock.monotonic() + min(longest_s, longest_s if limit_s is None else limit_s)
@@ -184,7 +185,9 @@ class Migrations(Planning, Operations, Pooling):
             self.ledger.reap(workshop.alias, workshop.settle_s)
             self.router.beat()
             lag = self.ledger.lag(workshop.alias)
-            if enough(lag):
+            migration = workshop.state().migration
+            if enough(lag) or (migration is not None and migration.is_held and not lag.foreign):
+                # While an operator holds the work nobody carries anything, except for what writers wait for.
                 return
             what = plural(lag.dirty, "dirty document")
             on_wait(f"{what} to be carried over: undrift worker {workshop.alias} helps{lag.open_writes}")

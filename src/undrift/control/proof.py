@@ -8,7 +8,7 @@ from typing import Any
 from undrift.domain.migration import AliasState
 from undrift.domain.reconcile import ReconcileRecord
 from undrift.domain.route import AliasName
-from undrift.migrate.gates import VERIFICATION_VALID
+from undrift.migrate.gates import is_fresh
 from undrift.ports.ledger import Ledger
 
 
@@ -30,7 +30,7 @@ def verification_of(ledger: Ledger, alias: AliasName, now: datetime) -> dict[str
     return {
         "verdict": report.verdict.value,
         "age_s": round(age.total_seconds(), 3),
-        "stale": age > VERIFICATION_VALID,
+        "stale": not is_fresh(age),
         "touched": ledger.touched(alias, after=report.max_sequence),
         "running": going,
     }

@@ -290,8 +290,9 @@ def next_steps(name: str, state: AliasState, gates: list[Gate]) -> list[str]:
     migration = state.migration
     if migration is None or migration.is_final:
         return [f"undrift plan {name} --to MODEL"]
-    if migration.run_status is not RunStatus.RUNNING:
-        return [f"undrift resume {name}", f"undrift cancel {name}"]
+    if migration.is_held:
+        ends = {Phase.REVERSING: "rollback", Phase.RETIRING: "complete"}.get(migration.phase, "cancel")
+        return [f"undrift resume {name}", f"undrift {ends} {name}"]
     if migration.is_selftest:
         return [f"undrift selftest {name}", f"undrift cancel {name} --drop"]
     match migration.phase:

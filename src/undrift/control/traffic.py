@@ -13,7 +13,7 @@ from undrift.domain.migration import BEFORE_CUTOVER, Migration, Phase
 from undrift.domain.plan import Plan, describe, plan_cancel, plan_completion, plan_cutover, plan_rollback
 from undrift.domain.route import AliasName
 from undrift.errors import GateFailed, IllegalTransition, NoMigration, StaleRoute, UndriftError, WriteTimeout
-from undrift.migrate.gates import completion_gates, cutover_gates, is_close, rollback_gates
+from undrift.migrate.gates import cancellation_gates, completion_gates, cutover_gates, is_close, rollback_gates
 from undrift.migrate.hooks import call_due, call_if_possible, consent
 from undrift.migrate.runner import Runner
 from undrift.migrate.steps import OnWait
@@ -178,10 +178,16 @@ class Traffic(Migrations):
         """Give a migration up before its cutover; the target is kept unless it is to be dropped.
 
         The callbacks are those of `cutover`.
+
+        Raises:
+            GateFailed: after a rollback, documents are in the target only.
         """
         workshop = self.workshop(AliasName(name))
         allowed = (*BEFORE_CUTOVER, Phase.READY, Phase.ROLLED_BACK, Phase.ABORTING)
         migration = self._in_phase(workshop, "cancel", allowed)
+        if migration.phase is Phase.ROLLED_BACK:
+            self._settle(workshop, lambda lag: not lag.foreign, on_wait)
+            require(cancellation_gates(workshop), verb="cancellation", alias=name)
         jobs = any(job.is_open for job in self.ledger.jobs(workshop.alias))
         plan = plan_cancel(workshop.state().route, migration, drop=drop, has_batches=jobs)
         return self._run(workshop, migration, plan, on_plan=on_plan, on_step=on_step, on_wait=on_wait)

@@ -53,7 +53,7 @@ class Lag:
     """How far the follower is behind.
 
     Attributes:
-        dirty: documents still to be carried over.
+        dirty: documents still to be carried over; none where there is no follower.
         foreign: those among them whose truth is not in the serving field; a write to them waits.
         open: write operations that have begun and not ended.
         oldest_s: how long ago the most outdated dirty document was equal in both fields, in seconds; None without one.

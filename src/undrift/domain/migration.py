@@ -131,6 +131,11 @@ class Migration:
     finished: datetime | None = None
 
     @property
+    def is_held(self) -> bool:
+        """Whether an operator or an error keeps its workers from working."""
+        return self.run_status is not RunStatus.RUNNING
+
+    @property
     def is_final(self) -> bool:
         """Whether nothing will happen to it any more."""
         return self.phase in FINAL

@@ -125,7 +125,7 @@ class Reader:
                 missing = error
         # This process slept through a completion: the field it used is gone, and the ledger knows the new one.
         if self._router.refresh(self._alias).serving == route.serving:
-            raise missing
+            raise CollectionMissing(missing.message, missing.detail, missing.hint or "undrift doctor") from missing
         with self._router.using(self._alias) as route:
             return answer(route)
 

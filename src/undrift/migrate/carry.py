@@ -21,7 +21,7 @@ from undrift.domain.record import (
     stamp,
 )
 from undrift.domain.route import VectorField
-from undrift.errors import StoreRejected
+from undrift.errors import StoreFull, StoreRejected
 from undrift.flow.embed import EmbeddingDoor
 from undrift.flow.texts import Embedded
 from undrift.migrate.purse import purse_of
@@ -138,7 +138,7 @@ def write_all(write: Callable[[Sequence[Record]], None], records: Sequence[Recor
     """Write records, and single out those that the store will not take.
 
     Raises:
-        StoreRejected: the store takes none of them, so that no single document is to blame.
+        StoreRejected: the store takes none of them, or has no room, so that no single document is to blame.
     """
     failures = _bisect(write, records)
     if failures and len(failures) == len(records) > 1:
@@ -149,6 +149,9 @@ def write_all(write: Callable[[Sequence[Record]], None], records: Sequence[Recor
 def _bisect(write: Callable[[Sequence[Record]], None], records: Sequence[Record]) -> Failures:
     try:
         write(records)
+    except StoreFull:
+        # To be tried again, all of it: with each document aside that found no room, none would come back by itself.
+        raise
     except StoreRejected as error:
         if len(records) == 1:
             return {records[0].id: ("rejected_by_store", str(error))}

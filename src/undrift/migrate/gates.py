@@ -17,13 +17,18 @@ from undrift.errors import UndriftError
 from undrift.migrate.postponement import postponed
 from undrift.migrate.reconcile import record_of
 from undrift.migrate.workshop import Workshop
+from undrift.ports.store import Part
 
 #: Age of the oldest dirty document that a cutover accepts, in seconds.
 MAX_LAG_S = 2.0
 #: After this long a verification says nothing any more.
 VERIFICATION_VALID = timedelta(hours=24)
+#: What is further in the future was dated by a clock that is wrong, or this one is: nobody knows how old it is.
+_AHEAD = timedelta(minutes=5)
 #: Ids of foreign documents that a closed gate names.
 SAMPLES_SHOWN = 10
+#: Documents in quarantine that are looked at, and how many at a time.
+_HELD_AT_MOST, _AT_ONCE = 100_000, 500
 #: Id that no document has, deleted to prove that a field takes writes.
 PROBE_ID = DocumentId("undrift:rollback-probe")
 
@@ -67,6 +72,9 @@ def rollback_gates(workshop: Workshop) -> list[Gate]:
         _lag(workshop),
         _acknowledged(workshop, state.route),
         *suspected,
+        _carried_back(
+            workshop, state.route, f"undrift rollback {workshop.alias} --now, which leaves them where they are"
+        ),
         _reachable(workshop, migration.source, "source", "the source takes writes, and its model answers"),
     ]
 
@@ -92,11 +100,20 @@ def completion_gates(workshop: Workshop) -> list[Gate]:
     return [settled, kept, _acknowledged(workshop, state.route), reconciled]
 
 
+def cancellation_gates(workshop: Workshop) -> list[Gate]:
+    """Return the conditions under which a migration that was rolled back may be given up, and its target with it."""
+    route = workshop.state().route
+    turned = replace(route, serving=route.follower, follower=route.serving) if route.follower else route
+    return [_carried_back(workshop, turned, f"undrift cutover {workshop.alias} --accept-quarantine")]
+
+
 def rollback_ready(workshop: Workshop, migration: Migration) -> bool:
     """Whether a rollback could begin at once: the source has every write and is there, and its model is what it was."""
     if migration.phase is not Phase.REVERSING or _lag(workshop).verdict is not Verdict.PASS:
         return False
     try:
+        if _carried_back(workshop, workshop.state().route, "").verdict is not Verdict.PASS:
+            return False
         if not migration.copies:
             workshop.door_of(migration.source.space)
         return workshop.store_of(migration.source).describe(migration.source) is not None
@@ -125,13 +142,14 @@ def is_close(lag: Lag) -> bool:
 
 def _lag(workshop: Workshop) -> Gate:
     lag = workshop.ledger.lag(workshop.alias)
-    late = not is_close(lag)
+    late, migration = not is_close(lag), workshop.migration()
+    held = f"; the work is {migration.run_status.value}" if migration.is_held else ""
     return Gate(
         name="lag",
         verdict=Verdict.FAIL if late else Verdict.PASS,
         detail=f"{plural(lag.dirty, 'document')} {are(lag.dirty)} dirty, the oldest for {lag.oldest_s or 0.0:.1f} s; "
-        f"at most {MAX_DIRTY_AT_CUTOVER} for {MAX_LAG_S:g} s are allowed{lag.open_writes if late else ''}",
-        hint="undrift worker" if late else "",
+        f"at most {MAX_DIRTY_AT_CUTOVER} for {MAX_LAG_S:g} s are allowed{held + lag.open_writes if late else ''}",
+        hint=(f"undrift resume {workshop.alias}" if held else "undrift worker") if late else "",
     )
 
 
@@ -145,15 +163,22 @@ def _verified(workshop: Workshop) -> Gate:
         detail = f"{report.missing} missing, {report.extra} extra, {report.mismatched} mismatched of {report.compared}"
         return Gate(name="verified", verdict=report.verdict, detail=detail, hint=hint)
     hours = age.total_seconds() / 3600
-    if age > VERIFICATION_VALID:
+    if not is_fresh(age):
         limit = VERIFICATION_VALID.total_seconds() / 3600
         detail = f"verification is {hours:.0f} h old, at most {limit:.0f} h is allowed"
+        if age < timedelta():
+            detail = f"verification is dated {-hours:.1f} h ahead of this machine's clock, so that its age is not known"
         return Gate(name="verified", verdict=Verdict.STALE, detail=detail, hint=hint)
     touched = workshop.ledger.touched(workshop.alias, after=report.max_sequence)
     since = f", {touched} touched since" if touched else ""
     what = plural(report.compared, "document")
     detail = f"{what} equal, {report.sampled} {report.sampled_how}, {hours:.1f} h ago{since}"
     return Gate(name="verified", verdict=Verdict.PASS, detail=detail)
+
+
+def is_fresh(age: timedelta) -> bool:
+    """Whether evidence of this age still says something."""
+    return -_AHEAD <= age <= VERIFICATION_VALID
 
 
 def _quarantine(workshop: Workshop, *, accept_quarantine: bool) -> Gate:
@@ -168,6 +193,24 @@ def _quarantine(workshop: Workshop, *, accept_quarantine: bool) -> Gate:
         return Gate(name="quarantine", verdict=Verdict.PASS, detail=f"{detail}; accepted")
     hint = f"mend or delete them, or: undrift cutover {workshop.alias} --accept-quarantine"
     return Gate(name="quarantine", verdict=Verdict.FAIL, detail=detail, hint=hint)
+
+
+def _carried_back(workshop: Workshop, route: Route, otherwise: str) -> Gate:
+    """No document is in a field only, because the other one would not take it; `serving` is the field that has it."""
+    held = workshop.ledger.quarantined(workshop.alias, limit=_HELD_AT_MOST) if route.follower is not None else []
+    for start in range(0, len(held), _AT_ONCE):
+        some = held[start : start + _AT_ONCE]
+        here, there = (
+            workshop.store_of(place).entries(place, [one.key for one in some], Part.NONE)
+            for place in (route.serving, route.follower or route.serving)
+        )
+        alone = [one for one in some if one.key in here and one.key not in there]
+        if alone:
+            examples = ", ".join(f"{one.key} ({one.reason})" for one in alone[:3])
+            detail = f"only {route.serving.key} has documents that could not be carried over, for example {examples}"
+            hint = f"mend or delete them, or: {otherwise}"
+            return Gate(name="quarantine", verdict=Verdict.FAIL, detail=detail, hint=hint)
+    return Gate(name="quarantine", verdict=Verdict.PASS, detail="no document is in one field only")
 
 
 def _acknowledged(workshop: Workshop, route: Route) -> Gate:
@@ -192,7 +235,7 @@ def _reconciled(workshop: Workshop, needs_reconcile: str, epoch: int) -> Gate:
     if last is not None and record.speaks_for(epoch) and not needs_reconcile:
         age = workshop.clock.now() - last.started
         hours = age.total_seconds() / 3600
-        fresh = age <= VERIFICATION_VALID
+        fresh = is_fresh(age)
         return Gate(
             name="reconciled",
             verdict=Verdict.PASS if fresh else Verdict.STALE,

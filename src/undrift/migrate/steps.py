@@ -185,7 +185,13 @@ def _drain(workshop: Workshop, at_most: int, on_wait: OnWait) -> None:
 def _hold(workshop: Workshop, seconds: float, on_wait: OnWait) -> None:
     """Hold writers until nothing is open or dirty; let them go and try again later when that takes too long."""
     for attempt in range(_HOLD_ATTEMPTS):
-        route = workshop.state().route
+        route, migration = workshop.state().route, workshop.migration()
+        if migration.is_held and workshop.ledger.lag(workshop.alias).dirty:
+            raise GateFailed(
+                f"writers to {workshop.alias} are not made to wait: nobody would carry the dirty documents over",
+                f"the work is {migration.run_status.value}",
+                f"undrift resume {workshop.alias}",
+            )
         workshop.ledger.hold(route, seconds)
         until = workshop.clock.monotonic() + seconds * 0.8
         while workshop.clock.monotonic() < until:

@@ -119,6 +119,7 @@ def verify(
         follower=route.follower,
         run=run,
         after_cutover=state.migration.phase is Phase.REVERSING,
+        after_rollback=state.migration.phase is Phase.ROLLED_BACK,
         copies=state.migration.copies,
         carry=carry,
     )
@@ -148,6 +149,7 @@ class _Comparison:
     follower: VectorField
     run: _Run
     after_cutover: bool
+    after_rollback: bool
     copies: bool
     carry: Callable[[], int]
     #: The sample as a heap of the largest hash first.
@@ -268,8 +270,8 @@ class _Comparison:
         again, moving = reread(self.workshop, self.route, self.follower, keys)
         now = ledger.journal_state(alias, sorted(moving)) if since is not None else {}
         aside = {one.key: one.reason for one in ledger.quarantined(alias, limit=len(keys), only=keys)}
-        # What could not be carried is where it was: in the serving field, or after a cutover in the old one.
-        absent = "extra" if self.after_cutover else "missing"
+        # What could not be carried is where it was: in the serving field, or since a flip in the other.
+        absent = "extra" if self.after_cutover or self.after_rollback else "missing"
         waiting, healing, bypassed = [], [], []
         for key, pair in again.items():
             kind = difference(pair, self.follower)

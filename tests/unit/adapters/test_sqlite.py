@@ -30,6 +30,7 @@ from undrift.adapters.sqlite import (
 from undrift.errors import (
     ControlUnavailable,
     LedgerUnusable,
+    StoreFull,
     StoreRejected,
     StoreUnavailable,
     StoreUnusable,
@@ -734,7 +735,7 @@ def test_no_file_is_opened_on_a_network_filesystem(path: Path, monkeypatch: pyte
 @pytest.mark.parametrize(
     ("error", "ledger", "store"),
     [
-        (apsw.FullError("full"), ControlUnavailable, StoreRejected),
+        (apsw.FullError("full"), ControlUnavailable, StoreFull),
         (apsw.ReadOnlyError("read-only"), ControlUnavailable, StoreRejected),
         (apsw.PermissionsError("permission"), ControlUnavailable, StoreRejected),
         (apsw.CantOpenError("cannot"), ControlUnavailable, StoreUnavailable),

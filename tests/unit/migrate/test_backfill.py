@@ -17,6 +17,7 @@ from undrift.errors import (
     ControlUnavailable,
     EmbedderUnavailable,
     LeaseLost,
+    StoreFull,
     StoreRejected,
     StoreUnavailable,
     UndriftError,
@@ -361,6 +362,28 @@ def test_a_text_that_was_changed_past_the_tag_is_carried_and_closes_the_gate(sce
     assert (carried.text, carried.tag.content) == ("another text", content_hash("another text"))
     assert (carried.vector == scene.rig.vector(carried.tag.space, "another text")).all()
     assert "such as d02, as the back-fill saw" in scene.workshop.state().needs_reconcile
+
+
+def test_a_store_that_has_no_room_sets_nothing_aside(scene: Scene) -> None:
+    """Half of a piece found room; the rest is no document's fault, and all of it is there when there is room again."""
+    laid_out(scene)
+    inner = scene.rig.memory.insert_absent
+
+    def full(field: VectorField, records: Sequence[Record]) -> None:
+        if any(record.id == "d02" for record in records):
+            raise StoreFull("the disk is full")
+        inner(field, records)
+
+    scene.rig.memory.insert_absent = full  # type: ignore[method-assign]
+    with pytest.raises(StoreFull):
+        carry_chunk(scene.workshop, scene.migration)
+    assert scene.quarantined() == {}
+
+    scene.rig.memory.insert_absent = inner  # type: ignore[method-assign]
+    scene.rig.clock.advance(600)
+    scene.worker.work_to(Phase.READY)
+    assert scene.target() == scene.source()
+    assert scene.quarantined() == {}
 
 
 def test_a_document_that_the_store_rejects_is_singled_out(scene: Scene) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -109,6 +110,18 @@ def test_a_comparison_grows_stale(scene: Scene) -> None:
 
     assert found.verdict is Verdict.STALE
     assert "25 h old, at most 24 h is allowed" in found.detail
+    assert found.hint == "undrift verify kb"
+
+
+def test_a_comparison_that_is_dated_in_the_future_says_nothing(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine that compared has another clock, or this one's was set back; it would be valid for days."""
+    now = scene.rig.clock.now
+    monkeypatch.setattr(scene.rig.clock, "now", lambda: now() - timedelta(hours=72))
+
+    found = gate(standing_gates(scene.workshop), "verified")
+
+    assert found.verdict is Verdict.STALE
+    assert "72.0 h ahead of this machine's clock" in found.detail
     assert found.hint == "undrift verify kb"
 
 

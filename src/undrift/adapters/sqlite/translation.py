@@ -12,6 +12,7 @@ import apsw
 from undrift.errors import (
     ControlUnavailable,
     LedgerUnusable,
+    StoreFull,
     StoreRejected,
     StoreUnavailable,
     StoreUnusable,
@@ -40,8 +41,8 @@ def translate(error: apsw.Error, path: Path, owner: Owner) -> UndriftError:
                 f"put the file back, then restart what uses it: ls -li {path}",
             )
         case apsw.FullError():
-            kind = ControlUnavailable if owner is Owner.LEDGER else StoreRejected
-            return kind(
+            full = ControlUnavailable if owner is Owner.LEDGER else StoreFull
+            return full(
                 f"{name} cannot grow: the disk is full", "nothing of this call was written", f"df -h {path.parent}"
             )
         case apsw.CorruptError() | apsw.NotADBError():

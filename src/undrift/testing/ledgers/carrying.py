@@ -284,6 +284,17 @@ class CarryingRules:
         assert (empty.slowest, lag.slowest) == ("", ME)
         assert abs(lag.slowest_s - DEADLINE_S) < MOMENT_S
 
+    def test_nothing_is_behind_where_there_is_no_follower_any_more(self, bench: LedgerBench) -> None:
+        """What was dirty when the source was let go is no lag that grows until the next migration."""
+        begin(bench.ledger, Phase.REVERSING)
+        write(bench.ledger, "a")
+        assert bench.other.lag(ALIAS).dirty == 1
+        enter(bench.ledger, Phase.RETIRING)
+
+        lag = bench.other.lag(ALIAS)
+
+        assert (lag.dirty, lag.foreign, lag.oldest_s) == (0, 0, None)
+
     def test_what_may_still_be_written_to_the_follower_is_counted(self, bench: LedgerBench) -> None:
         """Pieces that are being published and claims, until their leases and the horizon are over."""
         begin(bench.ledger)

@@ -24,7 +24,8 @@ _SERVER = "SELECT system_identifier::text, left(pg_walfile_name(pg_current_wal_l
 _GAP = 1_000_000_000
 _REASON = (
     "the tables of the ledger are not where they were: they were restored from a backup, or another server took over, "
-    "and which documents were dirty may be forgotten"
+    "and which documents were dirty may be forgotten; after a cutover that the backup does not know, first: "
+    "undrift export {} --field follower"
 )
 
 
@@ -76,9 +77,12 @@ def _home(connection: Any) -> dict[str, str]:
 
 def _want_reconciled(connection: Any) -> None:
     connection.execute("SELECT 1 FROM undrift.alias ORDER BY name FOR NO KEY UPDATE")
-    connection.execute("UPDATE undrift.alias SET needs_reconcile = %s, sequence = sequence + %s", (_REASON, _GAP))
+    before, after = _REASON.split("{}")
+    connection.execute(
+        "UPDATE undrift.alias SET needs_reconcile = %s || name || %s, sequence = sequence + %s", (before, after, _GAP)
+    )
     connection.execute(
         "INSERT INTO undrift.history (at, alias, who, action, epoch, detail) "
-        "SELECT to_timestamp(undrift.now()), name, '', 'ledger_restored', epoch, %s FROM undrift.alias ORDER BY name",
-        (_REASON,),
+        "SELECT to_timestamp(undrift.now()), name, '', 'ledger_restored', epoch, needs_reconcile FROM undrift.alias "
+        "ORDER BY name"
     )

@@ -105,7 +105,8 @@ class JournalTables(Session):
             "  ORDER BY deadline DESC LIMIT 1) AS o ON true "
             "CROSS JOIN LATERAL (SELECT count(*) AS dirty, min(since) AS oldest, "
             "  count(*) FILTER (WHERE source <> a.serving_key) AS away "
-            "  FROM undrift.dirty WHERE alias = a.name AND state = 1) AS d WHERE a.name = %s",
+            "  FROM undrift.dirty WHERE alias = a.name AND state = 1 AND a.follower IS NOT NULL) AS d "
+            "WHERE a.name = %s",
             (alias,),
         )
         if not rows:

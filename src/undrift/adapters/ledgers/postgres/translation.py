@@ -28,9 +28,11 @@ def translate(error: Any, address: Address) -> UndriftError:
             f"{address.name} is read-only; it may be a standby", text, "let the address name the primary server"
         )
     if state == "42501":
-        return ControlUnavailable(
-            f"{address.name} does not let this user in", text, "GRANT ALL ON SCHEMA undrift and its tables to the user"
-        )
+        tables = "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA undrift TO ROLE"
+        rights = f"GRANT USAGE ON SCHEMA undrift TO ROLE; {tables}"
+        if "for database" in text:
+            rights = "GRANT CREATE ON DATABASE NAME TO ROLE, for the first process, which makes the tables"
+        return ControlUnavailable(f"{address.name} does not let this user in", text, rights)
     if state == "55P03":
         return ControlUnavailable(
             f"{address.name} is busy: another process held a lock too long", text, "undrift doctor"

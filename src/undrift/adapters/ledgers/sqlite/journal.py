@@ -119,8 +119,9 @@ class JournalTables(Session):
         with self._snapshot():
             route, _ = self._route(alias)
             ((dirty, foreign, oldest),) = self._read(
-                "SELECT count(*), coalesce(sum(source != ?), 0), min(since) FROM dirty WHERE alias = ? AND state = 1",
-                (route.serving.key, alias),
+                "SELECT count(*), coalesce(sum(source != ?), 0), min(since) FROM dirty "
+                "WHERE alias = ? AND state = 1 AND ?",
+                (route.serving.key, alias, route.follower is not None),
             )
             ((operations,),) = self._read("SELECT count(*) FROM op WHERE alias = ?", (alias,))
             longest = self._read(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from undrift.adapters.postgres import AGAIN, Address, refused
-from undrift.errors import CollectionMissing, FieldInUse, StoreRejected, StoreUnavailable, UndriftError
+from undrift.errors import CollectionMissing, FieldInUse, StoreFull, StoreRejected, StoreUnavailable, UndriftError
 
 #: undefined_table and invalid_schema_name.
 _MISSING = frozenset({"42P01", "3F000"})
@@ -29,7 +29,7 @@ def translate(error: Any, address: Address, collection: str) -> UndriftError:
             hint="choose another name, or drop it if nobody uses it",
         )
     if state == "53100":
-        return StoreRejected(f"{address.name} cannot grow: its disk is full", _NOTHING, "free space on the server")
+        return StoreFull(f"{address.name} cannot grow: its disk is full", _NOTHING, "free space on the server")
     if state == "25006":
         return StoreRejected(
             f"{address.name} is read-only; it may be a standby", text, "let the address name the primary server"
