@@ -196,6 +196,7 @@ def test_what_was_embedded_online_promises_no_end_for_a_job_that_runs(
         world.begin(batch="auto")
         operator, worker = world.rig.process("operator"), world.rig.process("worker")
         worker.work(lambda _: operator.plane.status(ALIAS)["progress"]["done"] > 0)
+        world.rig.clock.sleep(1.0)
 
         progress = operator.plane.status(ALIAS)["progress"]
 

@@ -31,6 +31,11 @@ if TYPE_CHECKING:
     help="Make writers wait for at most so long, such as 2s, while the last documents are carried over.",
 )
 @click.option("--accept-quarantine", is_flag=True, help="Documents that could not be carried over are no obstacle.")
+@click.option(
+    "--accept-no-way-back",
+    is_flag=True,
+    help="An old field that takes no writes is no obstacle, nor one whose model is gone: a rollback may be impossible.",
+)
 @click.option("--at", type=Moment(), metavar="TIME", help="Wait for a time such as 22:00, then look at the gates.")
 @click.option(
     "--max-wait",
@@ -50,6 +55,7 @@ def cutover(
     dry_run: bool,
     freeze_writes: float | None,
     accept_quarantine: bool,
+    accept_no_way_back: bool,
     at: datetime | None,
     max_wait: float | None,
     yes: bool,
@@ -59,7 +65,11 @@ def cutover(
     Searches and writes go on, and there is a way back.
     """
     with session.plane("cli" if dry_run else "cutover") as plane:
-        chosen: dict[str, Any] = {"freeze_s": freeze_writes, "accept_quarantine": accept_quarantine}
+        chosen: dict[str, Any] = {
+            "freeze_s": freeze_writes,
+            "accept_quarantine": accept_quarantine,
+            "accept_no_way_back": accept_no_way_back,
+        }
         if dry_run:
             value = plane.plan_cutover(alias, **chosen)
             session.answer(value, reports.dry_run(value))

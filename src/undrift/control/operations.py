@@ -132,7 +132,7 @@ class Operations(Status):
         migration = self._running(name)
         present = shown(tuned(self.config.limits_of(migration.alias), self.ledger.tuning(migration.alias)))
         budget = {"budget_usd": migration.budget_usd, "budget_tokens": migration.budget_tokens}
-        return {**{key: NONE if value is None else f"{value:g}" for key, value in budget.items()}, **present}
+        return {**{key: NONE if value is None else f"{value:.15g}" for key, value in budget.items()}, **present}
 
     def _running(self, name: str) -> Migration:
         """Return the running migration of an alias, without calling a store or a model for it."""

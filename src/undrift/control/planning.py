@@ -126,7 +126,8 @@ class Planning(Aiming):
             *self._of_sunsets(migration, door, found),
         ]
         start = migration.command + aim.options
-        start += " --budget-usd N" if door.limits.paid and facts.unique_texts else ""
+        if door.limits.paid and (facts.unique_texts or not migration.copies):
+            start += " --budget-tokens N" if terms.online.usd is None else " --budget-usd N"
         return {
             "alias": name,
             "source": {"field": route.serving.key, "space": route.serving.space},
@@ -183,7 +184,7 @@ class Planning(Aiming):
         return Reckoning(
             facts=facts,
             terms=terms,
-            again=int(facts.estimate.tokens * share),
+            again=int((facts.estimate.tokens + facts.cached_tokens) * share),
             proof=round(sum(map(counter.of, (*PROBE_TEXTS, *PROBE_QUERIES)))) if repeated else 0,
             at_once=None if shared else online(facts.work, terms.pace, reserved=terms.reserved),
             in_batches=None if shared else batched(facts.work, terms.batches),

@@ -14,7 +14,7 @@ from undrift.adapters.feeds.deprecations import deprecations, is_deprecations
 from undrift.adapters.feeds.provider_models import LISTS, address_of, listed
 from undrift.config import ModelSettings
 from undrift.control.outlook import Outlook
-from undrift.domain.catalogue import Catalogue, Fact, channel_of
+from undrift.domain.catalogue import MANY, Catalogue, Fact, channel_of
 from undrift.errors import FeedUnavailable, UndriftError
 
 
@@ -129,15 +129,19 @@ class Refreshing(Outlook):
 
 
 def _unheard(facts: Iterable[Fact], catalogue: Catalogue) -> Iterator[Fact]:
-    """Yield the observations that say something else than the last one of the same source."""
+    """Yield the observations that say something else than the last one of the same source, the oldest first."""
     heard: dict[Any, Fact] = {}
-    for fact in facts:
+    for fact in sorted(facts, key=lambda fact: fact.seen):
         place = (fact.key, fact.attribute, fact.tier, fact.origin)
-        if place not in heard:
-            history = catalogue.observed(fact.key, fact.attribute)
-            last = next((one for one in reversed(history) if (one.origin, one.tier) == (fact.origin, fact.tier)), None)
-        else:
-            last = heard[place]
+        history = catalogue.observed(fact.key, fact.attribute)
+        said = [one for one in history if (one.origin, one.tier) == (fact.origin, fact.tier)]
+        last = heard.get(place, said[-1] if said else None)
+        is_past = last is not None and (fact.seen < last.seen or fact.attribute in MANY)
+        if is_past and (fact.value, fact.precision, fact.seen) in [
+            (one.value, one.precision, one.seen) for one in said
+        ]:
+            # A feed that keeps what it said before says nothing new with it, nor one that names several things.
+            continue
         heard[place] = fact
         if last is None or (last.value, last.precision) != (fact.value, fact.precision):
             # The same day may be named again after another one: then it is told again.

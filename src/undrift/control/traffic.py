@@ -30,12 +30,17 @@ class Traffic(Migrations):
     """Cut over, roll back, complete, cancel."""
 
     def plan_cutover(
-        self, name: str, *, freeze_s: float | None = None, accept_quarantine: bool = False
+        self,
+        name: str,
+        *,
+        freeze_s: float | None = None,
+        accept_quarantine: bool = False,
+        accept_no_way_back: bool = False,
     ) -> dict[str, Any]:
         """Return what a cutover would do, and which gates hold; changes nothing."""
         workshop = self.workshop(AliasName(name))
         migration = workshop.migration()
-        gates = cutover_gates(workshop, accept_quarantine=accept_quarantine)
+        gates = cutover_gates(workshop, accept_quarantine=accept_quarantine, accept_no_way_back=accept_no_way_back)
         gates += consent(workshop, self._who(), gates, dry_run=True)
         plan = plan_cutover(workshop.state().route, migration, freeze_s=freeze_s, accept_quarantine=accept_quarantine)
         return {
@@ -51,6 +56,7 @@ class Traffic(Migrations):
         *,
         freeze_s: float | None = None,
         accept_quarantine: bool = False,
+        accept_no_way_back: bool = False,
         at: datetime | None = None,
         max_wait_s: float = 0.0,
         on_plan: OnPlan = silent,
@@ -63,6 +69,7 @@ class Traffic(Migrations):
             name: the alias.
             freeze_s: writers wait for at most so long while the last dirty documents are carried over.
             accept_quarantine: documents that could not be carried over are no obstacle.
+            accept_no_way_back: nor is an old field that takes no writes, or whose model is gone.
             at: an aware time; nothing is looked at before it, and this call waits for it.
             max_wait_s: so long it is tried again, later and later, while only gates do not hold that may in a moment:
                 the lag, and clients that have to acknowledge.
@@ -87,7 +94,9 @@ class Traffic(Migrations):
             migration = self._in_phase(workshop, "cut over", _CUTS_OVER)
             if migration.phase is not Phase.REVERSING:
                 self._settle(workshop, is_close, on_wait, limit_s=_SETTLE_S if max_wait_s else None)
-                gates = cutover_gates(workshop, accept_quarantine=accept_quarantine)
+                gates = cutover_gates(
+                    workshop, accept_quarantine=accept_quarantine, accept_no_way_back=accept_no_way_back
+                )
                 gates += consent(workshop, self._who(), gates, dry_run=False)
                 closed[:] = [gate for gate in gates if gate.verdict is not Verdict.PASS]
                 require(gates, verb="cutover", alias=name)

@@ -84,7 +84,7 @@ class Confidence(Enum):
 
 
 #: Attributes of which a model may have several at a time.
-_MANY = frozenset({Attribute.REPLACEMENT, Attribute.SHARES_SPACE_WITH, Attribute.ALSO_CALLED})
+MANY = frozenset({Attribute.REPLACEMENT, Attribute.SHARES_SPACE_WITH, Attribute.ALSO_CALLED})
 #: What an account may do, which may be another for each tier of accounts and the same for all models of a channel.
 LIMITS = frozenset(
     {
@@ -270,7 +270,7 @@ class Catalogue:
     def last_words(self, key: ModelKey, attribute: Attribute) -> list[Fact]:
         """Return what each source said last; several of one source only where an attribute may have several values."""
         facts = self.history(key, attribute)
-        if attribute in _MANY:
+        if attribute in MANY:
             return facts
         return list({fact.origin: fact for fact in facts}.values())
 

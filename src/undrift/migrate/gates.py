@@ -47,13 +47,20 @@ def standing_gates(workshop: Workshop, *, accept_quarantine: bool = False) -> li
     ]
 
 
-def cutover_gates(workshop: Workshop, *, accept_quarantine: bool = False) -> list[Gate]:
+def cutover_gates(
+    workshop: Workshop, *, accept_quarantine: bool = False, accept_no_way_back: bool = False
+) -> list[Gate]:
     """Return all conditions of a cutover with their verdicts."""
-    source = workshop.migration().source
-    return [
-        *standing_gates(workshop, accept_quarantine=accept_quarantine),
-        _reachable(workshop, source, "rollback", "the way back is proven"),
-    ]
+    way_back = _reachable(workshop, workshop.migration().source, "rollback", "the way back is proven")
+    if way_back.verdict is not Verdict.PASS:
+        if accept_no_way_back:
+            way_back = replace(way_back, verdict=Verdict.PASS, detail=f"{way_back.detail}; accepted", hint="")
+        else:
+            # Where the old model is gone for good, to move away from it is the very thing that is wanted.
+            mend = way_back.hint if way_back.hint and "ALIAS" not in way_back.hint else "mend it"
+            hint = f"{mend}, or go without a way back: undrift cutover {workshop.alias} --accept-no-way-back"
+            way_back = replace(way_back, hint=hint)
+    return [*standing_gates(workshop, accept_quarantine=accept_quarantine), way_back]
 
 
 def rollback_gates(workshop: Workshop) -> list[Gate]:

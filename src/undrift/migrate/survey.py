@@ -21,6 +21,8 @@ from undrift.ports.store import Part, StoreCapabilities, VectorStore
 _PAGE = 1000
 #: Bytes beside vector and text that a record needs, roughly.
 _RECORD_OVERHEAD = 200
+#: Texts that are sampled of those whose vectors are in the cache.
+_KEPT = 256
 #: Texts that are sampled unless somebody says otherwise.
 SAMPLED = 2000
 
@@ -41,6 +43,7 @@ class Facts:
         unique_texts: texts that differ and have to be embedded; each is once.
         duplicates: documents with a text that another one has as well.
         cached: texts whose vectors are in the cache already, so that they are not among those to be embedded.
+        cached_tokens: what those have, about, prefixes included: a verification embeds them again.
         text_bytes: bytes of the texts to be embedded, prefixes included.
         estimate: tokens of the texts to be embedded, prefixes included.
         prefix_tokens: how many of these are of the prefix.
@@ -52,6 +55,7 @@ class Facts:
     unique_texts: int
     duplicates: int
     cached: int
+    cached_tokens: int
     text_bytes: int
     estimate: TokenEstimate
     prefix_tokens: int
@@ -104,6 +108,7 @@ class _Tally:
     most: int
     seen: set[int] = field(default_factory=set)
     sample: list[tuple[int, str]] = field(default_factory=list)
+    kept: list[tuple[int, str]] = field(default_factory=list)
     documents: int = 0
     blank: int = 0
     untagged: int = 0
@@ -117,10 +122,18 @@ class _Tally:
 
     def draw(self, digest: int, text: str) -> None:
         """Take a text into the sample if it belongs there."""
-        if len(self.sample) < self.most:
-            heapq.heappush(self.sample, (-digest, text))
-        elif -digest > self.sample[0][0]:
-            heapq.heapreplace(self.sample, (-digest, text))
+        _draw(self.sample, self.most, digest, text)
+
+    def draw_kept(self, digest: int, text: str) -> None:
+        """The same for a text whose vector is in the cache."""
+        _draw(self.kept, _KEPT, digest, text)
+
+
+def _draw(sample: list[tuple[int, str]], most: int, digest: int, text: str) -> None:
+    if len(sample) < most:
+        heapq.heappush(sample, (-digest, text))
+    elif -digest > sample[0][0]:
+        heapq.heapreplace(sample, (-digest, text))
 
 
 def survey(
@@ -158,6 +171,8 @@ def survey(
         found = set(kept(list(fresh))) if fresh else set()
         tally.cached += len(found)
         missing = {digest: text for digest, text in fresh.items() if digest not in found}
+        for digest in found:
+            tally.draw_kept(_number(digest), fresh[digest])
         texts = list(missing.values())
         for digest, text in missing.items():
             tally.draw(_number(digest), text)
@@ -179,6 +194,7 @@ def survey(
         unique_texts=tally.unique,
         duplicates=tally.duplicates,
         cached=tally.cached,
+        cached_tokens=round(tally.cached * sum(counter.of(text) for _, text in tally.kept) / max(1, len(tally.kept))),
         text_bytes=tally.text_bytes,
         estimate=estimate,
         prefix_tokens=round(counter.of("")) * tally.unique if prefix else 0,

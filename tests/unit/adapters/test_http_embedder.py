@@ -423,6 +423,19 @@ def test_a_failure_behind_a_gateways_status_200_is_seen(connect: Connect) -> Non
     assert len(client.waits) == 1
 
 
+def test_requests_under_way_when_a_key_is_replaced_are_all_sent_again(connect: Connect) -> None:
+    """Only the first of them sees the key change; none of them is a reason to halt."""
+    client = connect(api_key=KEY)
+    client.embedder.read_key_again(lambda: "sk-another-0123456789")
+    old = httpx2.Request("POST", "http://localhost", headers={"Authorization": f"Bearer {KEY}"})
+    new = httpx2.Request("POST", "http://localhost", headers={"Authorization": "Bearer sk-another-0123456789"})
+
+    refused = [client.embedder._refusal(401, httpx2.Response(401, request=sent)) for sent in (old, old, new)]
+
+    assert [one.may_change for one in refused] == [True, True, False]
+    assert isinstance(refused[-1].error, EmbedderRejected)
+
+
 @pytest.mark.parametrize(
     ("error", "words"),
     [
@@ -451,7 +464,7 @@ class FakeConnection:
         answer = next(self.answers)
         if isinstance(answer, Exception):
             raise answer
-        return httpx2.Response(200, json=answer)
+        return httpx2.Response(200, json=answer, request=httpx2.Request("POST", url))
 
     def close(self) -> None: ...
 

@@ -145,6 +145,26 @@ def test_of_sources_that_disagree_the_earliest_counts_and_both_are_shown(
     assert [fact["value"] for fact in sunset["disagreeing"]] == ["2027-06-30"]
 
 
+def test_a_feed_that_keeps_what_it_said_before_is_heard_once(owner: Undrift, tmp_path: Path) -> None:
+    """Its lines may stand in any order, and name several things at a time."""
+    model = "openai,text-embedding-3-small,"
+    lines = [
+        f"{model},shutdown,2027-06-30,exact,a contract,2026-11-20,high\n",
+        f"{model},shutdown,2027-04-01,exact,a contract,2026-10-01,high\n",
+        f"{model},also_called,small,,a contract,2026-10-01,high\n",
+        f"{model},also_called,3-small,,a contract,2026-10-01,high\n",
+    ]
+    (tmp_path / "feed.csv").write_text(HEAD + "".join(lines))
+    refresh = ("catalogue", "refresh", "--from", "feed.csv", "--no-providers", "--json")
+
+    first, again = owner(*refresh).json["feeds"][0]["new"], owner(*refresh).json["feeds"][0]["new"]
+
+    assert (len(first), again) == (4, [])
+    assert len((tmp_path / "undrift-catalogue.csv").read_text().splitlines()) == 5
+    (sunset,) = owner("catalogue", "sunsets", "--json").json
+    assert (sunset["date"], sunset["moved"]) == ("2027-06-30", True)
+
+
 def test_the_community_s_list_is_one_voice_among_others(owner: Undrift, world: World) -> None:
     entry = {"provider": "OpenAI", "shutdown_date": "2027-04-01", "last_observed": "2026-11-20"}
     world.deprecations = [{**entry, "model_id": name} for name in ("text-embedding-3-small", "gpt-4", "3-smallmodel")]

@@ -293,6 +293,8 @@ def test_settings_of_the_work_are_changed_and_asked_for(filled: Undrift, tmp_pat
     assert "  tuned       chunk_size=32, max_rows_per_s=500, max_lag_s=5\n" in filled("status", "kb").out
 
     assert filled("tune", "kb", "chunk_size=?", "budget_usd=?").out == "chunk_size  32\nbudget_usd  none\n"
+    filled("tune", "kb", "budget_tokens=1234567890")
+    assert filled("tune", "kb", "budget_tokens=?").out == "budget_tokens  1234567890\n"
     asked = filled("tune", "kb", "?=?", "--json").json
     assert asked["settings"]["hours"] == "none"
     assert list(asked["settings"]) == list(TUNABLE)

@@ -100,6 +100,31 @@ def test_texts_that_are_twice_or_in_the_cache_are_not_paid_for(hosted: Callable[
     assert value["tokens"] == pytest.approx(before * 18 / 30, rel=0.02)
 
 
+@pytest.mark.parametrize("cached", [12, 30])
+def test_what_a_verification_embeds_again_does_not_rest_on_the_cache(
+    hosted: Callable[..., Undrift], tmp_path: Path, cached: int
+) -> None:
+    undrift = hosted()
+    before = undrift("plan", "kb", "--to", "paid", "--json").json
+    with plane_of(tmp_path) as plane:
+        plane.model_door("paid").documents(TEXTS[:cached])
+
+    value = undrift("plan", "kb", "--to", "paid", "--json").json
+
+    assert value["unique_texts"] == 30 - cached
+    assert value["verification_tokens"] == pytest.approx(before["verification_tokens"], rel=0.02)
+    assert value["next_steps"] == ["undrift start kb --to paid --budget-usd N"], "without a budget it is refused"
+
+
+def test_a_budget_in_dollars_is_not_proposed_without_a_price(hosted: Callable[..., Undrift]) -> None:
+    undrift = hosted("text-embedding-004", "somebody")
+
+    (step,) = undrift("plan", "kb", "--to", "paid", "--json").json["next_steps"]
+
+    assert step == "undrift start kb --to paid --budget-tokens N"
+    assert undrift(*step.replace(" N", " 100000").split()[1:], "--detach").code == 0
+
+
 def test_models_that_share_a_space_take_no_tokens(hosted: Callable[..., Undrift]) -> None:
     undrift = hosted("voyage-4-lite", "voyage", first="voyage-4")
 

@@ -17,7 +17,7 @@ from undrift.control import ControlPlane, open_plane
 from undrift.control.terms import pace_of_tier
 from undrift.domain.catalogue import ModelKey
 from undrift.domain.migration import Migration, Phase
-from undrift.errors import BudgetExhausted, ModelRetired, ModelUnavailable
+from undrift.errors import BudgetExhausted, GateFailed, ModelRetired, ModelUnavailable
 from undrift.testing.provider import AccountLimits, EmbeddingProvider
 
 SECRET = "sk-of-somebody-0123456789"
@@ -181,3 +181,28 @@ def test_a_migration_to_a_model_that_is_retired_says_how_to_leave_it_and_how_far
     assert "ALIAS" not in waits
     assert cancelled["phase"] == "aborted"
     assert cancelled["progress"]["done"] < cancelled["progress"]["total"] == len(DOCUMENTS)
+
+
+def test_an_alias_leaves_a_model_that_is_retired_by_the_way_that_is_named(
+    tmp_path: Path, provider: EmbeddingProvider
+) -> None:
+    (tmp_path / "key").write_text(SECRET)
+    (tmp_path / "undrift.toml").write_text(CONFIG.format(url=provider.url).replace('model = "old"', 'model = "new"'))
+    with open_plane(tmp_path / "undrift.toml") as plane:
+        plane.alias("kb").upsert(DOCUMENTS)
+        provider.retire("toy")
+        plane.register("kb", "old")
+        work(plane)
+        with pytest.raises(GateFailed, match="rollback") as refused:
+            plane.cutover("kb")
+        way_out = "undrift cutover kb --accept-no-way-back"
+        assert way_out in refused.value.hint
+        assert not plane.plan_cutover("kb")["allowed"]
+
+        plane.cutover("kb", accept_no_way_back=True)
+
+        assert not plane.status("kb")["rollback_ready"]
+        plane.alias("kb").upsert([Document(id="later", text="written when the old model was gone")])
+        plane.complete("kb")
+        assert plane.status("kb")["phase"] == "done"
+        assert plane.alias("kb").search("written when the old model was gone", k=1)[0].id == "later"

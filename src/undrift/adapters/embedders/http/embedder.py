@@ -354,13 +354,13 @@ class HttpEmbedder(HasBatches):
         found = refusal(status, headers, content, model=self._space.model, host=self._host)
         WATCH.get().sees(seen_limits(headers, content), refused=status == 429 and found.may_change)
         self._noticeboard.refused(headers, found.error)
-        if status in (400, 401, 403) and isinstance(found.error, ModelUnavailable) and self._has_another_key():
+        if status in (400, 401, 403) and isinstance(found.error, ModelUnavailable) and self._has_another_key(response):
             changed = EmbedderUnavailable(f"the key of model {self._space.model} was replaced", found.error.detail)
             return Refusal(error=changed, may_change=True, wait_s=0.0)
         return found
 
-    def _has_another_key(self) -> bool:
-        """Take up a key that was put in the place of the one that is refused; whether there is one."""
+    def _has_another_key(self, response: httpx2.Response) -> bool:
+        """Take up a key that was put in the place of the one that is refused; whether it is another than was sent."""
         with suppress(UndriftError), self._lock:
             key = self._read_key()
             if key and key != self._key:
@@ -368,8 +368,9 @@ class HttpEmbedder(HasBatches):
                 self._secrets.append(key)
                 if self._opened is not None:
                     self._opened[1].headers.update(self._headers)
-                return True
-        return False
+        # Another thread may have taken it up while this request was under way.
+        sent = response.request.headers
+        return any(sent.get(name) != value for name, value in self._headers.items())
 
     def _client(self) -> httpx2.Client:
         """Return the connections of this process; a child must not speak on its parent's."""
