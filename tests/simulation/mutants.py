@@ -270,6 +270,7 @@ MUTANTS = (
         seed=489,
         patch=lambda: patch.object(Workshop, "require_lease", lambda *_: None),
         scene={**CROWD, "stop": 0.03},
+        budget=600,
     ),
     Mutant(
         name="a client looks at its deadline before it sends",

@@ -79,7 +79,9 @@ class Sunset:
 
     def latest_safe_start(self, hours: float) -> date:
         """Return the last day on which a migration that takes so long may begin."""
-        return self.end.day - timedelta(days=MARGIN_DAYS + math.ceil(hours / 24))
+        # There is no day before the first one, however long it takes.
+        days = MARGIN_DAYS + math.ceil(min(hours / 24, date.max.toordinal()))
+        return date.fromordinal(max(date.min.toordinal(), self.end.day.toordinal() - days))
 
 
 def sunset_of(catalogue: Catalogue, key: ModelKey) -> Sunset | None:

@@ -168,6 +168,7 @@ def test_a_migration_that_begins_on_the_last_safe_day_ends_with_the_margin() -> 
     assert sunset.latest_safe_start(hours=0) == date(2027, 1, 1)
     assert sunset.latest_safe_start(hours=24 * 10) == date(2026, 12, 22)
     assert sunset.latest_safe_start(hours=1) == date(2026, 12, 31), "a day that has begun is not counted on"
+    assert sunset.latest_safe_start(hours=float("inf")) == date.min
 
 
 def test_the_cases_that_moved_disagreed_and_died_are_shipped() -> None:
