@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time
 
 from undrift.domain.catalogue import Attribute, Catalogue, Fact, ModelKey, Precision
 from undrift.domain.finding import Finding, Severity, State
