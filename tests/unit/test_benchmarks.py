@@ -96,7 +96,7 @@ TINY = [
     (vector_cache, vector_cache.Size(vectors=512, room=256), ["keep 1536 dimensions", "have to leave", "find them"]),
 ]
 #: Those that take long even so, because they wait for processes.
-LONG = (backfill, migration_latency, search, write)
+LONG = (backfill, fairness, migration_latency, pgvector, search, write)
 #: What a benchmark needs that the tests do not bring along; without it, it has no rows.
 NEEDED = {
     "chroma": ("chromadb",),
