@@ -134,7 +134,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
     ("hold", "deed"),
     [
         pytest.param("pause", "paused it", id="pause", marks=pytest.mark.long),
-        pytest.param("panic", "stopped every worker", id="panic"),
+        pytest.param("panic", "stopped every worker", id="panic", marks=pytest.mark.long),
     ],
 )
 def test_a_worker_process_stops_in_the_middle_of_a_piece_and_goes_on(site: Site, hold: str, deed: str) -> None:

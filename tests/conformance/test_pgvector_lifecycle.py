@@ -80,6 +80,7 @@ def test_no_acknowledged_write_is_lost_whoever_is_killed(
     )
 
 
+@pytest.mark.long
 def test_the_command_line_takes_a_collection_through_its_whole_life(databases: PostgresServer, tmp_path: Path) -> None:
     config = _CONFIG.format(ledger=ledger_of(databases, "one database"), store=store_url(databases, "life_a"))
     (tmp_path / "undrift.toml").write_text(config, encoding="utf-8")
