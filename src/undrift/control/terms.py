@@ -66,8 +66,7 @@ def keys_of(space: Space, catalogue: Catalogue, region: str = "") -> list[ModelK
 
 def key_of(space: Space, catalogue: Catalogue) -> ModelKey | None:
     """Return a model as the catalogue has it; None where it does not."""
-    channel = channel_of(space.channel)
-    return next((key for key in catalogue.find(space.model) if key.channel == channel), None)
+    return next(iter(keys_of(space, catalogue)), None)
 
 
 def pace_of_tier(space: Space, tier: str, catalogue: Catalogue) -> tuple[float | None, float | None]:

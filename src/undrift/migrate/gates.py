@@ -81,15 +81,6 @@ def rollback_gates(workshop: Workshop) -> list[Gate]:
 
 def completion_gates(workshop: Workshop) -> list[Gate]:
     """Return the conditions of a completion, after which there is no way back."""
-    lag = workshop.ledger.lag(workshop.alias)
-    what = f"{plural(lag.foreign, 'document')} with the truth in the source"
-    # A write that is still open on the source keeps its documents foreign, so these count for it too.
-    settled = Gate(
-        name="settled",
-        verdict=Verdict.FAIL if lag.foreign else Verdict.PASS,
-        detail=f"{what}{lag.open_writes}" if lag.foreign else what,
-        hint=f"undrift worker, then undrift status {workshop.alias}" if lag.foreign else "",
-    )
     # Documents that were accepted as missing exist in the source only; dropping it would lose them.
     hint = f"mend or delete them; the source alone has them: undrift export {workshop.alias} --field follower"
     if any(one.reason == FOREIGN_WRITE for one in workshop.ledger.quarantined(workshop.alias, limit=3)):
@@ -97,14 +88,16 @@ def completion_gates(workshop: Workshop) -> list[Gate]:
     kept = replace(_quarantine(workshop, accept_quarantine=False), hint=hint)
     state = workshop.state()
     reconciled = _reconciled(workshop, state.needs_reconcile, state.route.epoch)
-    return [settled, kept, _acknowledged(workshop, state.route), reconciled]
+    return [_settled(workshop, "source"), kept, _acknowledged(workshop, state.route), reconciled]
 
 
 def cancellation_gates(workshop: Workshop) -> list[Gate]:
     """Return the conditions under which a migration that was rolled back may be given up, and its target with it."""
     route = workshop.state().route
     turned = replace(route, serving=route.follower, follower=route.serving) if route.follower else route
-    return [_carried_back(workshop, turned, f"undrift cutover {workshop.alias} --accept-quarantine")]
+    # What is still to be carried may yet be refused, when nobody looks any more.
+    left = _carried_back(workshop, turned, f"undrift cutover {workshop.alias} --accept-quarantine")
+    return [_settled(workshop, "target"), left]
 
 
 def rollback_ready(workshop: Workshop, migration: Migration) -> bool:
@@ -195,6 +188,19 @@ def _quarantine(workshop: Workshop, *, accept_quarantine: bool) -> Gate:
     return Gate(name="quarantine", verdict=Verdict.FAIL, detail=detail, hint=hint)
 
 
+def _settled(workshop: Workshop, place: str) -> Gate:
+    """No document has its truth in the field that does not serve."""
+    lag = workshop.ledger.lag(workshop.alias)
+    what = f"{plural(lag.foreign, 'document')} with the truth in the {place}"
+    # A write that is still open there keeps its documents foreign, so these count for it too.
+    return Gate(
+        name="settled",
+        verdict=Verdict.FAIL if lag.foreign else Verdict.PASS,
+        detail=f"{what}{lag.open_writes}" if lag.foreign else what,
+        hint=f"undrift worker, then undrift status {workshop.alias}" if lag.foreign else "",
+    )
+
+
 def _carried_back(workshop: Workshop, route: Route, otherwise: str) -> Gate:
     """No document is in a field only, because the other one would not take it; `serving` is the field that has it."""
     held = workshop.ledger.quarantined(workshop.alias, limit=_HELD_AT_MOST) if route.follower is not None else []
@@ -210,6 +216,11 @@ def _carried_back(workshop: Workshop, route: Route, otherwise: str) -> Gate:
             detail = f"only {route.serving.key} has documents that could not be carried over, for example {examples}"
             hint = f"mend or delete them, or: {otherwise}"
             return Gate(name="quarantine", verdict=Verdict.FAIL, detail=detail, hint=hint)
+    if len(held) == _HELD_AT_MOST:
+        detail = f"{_HELD_AT_MOST:,} documents or more are in quarantine, and not all were looked at"
+        return Gate(
+            name="quarantine", verdict=Verdict.FAIL, detail=detail, hint=f"mend or delete them, or: {otherwise}"
+        )
     return Gate(name="quarantine", verdict=Verdict.PASS, detail="no document is in one field only")
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
@@ -364,22 +366,27 @@ def test_a_text_that_was_changed_past_the_tag_is_carried_and_closes_the_gate(sce
     assert "such as d02, as the back-fill saw" in scene.workshop.state().needs_reconcile
 
 
+@contextmanager
+def taking_all_but(scene: Scene, id: str, error: StoreRejected) -> Iterator[None]:
+    """Let the store refuse to insert whatever has a document in it."""
+    inner = scene.rig.memory.insert_absent
+
+    def refusing(field: VectorField, records: Sequence[Record]) -> None:
+        if any(record.id == id for record in records):
+            raise error
+        inner(field, records)
+
+    with patch.object(scene.rig.memory, "insert_absent", refusing):
+        yield
+
+
 def test_a_store_that_has_no_room_sets_nothing_aside(scene: Scene) -> None:
     """Half of a piece found room; the rest is no document's fault, and all of it is there when there is room again."""
     laid_out(scene)
-    inner = scene.rig.memory.insert_absent
-
-    def full(field: VectorField, records: Sequence[Record]) -> None:
-        if any(record.id == "d02" for record in records):
-            raise StoreFull("the disk is full")
-        inner(field, records)
-
-    scene.rig.memory.insert_absent = full  # type: ignore[method-assign]
-    with pytest.raises(StoreFull):
+    with taking_all_but(scene, "d02", StoreFull("the disk is full")), pytest.raises(StoreFull):
         carry_chunk(scene.workshop, scene.migration)
     assert scene.quarantined() == {}
 
-    scene.rig.memory.insert_absent = inner  # type: ignore[method-assign]
     scene.rig.clock.advance(600)
     scene.worker.work_to(Phase.READY)
     assert scene.target() == scene.source()
@@ -388,16 +395,9 @@ def test_a_store_that_has_no_room_sets_nothing_aside(scene: Scene) -> None:
 
 def test_a_document_that_the_store_rejects_is_singled_out(scene: Scene) -> None:
     laid_out(scene)
-    inner = scene.rig.memory.insert_absent
 
-    def rejecting(field: VectorField, records: Sequence[Record]) -> None:
-        if any(record.id == "d02" for record in records):
-            raise StoreRejected("not this one")
-        inner(field, records)
-
-    scene.rig.memory.insert_absent = rejecting  # type: ignore[method-assign]
-
-    assert carry_chunk(scene.workshop, scene.migration) == 4
+    with taking_all_but(scene, "d02", StoreRejected("not this one")):
+        assert carry_chunk(scene.workshop, scene.migration) == 4
 
     assert scene.quarantined() == {"d02": "rejected_by_store"}
     assert sorted(scene.target()) == ["d00", "d01", "d03"]

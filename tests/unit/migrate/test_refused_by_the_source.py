@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
 from tests.unit.migrate.scene import DOCUMENTS, Scene
 from undrift import Document
+from undrift.domain.gate import Verdict
 from undrift.domain.migration import Phase
 from undrift.domain.record import DocumentId, Record
 from undrift.domain.route import VectorField
 from undrift.errors import GateFailed, StoreRejected
-from undrift.migrate.gates import rollback_ready
+from undrift.migrate.gates import cancellation_gates, rollback_ready
 from undrift.migrate.reconcile import reconcile
 from undrift.migrate.verify import verify
 from undrift.testing.rig import ALIAS
@@ -34,12 +36,12 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
             raise StoreRejected("nothing about telephones")
         inner(field, records)
 
-    scene.rig.memory.upsert = rejecting  # type: ignore[method-assign]
-    scene.write(CHANGED)
-    scene.carry()
-    scene.write(NEW)
-    scene.carry()
-    yield scene
+    with patch.object(scene.rig.memory, "upsert", rejecting):
+        scene.write(CHANGED)
+        scene.carry()
+        scene.write(NEW)
+        scene.carry()
+        yield scene
     scene.rig.close()
 
 
@@ -93,3 +95,26 @@ def test_a_cancellation_that_would_lose_them_is_refused(scene: Scene, drop: bool
     scene.carry()
     assert scene.ledger.quarantined(ALIAS, only=[DocumentId(NEW.id)]) == []
     assert scene.operator.plane.cancel(ALIAS, drop=drop)["phase"] == "aborted"
+
+
+def test_a_cancellation_waits_for_what_may_yet_be_refused(scene: Scene) -> None:
+    rolled_back_at_once(scene)
+    scene.app.alias.delete([CHANGED.id, NEW.id])
+    scene.carry()
+    assert not [gate for gate in cancellation_gates(scene.workshop) if gate.verdict is not Verdict.PASS]
+
+    scene.ledger.mark(scene.workshop.alias, [DocumentId("d01")], source=scene.migration.target.key)
+    (closed,) = (gate for gate in cancellation_gates(scene.workshop) if gate.verdict is not Verdict.PASS)
+    assert (closed.name, closed.detail) == ("settled", "1 document with the truth in the target")
+
+
+def test_what_was_not_all_looked_at_is_not_taken_for_carried_back(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rolled_back_at_once(scene)
+    for id in (CHANGED.id, NEW.id):
+        scene.rig.memory.delete(scene.migration.target, [DocumentId(id)])
+    assert cancellation_gates(scene.workshop)[-1].verdict is Verdict.PASS
+
+    monkeypatch.setattr("undrift.migrate.gates._HELD_AT_MOST", 2)
+    assert "not all were looked at" in cancellation_gates(scene.workshop)[-1].detail

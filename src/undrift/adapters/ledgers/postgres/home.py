@@ -25,7 +25,7 @@ _GAP = 1_000_000_000
 _REASON = (
     "the tables of the ledger are not where they were: they were restored from a backup, or another server took over, "
     "and which documents were dirty may be forgotten; after a cutover that the backup does not know, first: "
-    "undrift export {} --field follower"
+    "undrift export ALIAS --field follower"
 )
 
 
@@ -77,9 +77,9 @@ def _home(connection: Any) -> dict[str, str]:
 
 def _want_reconciled(connection: Any) -> None:
     connection.execute("SELECT 1 FROM undrift.alias ORDER BY name FOR NO KEY UPDATE")
-    before, after = _REASON.split("{}")
     connection.execute(
-        "UPDATE undrift.alias SET needs_reconcile = %s || name || %s, sequence = sequence + %s", (before, after, _GAP)
+        "UPDATE undrift.alias SET needs_reconcile = replace(%s, 'ALIAS', name), sequence = sequence + %s",
+        (_REASON, _GAP),
     )
     connection.execute(
         "INSERT INTO undrift.history (at, alias, who, action, epoch, detail) "

@@ -127,15 +127,16 @@ class JournalTables(Session):
             longest = self._read(
                 "SELECT client, deadline FROM op WHERE alias = ? ORDER BY deadline DESC LIMIT 1", (alias,)
             )
-        age = None if oldest is None else max(0.0, self._time() - oldest)
-        slowest, deadline = longest[0] if longest else ("", self._time())
+        now = self._time()
+        age = None if oldest is None else max(0.0, now - oldest)
+        slowest, deadline = longest[0] if longest else ("", now)
         return Lag(
             dirty=dirty,
             foreign=foreign,
             open=operations,
             oldest_s=age,
             slowest=slowest,
-            slowest_s=deadline - self._time(),
+            slowest_s=deadline - now,
         )
 
     def _end(self, connection: apsw.Connection, alias: AliasName, keys: str) -> None:
